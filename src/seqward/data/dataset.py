@@ -1,0 +1,205 @@
+"""A prepared data set: flat NumPy arrays over events, and the folder that holds them.
+
+The folder has ``events.parquet``, ``sessions.parquet``, ``items.parquet`` and ``dataset.json``. The JSON carries the
+protocol and the sha256 of each table, so a folder that was cut off or edited is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqward.errors import SeqwardError
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+FORMAT = 1
+TABLES = ("events", "sessions", "items")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Sessions of events, in time order, with items numbered by the vocabulary.
+
+    The events of session ``s`` are ``offsets[s]:offsets[s + 1]`` of the flat columns. Items ``0 .. n_items - 1`` are
+    the vocabulary, in an order shuffled by the seed (ties between scores go to the lower number, so the order must
+    carry no meaning); items from ``n_items`` on are real but unknown to a model, and count as misses.
+    """
+
+    item: NDArray[np.int32]
+    """[events] item number."""
+    reward: NDArray[np.float32]
+    """[events] value of the event."""
+    goal: NDArray[np.bool_]
+    """[events] True where the event is the goal (the paper's purchase)."""
+    event_type: NDArray[np.int16]
+    """[events] position in ``event_types``."""
+    split: NDArray[np.uint8]
+    """[events] TRAIN, VALIDATION or TEST. An event is a target of its own split; all earlier events are its history."""
+    offsets: NDArray[np.int64]
+    """[sessions + 1]"""
+    item_ids: NDArray[Any]
+    """[all items] ids as in the log (int64 or str objects), vocabulary first."""
+    n_items: int
+    """Size of the vocabulary."""
+    session_ids: NDArray[Any]
+    """[sessions] ids as in the log."""
+    user_ids: NDArray[Any] | None
+    """[sessions] the user of each session, where the log names one."""
+    event_types: tuple[str, ...]
+    protocol: dict[str, Any]
+    """How the log became this: source hash, filters and what each removed, counts, split, seed, rewards, warnings."""
+    path: Path | None = None
+
+    @property
+    def n_sessions(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def n_events(self) -> int:
+        return len(self.item)
+
+    def events_of(self, split: str) -> NDArray[np.int64]:
+        """Positions of the events that are targets of ``split`` ("all" for every event)."""
+        if split == "all":
+            return np.arange(self.n_events)
+        return np.flatnonzero(self.split == SPLITS[split])
+
+    def session_of_event(self) -> NDArray[np.int32]:
+        """[events] session of each event."""
+        return np.repeat(np.arange(self.n_sessions, dtype=np.int32), np.diff(self.offsets))
+
+    def sessions(self) -> Iterator[slice]:
+        """The slice of each session, in order."""
+        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            yield slice(int(start), int(stop))
+
+    def catalogue_fingerprint(self) -> str:
+        """Names the vocabulary and its order: a model fits the data sets that share it."""
+        return fingerprint_of_catalogue(self.item_ids[: self.n_items])
+
+    def save(self, folder: Path | str) -> Dataset:
+        """Write the folder (which must not exist or be empty) and return this data set with its ``path``."""
+        import polars as pl
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        sessions = {"session_id": self.session_ids, "events": np.diff(self.offsets)}
+        if self.user_ids is not None:
+            sessions["user_id"] = self.user_ids
+        tables = {
+            "events": pl.DataFrame(
+                {
+                    "session": self.session_of_event(),
+                    "item": self.item,
+                    "reward": self.reward,
+                    "goal": self.goal,
+                    "event_type": self.event_type,
+                    "split": self.split,
+                }
+            ),
+            "sessions": _frame(sessions),
+            "items": _frame({"item_id": self.item_ids, "known": np.arange(len(self.item_ids)) < self.n_items}),
+        }
+        for name, table in tables.items():
+            table.write_parquet(folder / f"{name}.parquet")
+        description = {
+            "format": FORMAT,
+            "protocol": self.protocol,
+            "event_types": list(self.event_types),
+            "catalogue": self.catalogue_fingerprint(),
+            "sha256": {name: _sha256(folder / f"{name}.parquet") for name in TABLES},
+        }
+        # Written last: a folder without it was cut off.
+        (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n")
+        return Dataset(**{**self.__dict__, "path": folder})
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Dataset:
+        """Read a prepared folder.
+
+        Raises:
+            SeqwardError: the folder is missing, incomplete, edited, or of another format.
+        """
+        import polars as pl
+
+        folder = Path(folder)
+        description = read_description(folder)
+        for name in TABLES:
+            if not (folder / f"{name}.parquet").is_file():
+                raise SeqwardError(f"{folder}/{name}.parquet is missing: the data set was cut off. Run `seqward prepare`.")
+            if _sha256(folder / f"{name}.parquet") != description["sha256"][name]:
+                raise SeqwardError(
+                    f"{folder}/{name}.parquet is not the file that `seqward prepare` wrote (its sha256 differs): "
+                    "it was cut off or edited. Run `seqward prepare` again."
+                )
+        events, sessions, items = (pl.read_parquet(folder / f"{name}.parquet") for name in TABLES)
+        counts = sessions["events"].to_numpy()
+        return cls(
+            item=events["item"].to_numpy(),
+            reward=events["reward"].to_numpy(),
+            goal=events["goal"].to_numpy(),
+            event_type=events["event_type"].to_numpy(),
+            split=events["split"].to_numpy(),
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            item_ids=_ids(items["item_id"]),
+            n_items=int(items["known"].sum()),
+            session_ids=_ids(sessions["session_id"]),
+            user_ids=_ids(sessions["user_id"]) if "user_id" in sessions.columns else None,
+            event_types=tuple(description["event_types"]),
+            protocol=description["protocol"],
+            path=folder,
+        )
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The checked content of ``dataset.json``.
+
+    Raises:
+        SeqwardError: no such folder, no or broken ``dataset.json``, or another format.
+    """
+    file = folder / "dataset.json"
+    if not folder.is_dir():
+        raise SeqwardError(f"{folder} is no folder. Expected a data set that `seqward prepare EVENTS --out {folder}` wrote.")
+    if not file.is_file():
+        raise SeqwardError(f"{folder} holds no dataset.json: not a prepared data set, or it was cut off. Run `seqward prepare`.")
+    try:
+        description = json.loads(file.read_text())
+        complete = {"format", "protocol", "event_types", "catalogue", "sha256"} <= description.keys()
+    except (ValueError, AttributeError):
+        complete = False
+        description = {}
+    if not complete:
+        raise SeqwardError(f"{file} cannot be read: it was cut off or edited. Run `seqward prepare` again.")
+    if description["format"] != FORMAT:
+        raise SeqwardError(f"{file} has format {description['format']}, this version reads {FORMAT}. Run `seqward prepare` again.")
+    return description
+
+
+def fingerprint_of_catalogue(item_ids: NDArray[Any]) -> str:
+    """sha256 of the vocabulary's ids in order."""
+    kind = "int" if item_ids.dtype.kind in "iu" else "str"
+    return hashlib.sha256("\n".join([kind, *map(str, item_ids.tolist())]).encode()).hexdigest()
+
+
+def _frame(columns: dict[str, Any]) -> Any:
+    import polars as pl
+
+    return pl.DataFrame({k: v.tolist() if v.dtype == object else v for k, v in columns.items()})
+
+
+def _ids(column: Any) -> NDArray[Any]:
+    values = column.to_numpy()
+    return values if values.dtype.kind in "iu" else values.astype(object)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

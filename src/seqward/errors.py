@@ -1,0 +1,27 @@
+"""What a user can mend: every such failure is a SeqwardError with a message of one to three lines.
+
+The command line prints the message on standard error and exits with ``exit_status``; no traceback is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SeqwardError(Exception):
+    """Bad input or a state that the user can change. The message says what was expected, what came, what to do."""
+
+    exit_status = 2
+
+
+class Finding(SeqwardError):
+    """The program worked and found something wrong with the run itself, such as a loss that is not a number."""
+
+    exit_status = 1
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` when a known word is close to ``word``, else an empty string."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,29 @@
+"""What makes a frozen dataclass a settings section: strict, keyword-only, and closed to unknown keys.
+
+The constraints stand in the annotations (``annotated_types``), so the core needs no validation library; ``config.py``
+lets pydantic read the same annotations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, TypeVar, dataclass_transform
+
+from annotated_types import Ge, Gt, Le, Lt
+
+T = TypeVar("T")
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Lt(1)]
+"""A probability that may be 0 but not 1: a dropout rate, a discount."""
+Rate = Annotated[float, Gt(0), Le(1)]
+Count = Annotated[int, Ge(1)]
+Whole = Annotated[int, Ge(0)]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def settings(section: type[T]) -> type[T]:
+    """Frozen, keyword-only dataclass whose unknown keys and loose types ``config.py`` refuses."""
+    section.__pydantic_config__ = {"extra": "forbid", "strict": True}  # type: ignore[attr-defined]
+    return dataclass(frozen=True, kw_only=True)(section)
