@@ -1,0 +1,8 @@
+"""Scores over the catalogue as an object: what can be asked of them, and the engines that answer."""
+
+from __future__ import annotations
+
+from seqward.catalogue.scores import MISS, Best, Pairs, Scores
+from seqward.catalogue.engines import ENGINES, scores_of
+
+__all__ = ["ENGINES", "MISS", "Best", "Pairs", "Scores", "scores_of"]

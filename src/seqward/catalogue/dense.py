@@ -1,0 +1,96 @@
+"""The engine that writes the matrix: right for small catalogues, and the oracle that the other engines are held to."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from seqward.catalogue.scores import MISS, Best, Pairs, Scores, refuse_nan
+
+
+class DenseScores:
+    """Scores ``states @ weight.T + bias`` as one [n, items] matrix, made at the first question."""
+
+    def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Args: states [n, width], weight [items, width], bias [items]."""
+        self.states, self.weight, self.bias = states, weight, bias
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """[n, items], with the gradient mode of its first reader; read it through the questions."""
+        return torch.nn.functional.linear(self.states, self.weight, self.bias).float()
+
+    @property
+    def n_rows(self) -> int:
+        return self.states.shape[0]
+
+    @property
+    def n_items(self) -> int:
+        return self.weight.shape[0]
+
+    def at(self, items: Tensor) -> Tensor:
+        return self.matrix.gather(1, items.view(len(items), -1)).view(items.shape)
+
+    def logsumexp(self, temperature: float = 1.0) -> Tensor:
+        return temperature * torch.logsumexp(self.matrix / temperature, dim=1)
+
+    def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
+        return self.logsumexp(temperature) - self.at(items)
+
+    def max(self) -> Best:
+        best = self.topk(1)
+        return Best(best.values[:, 0], best.items[:, 0])
+
+    def topk(self, k: int, exclude: Pairs | None = None) -> Best:
+        return topk_of_matrix(self._candidates(exclude), k)
+
+    def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
+        scores = self._candidates(exclude)
+        own = scores.gather(1, items[:, None])
+        lower = torch.arange(self.n_items, device=items.device)[None] < items[:, None]
+        rank = 1 + ((scores > own) | ((scores == own) & lower)).sum(1)
+        return torch.where(own[:, 0] == -torch.inf, MISS, rank)
+
+    def detach(self) -> Scores:
+        bias = None if self.bias is None else self.bias.detach()
+        return DenseScores(self.states.detach(), self.weight.detach(), bias)
+
+    def _candidates(self, exclude: Pairs | None) -> Tensor:
+        scores = self.matrix.detach()
+        refuse_nan(scores.amax(1))
+        return scores if exclude is None else scores.index_put((exclude.rows, exclude.items), scores.new_tensor(-torch.inf))
+
+
+def topk_of_matrix(scores: Tensor, k: int, items: Tensor | None = None) -> Best:
+    """The k best of each row of [n, m] scores, the lowest item number among equals.
+
+    ``torch.topk`` breaks ties as it likes, and a stable sort is 20 times slower: so take k, and where the k-th
+    value stands more than once, choose again among the equals.
+
+    Args:
+        items: [n, m] item numbers of the columns, ascending where scores are equal is not needed; default 0 .. m-1.
+    """
+    n, m = scores.shape
+    taken = min(k, m)
+    values, columns = scores.topk(taken, dim=1)
+    numbers = columns if items is None else items.gather(1, columns)
+    border = values[:, -1:]
+    torn = (scores >= border).sum(1) > taken
+    if bool(torn.any()):
+        rows = torn.nonzero()[:, 0]
+        everything = torch.arange(m, device=scores.device).expand(len(rows), m) if items is None else items[rows]
+        by_number = everything.argsort(1)
+        ordered = scores[rows].gather(1, by_number).sort(1, descending=True, stable=True)
+        values[rows] = ordered.values[:, :taken]
+        numbers[rows] = everything.gather(1, by_number).gather(1, ordered.indices)[:, :taken]
+    by_number = numbers.argsort(1)
+    order = by_number.gather(1, values.gather(1, by_number).argsort(1, descending=True, stable=True))
+    values, numbers = values.gather(1, order), numbers.gather(1, order)
+    numbers = numbers.masked_fill(values == -torch.inf, -1)
+    missing = k - taken
+    if missing:
+        values = torch.nn.functional.pad(values, (0, missing), value=-torch.inf)
+        numbers = torch.nn.functional.pad(numbers, (0, missing), value=-1)
+    return Best(values, numbers)
