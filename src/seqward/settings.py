@@ -25,5 +25,5 @@ Whole = Annotated[int, Ge(0)]
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def settings(section: type[T]) -> type[T]:
     """Frozen, keyword-only dataclass whose unknown keys and loose types ``config.py`` refuses."""
-    section.__pydantic_config__ = {"extra": "forbid", "strict": True}  # type: ignore[attr-defined]
+    section.__pydantic_config__ = {"extra": "forbid", "strict": True, "allow_inf_nan": False}  # type: ignore[attr-defined]
     return dataclass(frozen=True, kw_only=True)(section)
