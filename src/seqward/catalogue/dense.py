@@ -60,7 +60,11 @@ class DenseScores:
     def _candidates(self, exclude: Pairs | None) -> Tensor:
         scores = self.matrix.detach()
         refuse_nan(scores.amax(1))
-        return scores if exclude is None else scores.index_put((exclude.rows, exclude.items), scores.new_tensor(-torch.inf))
+        return (
+            scores
+            if exclude is None
+            else scores.index_put((exclude.rows, exclude.items), scores.new_tensor(-torch.inf))
+        )
 
 
 def topk_of_matrix(scores: Tensor, k: int, items: Tensor | None = None) -> Best:
@@ -82,11 +86,11 @@ def topk_of_matrix(scores: Tensor, k: int, items: Tensor | None = None) -> Best:
         rows = torn.nonzero()[:, 0]
         everything = torch.arange(m, device=scores.device).expand(len(rows), m) if items is None else items[rows]
         by_number = everything.argsort(1)
-        ordered = scores[rows].gather(1, by_number).sort(1, descending=True, stable=True)
+        ordered = scores[rows].gather(1, by_number).sort(dim=1, descending=True, stable=True)
         values[rows] = ordered.values[:, :taken]
         numbers[rows] = everything.gather(1, by_number).gather(1, ordered.indices)[:, :taken]
     by_number = numbers.argsort(1)
-    order = by_number.gather(1, values.gather(1, by_number).argsort(1, descending=True, stable=True))
+    order = by_number.gather(1, values.gather(1, by_number).argsort(dim=1, descending=True, stable=True))
     values, numbers = values.gather(1, order), numbers.gather(1, order)
     numbers = numbers.masked_fill(values == -torch.inf, -1)
     missing = k - taken

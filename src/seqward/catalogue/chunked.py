@@ -1,0 +1,320 @@
+"""The portable engine: streams the catalogue in chunks whose scores stay in cache; no [rows, items] matrix is written.
+
+Element-wise passes over written scores cost several times the matrix product on a processor, so each chunk is
+multiplied, read and forgotten. The backward pass of the log-sum-exp multiplies again, unless the exponentials fit
+the scratch budget and were kept. Gradients are exact either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqward.catalogue.dense import topk_of_matrix
+from seqward.catalogue.scores import MISS, Best, Pairs, Scores, refuse_nan
+
+CHUNK = 512
+"""Items multiplied at a time."""
+ROWS = 1024
+"""States multiplied at a time: 1,024 x 512 scores are 2 MB."""
+BLOCK = 64
+"""Items behind one maximum in ``topk``; divides CHUNK."""
+SCRATCH = 512 << 20
+"""Bytes of exponentials that one log-sum-exp may keep for its backward pass."""
+
+
+class ChunkedScores:
+    """Scores ``states @ weight.T + bias``, asked in chunks."""
+
+    def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Args: states [n, width], weight [items, width], bias [items]."""
+        self.states, self.weight, self.bias = states, weight, bias
+
+    @property
+    def n_rows(self) -> int:
+        return self.states.shape[0]
+
+    @property
+    def n_items(self) -> int:
+        return self.weight.shape[0]
+
+    def at(self, items: Tensor) -> Tensor:
+        rows = torch.nn.functional.embedding(items, self.weight)
+        states = self.states if items.dim() == 1 else self.states[:, None]
+        scores = (states.float() * rows).sum(-1)
+        return scores if self.bias is None else scores + self.bias[items]
+
+    def logsumexp(self, temperature: float = 1.0) -> Tensor:
+        return self._reduce(None, temperature)
+
+    def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
+        return self._reduce(items, temperature)
+
+    def _reduce(self, items: Tensor | None, temperature: float) -> Tensor:
+        bias = self.weight.new_zeros(0) if self.bias is None else self.bias
+        # Scores over t are those of states over t and a bias over t; the value is scaled back.
+        return temperature * _LogSumExp.apply(self.states / temperature, self.weight, bias / temperature, items)
+
+    @torch.no_grad()
+    def max(self) -> Best:
+        value = self.states.new_full((self.n_rows,), -torch.inf, dtype=torch.float32)
+        chunk_of = torch.zeros(self.n_rows, dtype=torch.int64, device=self.states.device)
+        for rows in _slices(self.n_rows, ROWS):
+            for start, scores in self._chunks(rows):
+                here = scores.amax(1)
+                better = ~(here <= value[rows])  # NaN counts as better, so that it is seen below
+                value[rows] = torch.where(better, here, value[rows])
+                chunk_of[rows] = torch.where(better, start, chunk_of[rows])
+        refuse_nan(value)
+        return Best(value, self._argmax_within(chunk_of))
+
+    def _argmax_within(self, chunk_of: Tensor) -> Tensor:
+        """Position of each row's best item, given the chunk that holds it. argmax of everything is far slower."""
+        items = torch.empty_like(chunk_of)
+        order = chunk_of.argsort(stable=True)
+        starts, counts = chunk_of[order].unique_consecutive(return_counts=True)
+        for start, rows in zip(starts.tolist(), order.split(counts.tolist()), strict=True):
+            scores = _product(self.states[rows], self.weight[start : start + CHUNK], _part(self.bias, start))
+            best = scores.amax(1, keepdim=True)
+            items[rows] = start + (scores == best).int().argmax(1)  # the first of equals
+        return items
+
+    @torch.no_grad()
+    def topk(self, k: int, exclude: Pairs | None = None) -> Best:
+        # The k best items lie in the k blocks with the largest maxima (ties to the lower block, as to the lower item).
+        parts = [self._topk_of_rows(rows, k, exclude) for rows in _slices(self.n_rows, ROWS)]
+        return Best(torch.cat([p.values for p in parts]), torch.cat([p.items for p in parts]))
+
+    def _topk_of_rows(self, rows: slice, k: int, exclude: Pairs | None) -> Best:
+        maxima = []
+        for _, scores in self._chunks(rows, exclude):
+            short = -scores.shape[1] % BLOCK
+            padded = torch.nn.functional.pad(scores, (0, short), value=-torch.inf) if short else scores
+            maxima.append(padded.view(len(scores), -1, BLOCK).amax(2))
+        by_block = torch.cat(maxima, 1)
+        refuse_nan(by_block.amax(1))
+        blocks = topk_of_matrix(by_block, min(k, by_block.shape[1])).items
+        keys = None if exclude is None else exclude.rows * self.n_items + exclude.items
+        parts = []
+        for part in _slices(len(blocks), max(1, ROWS // max(k, 1))):
+            candidates = (blocks[part].clamp(min=0)[:, :, None] * BLOCK + self._within_block()).flatten(1)
+            outside = (candidates >= self.n_items) | (blocks[part] < 0).repeat_interleave(BLOCK, 1)
+            candidates = candidates.clamp(max=self.n_items - 1)
+            states = self.states[rows][part]
+            scores = torch.bmm(self.weight[candidates].float(), states.float()[:, :, None])[:, :, 0]
+            if self.bias is not None:
+                scores = scores + self.bias[candidates]
+            if keys is not None:
+                row = torch.arange(rows.start + part.start, rows.start + part.stop, device=keys.device)
+                outside = outside | torch.isin(row[:, None] * self.n_items + candidates, keys)
+            parts.append(topk_of_matrix(scores.masked_fill(outside, -torch.inf), k, candidates))
+        return Best(torch.cat([p.values for p in parts]), torch.cat([p.items for p in parts]))
+
+    def _within_block(self) -> Tensor:
+        return torch.arange(BLOCK, device=self.weight.device)
+
+    @torch.no_grad()
+    def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
+        parts = [self._rank_of_rows(rows, items[rows], exclude) for rows in _slices(self.n_rows, ROWS)]
+        return torch.cat(parts)
+
+    def _rank_of_rows(self, rows: slice, items: Tensor, exclude: Pairs | None) -> Tensor:
+        # Two sweeps: an item's score is the one its chunk gives, to the bit, so that it equals itself and its twins.
+        own = self.states.new_full((len(items),), torch.nan, dtype=torch.float32)
+        for start, scores in self._chunks(rows, exclude, only=items.div(CHUNK, rounding_mode="floor").unique()):
+            here = ((items >= start) & (items < start + CHUNK)).nonzero()[:, 0]
+            own[here] = scores[here, items[here] - start]
+        below = torch.nextafter(own, own.new_tensor(-torch.inf))
+        better = torch.zeros_like(items)
+        largest = own.clone()
+        flags = own.new_empty(len(items), CHUNK)
+        for start, scores in self._chunks(rows, exclude):
+            largest = torch.maximum(largest, scores.amax(1))
+            # Equal scores count before the item's own chunk (x >= own is x > the float below own), not after it.
+            threshold = torch.where(start + CHUNK <= items, below, own)
+            # Flags as floats: five times faster to write and add up than booleans.
+            flag = torch.gt(scores, threshold[:, None], out=flags[:, : scores.shape[1]])
+            better += flag.sum(1).long()
+            here = ((items >= start) & (items < start + CHUNK)).nonzero()[:, 0]
+            column = torch.arange(scores.shape[1], device=items.device)
+            twin = (scores[here] == own[here, None]) & (column < (items[here] - start)[:, None])
+            better[here] += twin.sum(1)
+        refuse_nan(largest)
+        return torch.where(own == -torch.inf, MISS, 1 + better)
+
+    def _chunks(
+        self, rows: slice, exclude: Pairs | None = None, only: Tensor | None = None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """(first item, scores [rows, <= CHUNK]) of each chunk, or of the chunks numbered by ``only``; the buffer is reused."""
+        states = self.states[rows]
+        taken = _by_item(exclude, rows) if exclude is not None else None
+        numbers = range(-(-self.n_items // CHUNK)) if only is None else only.tolist()
+        buffer = torch.empty(len(states), CHUNK, device=states.device)
+        for number in numbers:
+            start = number * CHUNK
+            scores = _product(states, self.weight[start : start + CHUNK], _part(self.bias, start), buffer)
+            if taken is not None:
+                low, high = torch.searchsorted(
+                    taken.items, torch.tensor([start, start + CHUNK]).to(taken.items)
+                ).tolist()
+                scores[taken.rows[low:high], taken.items[low:high] - start] = -torch.inf
+            yield start, scores
+
+    def detach(self) -> Scores:
+        bias = None if self.bias is None else self.bias.detach()
+        return ChunkedScores(self.states.detach(), self.weight.detach(), bias)
+
+
+class _Kept(NamedTuple):
+    """What the backward pass of one row block needs beside its states."""
+
+    exponentials: list[Tensor] | None
+    """A [rows, chunk] tensor a chunk, or None to multiply again."""
+    shifts: list[Tensor]
+    """The running maximum under which each chunk's exponentials were taken, [rows] a chunk."""
+
+
+class _LogSumExp(torch.autograd.Function):
+    """logsumexp over all items, minus the score of one item where items are given: [n]."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, items: Tensor | None) -> Tensor:
+        device = states.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        ctx.autocast_dtype = dtype
+        some_bias = bias if len(bias) else None
+        grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        keep = grad and states.shape[0] * weight.shape[0] * dtype.itemsize <= SCRATCH
+        total = torch.empty(len(states), device=states.device)
+        mean = torch.empty(states.shape, device=states.device) if grad else None
+        ctx.kept = []
+        for rows in _slices(len(states), ROWS):
+            total[rows], expected, kept = _forward_of_rows(states[rows].to(dtype), weight, some_bias, keep, grad)
+            ctx.kept.append(kept)
+            if mean is not None:
+                mean[rows] = expected
+        value = total.clone()
+        if items is not None:
+            own = torch.nn.functional.embedding(items, weight)
+            value -= (states.float() * own).sum(1)
+            value -= 0.0 if some_bias is None else some_bias[items]
+            if mean is not None:
+                mean -= own
+        ctx.save_for_backward(states, weight, bias, items, total, mean)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        states, weight, bias, items, total, mean = ctx.saved_tensors
+        (grad,) = grads
+        grad_states = (mean * grad[:, None]).to(states.dtype) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return grad_states, None, None, None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        grad_bias = torch.zeros_like(bias) if len(bias) else None
+        for rows, kept in zip(_slices(len(states), ROWS), ctx.kept, strict=True):
+            block = _Block(states[rows], grad[rows], total[rows], kept, ctx.autocast_dtype)
+            _backward_of_rows(block, weight, bias, grad_weight, grad_bias)
+        if items is not None:
+            grad_weight.index_add_(0, items, states.float() * grad[:, None], alpha=-1)
+            if grad_bias is not None:
+                grad_bias.index_add_(0, items, grad, alpha=-1)
+        ctx.kept = None
+        return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None
+
+
+def _forward_of_rows(
+    states: Tensor, weight: Tensor, bias: Tensor | None, keep: bool, grad: bool
+) -> tuple[Tensor, Tensor, _Kept]:
+    """logsumexp [rows], the expected row of ``weight`` under the softmax [rows, width], and what backward needs.
+
+    The sum runs over chunks under a running maximum; what was summed under an older one is scaled down.
+    """
+    highest = states.new_full((len(states),), -torch.inf, dtype=torch.float32)
+    total = torch.zeros_like(highest)
+    expected = torch.zeros(states.shape, device=states.device)
+    exponentials: list[Tensor] = []
+    shifts: list[Tensor] = []
+    buffer = torch.empty(len(states), CHUNK, device=states.device)
+    for start in range(0, len(weight), CHUNK):
+        chunk = weight[start : start + CHUNK].to(states.dtype)
+        scores = _product(states, chunk, _part(bias, start), buffer)
+        shift = torch.maximum(highest, scores.amax(1))
+        scores.sub_(shift[:, None])
+        exponential = torch.exp(scores) if keep and states.dtype == torch.float32 else scores.exp_()
+        fade = torch.exp(highest - shift)
+        total = total * fade + exponential.sum(1)
+        if grad:
+            low = exponential.to(states.dtype)
+            expected = (
+                torch.addmm(expected * fade[:, None], low, chunk)
+                if low.dtype == torch.float32
+                else (expected * fade[:, None] + (low @ chunk).float())
+            )
+            if keep:
+                exponentials.append(low)
+                shifts.append(shift)
+        highest = shift
+    return highest + total.log(), expected / total[:, None], _Kept(exponentials if keep else None, shifts)
+
+
+class _Block(NamedTuple):
+    states: Tensor
+    grad: Tensor
+    total: Tensor
+    kept: _Kept
+    dtype: torch.dtype
+
+
+def _backward_of_rows(
+    block: _Block, weight: Tensor, bias: Tensor, grad_weight: Tensor, grad_bias: Tensor | None
+) -> None:
+    """Add softmax.T @ (grad * states) of one row block to the gradients of weight and bias, in place."""
+    states = block.states.to(block.dtype)
+    buffer = torch.empty(len(states), CHUNK, device=states.device)
+    for number, start in enumerate(range(0, len(weight), CHUNK)):
+        if block.kept.exponentials is not None:
+            softmax = block.kept.exponentials[number]
+            factor = block.grad * torch.exp(block.kept.shifts[number] - block.total)
+        else:
+            chunk = weight[start : start + CHUNK].to(block.dtype)
+            scores = _product(states, chunk, _part(bias if len(bias) else None, start), buffer)
+            softmax = scores.sub_(block.total[:, None]).exp_().to(block.dtype)
+            factor = block.grad
+        weighted = (block.states.float() * factor[:, None]).to(block.dtype)
+        part = grad_weight[start : start + CHUNK]
+        if block.dtype == torch.float32:
+            part.addmm_(softmax.T, weighted)
+        else:
+            part += (softmax.T @ weighted).float()
+        if grad_bias is not None:
+            grad_bias[start : start + CHUNK] += factor.to(softmax.dtype) @ softmax
+
+
+def _product(states: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
+    """states @ weight.T + bias in fp32, [rows, items], into the front columns of ``out`` where that is given."""
+    if states.dtype != torch.float32 or weight.dtype != torch.float32:
+        scores = (states @ weight.to(states.dtype).T).float()
+        return scores if bias is None else scores + bias
+    if out is not None:
+        # A narrower view of the buffer would not be contiguous, and then the product is slower.
+        out = out.view(-1)[: len(states) * len(weight)].view(len(states), len(weight))
+    return torch.mm(states, weight.T, out=out) if bias is None else torch.addmm(bias, states, weight.T, out=out)
+
+
+def _part(bias: Tensor | None, start: int) -> Tensor | None:
+    return None if bias is None else bias[start : start + CHUNK]
+
+
+def _by_item(pairs: Pairs, rows: slice) -> Pairs:
+    """The pairs of a row block, ascending by item, with rows counted from the block's first."""
+    inside = (pairs.rows >= rows.start) & (pairs.rows < rows.stop)
+    items, order = pairs.items[inside].sort()
+    return Pairs((pairs.rows[inside] - rows.start)[order], items)
+
+
+def _slices(total: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, total)) for start in range(0, total, step)]

@@ -1,0 +1,32 @@
+"""Which engine answers: a choice of scale, never of mathematics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from seqward.catalogue.chunked import ChunkedScores
+from seqward.catalogue.dense import DenseScores
+from seqward.catalogue.scores import Scores
+
+ENGINES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Scores]] = {
+    "dense": DenseScores,
+    "chunked": ChunkedScores,
+}
+DENSE_BELOW = 1024
+"""Items up to which the matrix of a batch stays in cache, so that writing it costs nothing."""
+
+
+def scores_of(states: Tensor, weight: Tensor, bias: Tensor | None = None, engine: str = "auto") -> Scores:
+    """Scores ``states @ weight.T + bias``.
+
+    Args:
+        states: [n, width].
+        weight: [items, width].
+        bias: [items].
+        engine: a name in ENGINES, or "auto".
+    """
+    if engine == "auto":
+        engine = "dense" if len(weight) < DENSE_BELOW else "chunked"
+    return ENGINES[engine](states, weight, bias)
