@@ -1,0 +1,263 @@
+"""Ranking metrics: pure functions of what happened at each evaluated event.
+
+One item is relevant at an event, the one that came next. So HR@k is Recall@k, NDCG@k is ``1 / log2(rank + 1)`` where
+rank <= k, and MRR@k is ``1 / rank`` there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqward.statistics import bootstrap_sums, percentile_interval, spearman
+
+CUTOFFS = (5, 10, 20)
+GROUPS = ("all", "goal", "click", "goal_repeat", "goal_novel")
+EXACT = 1e-9
+"""Half-width of a figure that was not rounded: the room for floating point."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What happened at each evaluated event; all arrays are [events]."""
+
+    rank: NDArray[np.int64]
+    """1 for the best item; ``catalogue.scores.MISS`` where the target is no candidate or unknown to the model."""
+    goal: NDArray[np.bool_]
+    """The event is the goal (the paper's purchase); every other event counts as a click."""
+    repeat: NDArray[np.bool_]
+    """The target stands earlier in the session: in the whole of it, whatever the model can read."""
+    known: NDArray[np.bool_]
+    """The target is in the vocabulary."""
+    reward: NDArray[np.float32]
+    session: NDArray[np.int64]
+    """Number of the event's session in the data set."""
+
+    def __post_init__(self) -> None:
+        lengths = {f.name: len(getattr(self, f.name)) for f in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"one entry an event is expected in every array of Outcomes; lengths are {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.rank)
+
+
+def hr(rank: NDArray[np.int64], k: int) -> Floats:
+    """[n] 1 where the target is among the first k."""
+    return (rank <= k).astype(np.float64)
+
+
+def ndcg(rank: NDArray[np.int64], k: int) -> Floats:
+    """[n] ``1 / log2(rank + 1)`` where the target is among the first k; the ideal gain of one relevant item is 1."""
+    return np.where(rank <= k, 1 / np.log2(rank + 1.0), 0.0)
+
+
+def mrr(rank: NDArray[np.int64], k: int) -> Floats:
+    """[n] ``1 / rank`` where the target is among the first k."""
+    return np.where(rank <= k, 1 / rank, 0.0)
+
+
+METRICS: dict[str, Callable[[NDArray[np.int64], int], Floats]] = {"hr": hr, "ndcg": ndcg, "mrr": mrr}
+
+
+def groups(outcomes: Outcomes) -> dict[str, NDArray[np.bool_]]:
+    """The events of each group of ``GROUPS``."""
+    goal, repeat = outcomes.goal, outcomes.repeat
+    everything = np.ones(len(outcomes), dtype=bool)
+    members = (everything, goal, ~goal, goal & repeat, goal & ~repeat)
+    return dict(zip(GROUPS, members, strict=True))
+
+
+def summarise(outcomes: Outcomes, ks: Sequence[int] = CUTOFFS) -> dict[str, Any]:
+    """Every metric of every group, cheap enough to call at each validation.
+
+    Returns:
+        ``{"all": {"n", "hr@5", ...}, "goal": {...}, ..., "reward@20": sum over hits, "reward_per_event@20": mean}``;
+        a group without events is None. Reward@k is the sum of the rewards of the events hit (Xin et al. 2020).
+
+    Raises:
+        AssertionError: the figures contradict each other (``impossible_pairs``), which is a defect of this program.
+    """
+    return _figures(_sums(outcomes, ks), ks)
+
+
+def summarise_with_intervals(
+    outcomes: Outcomes, ks: Sequence[int] = CUTOFFS, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[str, Any]:
+    """``summarise`` with a ``ci`` of ``[low, high]`` for each figure, by a percentile bootstrap over sessions.
+
+    ``ci`` is None where fewer than two sessions hold events of the group: one session says nothing of its spread.
+    """
+    sums = _sums(outcomes, ks)
+    summary = _figures(sums, ks)
+    samples = _ratios(_resampled(sums, resamples, seed), ks)
+    sessions = dict(zip(GROUPS, (sums.groups[:, :, 0] > 0).sum(0), strict=True))
+    for name in GROUPS:
+        if summary[name]:
+            summary[name]["ci"] = _intervals(samples[name], level) if sessions[name] > 1 else None
+    rewards = {key: values for key, values in samples.items() if key not in GROUPS}
+    summary["ci"] = _intervals(rewards, level) if sessions["all"] > 1 else None
+    return summary
+
+
+class _Sums(NamedTuple):
+    """Sums of each session (or of each resample), from which every figure is a ratio."""
+
+    groups: Floats
+    """[..., groups, 1 + metrics]: the count of events, then the sum of each metric (``_names``)."""
+    rewards: Floats
+    """[..., cut-offs]: Reward@k."""
+
+
+def _names(ks: Sequence[int]) -> list[str]:
+    return [f"{metric}@{k}" for metric in METRICS for k in ks]
+
+
+def _values(rank: NDArray[np.int64], ks: Sequence[int]) -> Iterator[Floats]:
+    yield np.ones(len(rank))
+    for metric in METRICS.values():
+        for k in ks:
+            yield metric(rank, k)
+
+
+def _sums(outcomes: Outcomes, ks: Sequence[int]) -> _Sums:
+    """Sums of each session; one metric at a time, so that memory does not grow with their number."""
+    sessions, session = np.unique(outcomes.session, return_inverse=True)
+
+    def by_session(values: NDArray[Any]) -> Floats:
+        return np.bincount(session, weights=values, minlength=len(sessions)).astype(np.float64, copy=False)
+
+    members = groups(outcomes).values()
+    by_metric = [
+        np.stack([by_session(np.where(member, value, 0.0)) for member in members], axis=1)
+        for value in _values(outcomes.rank, ks)
+    ]
+    rewards = [by_session(hr(outcomes.rank, k) * outcomes.reward) for k in ks]
+    return _Sums(np.stack(by_metric, axis=2), np.stack(rewards, axis=1))
+
+
+def _resampled(sums: _Sums, resamples: int, seed: int) -> _Sums:
+    flat = sums.groups.reshape(len(sums.groups), -1)
+    drawn = bootstrap_sums(np.concatenate([flat, sums.rewards], axis=1), resamples, seed)
+    shape = (resamples, *sums.groups.shape[1:])
+    return _Sums(drawn[:, : flat.shape[1]].reshape(shape), drawn[:, flat.shape[1] :])
+
+
+def _ratios(sums: _Sums, ks: Sequence[int]) -> dict[str, Any]:
+    """``{group: {metric: [...]}, "reward@k": [...]}`` of sums [..., ]; NaN for a group without events."""
+    count = sums.groups[..., :1]
+    with np.errstate(invalid="ignore"):
+        means, rewards = sums.groups[..., 1:] / count, sums.rewards / count[..., 0, :]
+    ratios: dict[str, Any] = {
+        group: {name: means[..., g, i] for i, name in enumerate(_names(ks))} for g, group in enumerate(GROUPS)
+    }
+    for i, k in enumerate(ks):
+        ratios |= {f"reward@{k}": sums.rewards[..., i], f"reward_per_event@{k}": rewards[..., i]}
+    return ratios
+
+
+def _figures(sums: _Sums, ks: Sequence[int]) -> dict[str, Any]:
+    """The ratios of the whole sample as plain numbers, with counts, and None for a group without events."""
+    total = _Sums(sums.groups.sum(0), sums.rewards.sum(0))
+    counts = dict(zip(GROUPS, total.groups[:, 0].astype(int).tolist(), strict=True))
+    figures: dict[str, Any] = {}
+    for key, value in _ratios(total, ks).items():
+        if key not in counts:
+            figures[key] = float(value) if counts["all"] else None
+        elif counts[key]:
+            figures[key] = {"n": counts[key], **{name: float(mean) for name, mean in value.items()}}
+            impossible = impossible_pairs(figures[key])
+            assert not impossible, f"{key}: {impossible}"
+        else:
+            figures[key] = None
+    return figures
+
+
+def _intervals(samples: Mapping[str, Floats], level: float) -> dict[str, list[float]]:
+    return {name: list(percentile_interval(values, level)) for name, values in samples.items()}
+
+
+class ImpossiblePair(NamedTuple):
+    """Two cut-offs whose HR and NDCG no single ranking can have."""
+
+    a: int
+    b: int
+    hr_rise: float
+    ndcg_rise: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return (
+            f"from {self.a} to {self.b}: NDCG rises by {self.ndcg_rise:.4f}, but with HR rising by {self.hr_rise:.4f} "
+            f"one ranking allows {self.low:.4f} to {self.high:.4f}"
+        )
+
+
+def impossible_pairs(figures: Mapping[str, Any], decimals: int | None = None) -> list[ImpossiblePair]:
+    """The cut-offs a < b between which a row of HR and NDCG contradicts itself.
+
+    With one relevant item an event, a hit that is new between a and b has a rank of a + 1 to b, so
+    ``(HR@b - HR@a) / log2(b + 1) <= NDCG@b - NDCG@a <= (HR@b - HR@a) / log2(a + 2)``, and HR cannot fall. At a = 0 both
+    are 0. (Own derivation; spec section 4, item 24.)
+
+    Args:
+        figures: has ``hr@k`` and ``ndcg@k``; other keys are ignored.
+        decimals: the figures are rounded to so many: each stands for half a unit of the last one to either side.
+            None for figures that were not rounded.
+    """
+    half = EXACT if decimals is None else 0.5 * 10.0**-decimals + EXACT
+    ks = sorted(int(key[3:]) for key in figures if key.startswith("hr@") and f"ndcg@{key[3:]}" in figures)
+    at = {0: (0.0, 0.0), **{k: (figures[f"hr@{k}"], figures[f"ndcg@{k}"]) for k in ks}}
+    found = []
+    for a, b in combinations(at, 2):
+        room = 2 * half if a else half
+        hr_rise, ndcg_rise = at[b][0] - at[a][0], at[b][1] - at[a][1]
+        low = max(0.0, hr_rise - room) / np.log2(b + 1) - room
+        high = (hr_rise + room) / np.log2(a + 2) + room
+        if hr_rise < -room or not low <= ndcg_rise <= high:
+            found.append(ImpossiblePair(a, b, hr_rise, ndcg_rise, float(low), float(high)))
+    return found
+
+
+def discounted_returns(reward: NDArray[Any], offsets: NDArray[np.int64], gamma: float) -> Floats:
+    """[events] ``sum_h gamma^h reward[t + h]`` to the end of each session.
+
+    By doubling the reach: log2(longest session) passes over the events.
+
+    Args:
+        reward: [events]
+        offsets: [sessions + 1], session s is ``offsets[s]:offsets[s + 1]``.
+    """
+    lengths = np.diff(offsets)
+    left = np.repeat(offsets[1:], lengths) - np.arange(len(reward))
+    total = reward.astype(np.float64)
+    reach, longest = 1, int(lengths.max(initial=0))
+    while reach < longest:
+        ahead = np.flatnonzero(left > reach)
+        total[ahead] += gamma**reach * total[ahead + reach]
+        reach *= 2
+    return total
+
+
+def q_against_returns(q: Floats, returns: Floats) -> dict[str, float | int | None]:
+    """Does the critic know the return? Both are [n], at the same logged events.
+
+    ``gap`` is mean Q less mean return: above 0 the critic overestimates (van Hasselt et al. 2016, section 4).
+    ``rank_correlation`` is Spearman's, None where either is constant.
+    """
+    return {
+        "n": len(q),
+        "mean_q": float(q.mean()),
+        "max_q": float(q.max()),
+        "mean_return": float(returns.mean()),
+        "gap": float(q.mean() - returns.mean()),
+        "rank_correlation": spearman(q, returns),
+    }
