@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seqward.catalogue.scores import MISS, Best, Pairs, Scores
 from seqward.catalogue.engines import ENGINES, scores_of
+from seqward.catalogue.scores import MISS, Best, Pairs, Scores
 
 __all__ = ["ENGINES", "MISS", "Best", "Pairs", "Scores", "scores_of"]

@@ -16,11 +16,13 @@ class DenseScores:
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
         """Args: states [n, width], weight [items, width], bias [items]."""
         self.states, self.weight, self.bias = states, weight, bias
+        self.grad = torch.is_grad_enabled()
 
     @cached_property
     def matrix(self) -> Tensor:
-        """[n, items], with the gradient mode of its first reader; read it through the questions."""
-        return torch.nn.functional.linear(self.states, self.weight, self.bias).float()
+        """[n, items], in the gradient mode of its birth: the first question may stand under ``no_grad``."""
+        with torch.set_grad_enabled(self.grad):
+            return torch.nn.functional.linear(self.states, self.weight, self.bias).float()
 
     @property
     def n_rows(self) -> int:
@@ -74,9 +76,9 @@ def topk_of_matrix(scores: Tensor, k: int, items: Tensor | None = None) -> Best:
     value stands more than once, choose again among the equals.
 
     Args:
-        items: [n, m] item numbers of the columns, ascending where scores are equal is not needed; default 0 .. m-1.
+        items: [n, m] item numbers of the columns; default 0 .. m - 1.
     """
-    n, m = scores.shape
+    m = scores.shape[1]
     taken = min(k, m)
     values, columns = scores.topk(taken, dim=1)
     numbers = columns if items is None else items.gather(1, columns)

@@ -1,0 +1,99 @@
+"""Temporal augmentations of histories (CL4SRec, Xie et al. 2022, section 3.3). They touch valid positions only.
+
+Each is (items [B, S], generator, pad) -> items [B, S] of the same shape; what was cut away becomes pad.
+Histories may be padded anywhere; a history of fewer than two items stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Augment = Callable[[Tensor, torch.Generator, int], Tensor]
+"""(items [B, S], generator, pad) -> [B, S]"""
+
+
+def crop(share: float) -> Augment:
+    """Keep a contiguous piece of floor(share * n) items (at least one), its start uniform."""
+
+    def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+        kept, start, position = _window(items, pad, share, generator, least=1)
+        inside = (position >= start) & (position < start + kept)
+        return torch.where(inside | _short(items, pad), items, pad)
+
+    return augment
+
+
+def mask(share: float) -> Augment:
+    """Hide floor(share * n) items chosen without replacement; never all of them. A hidden item is read as padding."""
+
+    def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+        valid = items != pad
+        hidden = (valid.sum(1, keepdim=True) * share).floor()
+        draw = _draw(items, generator).masked_fill(~valid, torch.inf)
+        order = draw.argsort(1).argsort(1)
+        return torch.where(valid & (order < hidden) & ~_short(items, pad), pad, items)
+
+    return augment
+
+
+def reorder(share: float) -> Augment:
+    """Shuffle a contiguous piece of floor(share * n) items, its start uniform."""
+
+    def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+        length, start, position = _window(items, pad, share, generator, least=0)
+        inside = (position >= start) & (position < start + length) & (items != pad)
+        return _shuffle(items, inside, generator)
+
+    return augment
+
+
+def permutation() -> Augment:
+    """Shuffle all items of the history: the paper's temporal augmentation, without the padding."""
+    return lambda items, generator, pad: _shuffle(items, items != pad, generator)
+
+
+def permutation_with_padding() -> Augment:
+    """Shuffle every slot, padding included: as released. Padding then stands anywhere, also at the end that is read."""
+    return lambda items, generator, pad: _shuffle(items, torch.ones_like(items, dtype=torch.bool), generator)
+
+
+AUGMENTATIONS: dict[str, Callable[[float], Augment]] = {
+    "crop": crop,
+    "mask": mask,
+    "reorder": reorder,
+    "permutation": lambda _: permutation(),
+    "permutation-with-padding": lambda _: permutation_with_padding(),
+}
+
+
+def _window(
+    items: Tensor, pad: int, share: float, generator: torch.Generator, least: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Length [B, 1] and start [B, 1] of a random piece, and each slot's position among the valid ones [B, S]."""
+    valid = items != pad
+    count = valid.sum(1, keepdim=True)
+    length = (count * share).floor().clamp(min=least)
+    draw = torch.rand(len(items), 1, generator=generator, device=items.device)
+    start = (draw * (count - length + 1)).floor()
+    return length, start, valid.cumsum(1) - 1
+
+
+def _shuffle(items: Tensor, movable: Tensor, generator: torch.Generator) -> Tensor:
+    """Permute the items of the movable slots of each row among themselves."""
+    slots = torch.arange(items.shape[1], device=items.device).expand_as(items)
+    # Both orders list the movable slots first: the i-th of them receives what the i-th in random order held.
+    natural = slots.masked_fill(~movable, items.shape[1]).argsort(dim=1, stable=True)
+    random = _draw(items, generator).masked_fill(~movable, torch.inf).argsort(dim=1, stable=True)
+    shuffled = torch.empty_like(items).scatter_(1, natural, items.gather(1, random))
+    return torch.where(movable, shuffled, items)
+
+
+def _draw(items: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(items.shape, generator=generator, device=items.device)
+
+
+def _short(items: Tensor, pad: int) -> Tensor:
+    return (items != pad).sum(1, keepdim=True) < 2

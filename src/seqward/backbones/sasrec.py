@@ -1,0 +1,148 @@
+"""SASRec (Kang & McAuley 2018): self-attention over the items of a history.
+
+The variants in use differ in four choices, which are settings here: what the residual around attention adds, whether
+item embeddings are scaled by sqrt(width), where the feed-forward layer drops, and how weights begin.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+from torch.nn.functional import dropout, relu, scaled_dot_product_attention
+
+from seqward.settings import Count, Share, settings
+
+
+@settings
+class SASRecSettings:
+    n_factors: Count = 64
+    """Width of embeddings and states."""
+    n_blocks: Count = 1
+    """Attention blocks."""
+    n_heads: Count = 1
+    """Attention heads; divides n_factors."""
+    session_max_len: Annotated[int, Ge(1)] = 10
+    """How many of the last items are read (the paper's state length)."""
+    dropout_rate: Share = 0.1
+    """After embeddings, on attention weights and in the feed-forward layer."""
+    residual: Literal["single", "double"] = "single"
+    """What follows attention: q + attn (SNQN, SA2C and the original), or 2q + attn (released with SASRec-CCQL)."""
+    scale_embedding: bool = True
+    """Multiply item embeddings by sqrt(n_factors), as the original and the code released with SASRec-CCQL do."""
+    projection: bool = False
+    """A linear layer after attention (the original in torch has one, the code of the RL line has none)."""
+    feed_forward: Literal["relu-dropout", "dropout-relu"] = "relu-dropout"
+    """Order inside the feed-forward layer; dropout-relu is that of the code released with SASRec-CCQL."""
+    init: Literal["normal", "xavier"] = "normal"
+    """normal: N(0, 0.01) for every matrix (released with SASRec-CCQL). xavier: Glorot-uniform matrices and N(0, 0.01) embeddings (SNQN)."""
+
+
+class SASRec(nn.Module):
+    """States of histories by causal self-attention, post-norm feed-forward, as in section 3 of the SASRec paper."""
+
+    def __init__(self, s: SASRecSettings, n_tokens: int, pad: int) -> None:
+        """Args: n_tokens: items and special tokens; pad: the token that is never attended."""
+        super().__init__()
+        if s.n_factors % s.n_heads:
+            raise ValueError(f"n_factors {s.n_factors} is not a multiple of n_heads {s.n_heads}")
+        self.settings, self.pad = s, pad
+        self.items = nn.Embedding(n_tokens, s.n_factors)
+        # A start token stands in front of the context.
+        self.positions = nn.Embedding(s.session_max_len + 1, s.n_factors)
+        self.blocks = nn.ModuleList(Block(s) for _ in range(s.n_blocks))
+        self.norm = nn.LayerNorm(s.n_factors, eps=1e-8)
+        initialise(self, s.init)
+
+    @property
+    def width(self) -> int:
+        return self.settings.n_factors
+
+    @property
+    def context(self) -> int:
+        return self.settings.session_max_len
+
+    def forward(self, items: Tensor, causal: bool = True) -> Tensor:
+        """States [B, S, width]; slot j has read slots 0 .. j (all slots where not causal).
+
+        Args:
+            items: [B, S] tokens, S at most context + 2; padding may stand anywhere, is attended by none, and reads as the norm's bias.
+        """
+        s = self.settings
+        pad = (items == self.pad)[:, :, None]
+        x = self.items(items) * (s.n_factors**0.5 if s.scale_embedding else 1.0)
+        # Training reads one item beyond the context for the next state of a full one: it stands at the last position.
+        x = x + self.positions(torch.arange(items.shape[1], device=items.device).clamp(max=self.context))
+        x = dropout(x, s.dropout_rate, self.training).masked_fill(pad, 0.0)
+        visible = attention_mask(items, self.pad, causal)
+        for block in self.blocks:
+            x = block(x, visible).masked_fill(pad, 0.0)
+        return self.norm(x)
+
+
+class Block(nn.Module):
+    """Attention and feed-forward with their residuals."""
+
+    def __init__(self, s: SASRecSettings) -> None:
+        super().__init__()
+        self.settings = s
+        self.norm_attention, self.norm_feed = (nn.LayerNorm(s.n_factors, eps=1e-8) for _ in range(2))
+        self.query, self.key, self.value = (nn.Linear(s.n_factors, s.n_factors) for _ in range(3))
+        self.projection = nn.Linear(s.n_factors, s.n_factors) if s.projection else nn.Identity()
+        self.feed_1, self.feed_2 = (nn.Linear(s.n_factors, s.n_factors) for _ in range(2))
+
+    def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
+        """x [B, S, width]; visible [B, 1, S, S] or None for plain causal attention."""
+        s = self.settings
+        q = self.norm_attention(x)
+        queries, keys, values = (
+            layer(source).unflatten(-1, (s.n_heads, -1)).transpose(1, 2)
+            for layer, source in ((self.query, q), (self.key, x), (self.value, x))
+        )
+        attended = scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=visible,
+            dropout_p=s.dropout_rate if self.training else 0.0,
+            is_causal=visible is None,
+        )
+        attended = self.projection(attended.transpose(1, 2).flatten(2))
+        x = self.norm_feed((2.0 if s.residual == "double" else 1.0) * q + attended)
+        return x + self._feed(x)
+
+    def _feed(self, x: Tensor) -> Tensor:
+        rate = self.settings.dropout_rate
+        if self.settings.feed_forward == "relu-dropout":
+            hidden = dropout(relu(self.feed_1(x)), rate, self.training)
+        else:
+            hidden = relu(dropout(self.feed_1(x), rate, self.training))
+        return dropout(self.feed_2(hidden), rate, self.training)
+
+
+def attention_mask(items: Tensor, pad: int, causal: bool) -> Tensor | None:
+    """Which slots each slot may read, [B, 1, S, S]; None where the causal order alone says it.
+
+    With padding only on the right no real slot can see any, so no mask is needed and the fast path is taken.
+    """
+    padding = items == pad
+    if causal and not bool((padding[:, :-1] & ~padding[:, 1:]).any()):
+        return None
+    slots = items.shape[1]
+    itself = torch.eye(slots, dtype=torch.bool, device=items.device)
+    order = torch.ones_like(itself).tril() if causal else torch.ones_like(itself)
+    # A slot always reads itself: a row that reads nothing would be NaN.
+    return ((order & ~padding[:, None, :]) | itself)[:, None]
+
+
+def initialise(module: nn.Module, how: str) -> None:
+    """Weights of linear and embedding layers by name of the scheme ("normal" or "xavier", see SASRecSettings.init); biases 0, norms 1."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding):
+            nn.init.normal_(layer.weight, std=0.01)
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.01) if how == "normal" else nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

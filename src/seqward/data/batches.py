@@ -1,0 +1,138 @@
+"""Training batches: pieces of sessions, each event's loss counted once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqward.data.dataset import TRAIN, Dataset
+from seqward.randomness import generator_of
+
+Draw = Literal["sessions", "transitions"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B pieces of up to S events, padded on the right, and the n events whose loss counts."""
+
+    items: Tensor
+    """[B, S] item numbers, padded."""
+    piece: Tensor
+    """[n] the piece of each counted event."""
+    row: Tensor
+    """[n] its place in the piece: the state before it is row ``row`` of the piece's states, the one after it the next."""
+    end: Tensor
+    """[B] the row that stands for the piece where one state is taken of each."""
+    event: Tensor
+    """[n] position of each counted event in the data set's columns."""
+    data: TrainingEvents
+
+    def column(self, name: str) -> Tensor:
+        """[n] a column of the data set (item, reward, live, session, ...) at the counted events."""
+        return getattr(self.data, name)[self.event]
+
+
+class TrainingEvents:
+    """The training events of a data set as tensors, cut into pieces.
+
+    A piece holds at most context + 1 events: one more than the context, so that a full state has its next one. A
+    longer session becomes pieces that overlap (stride half the context); an event counts in the first that holds it.
+    """
+
+    def __init__(
+        self, data: Dataset, context: int, draw: Draw = "sessions", device: torch.device | str = "cpu"
+    ) -> None:
+        """Args: draw: "sessions" for whole sessions, "transitions" for single events, each with the history it needs."""
+        self.n_items, self.device, self.draw = data.n_items, torch.device(device), draw
+        train = data.split == TRAIN
+        # Training events are the front of each session that has any (all of it, but for leave-one-out).
+        counts = (
+            np.add.reduceat(train.astype(np.int64), data.offsets[:-1]) if data.n_sessions else np.zeros(0, np.int64)
+        )
+        begins, lengths = data.offsets[:-1][counts > 0], counts[counts > 0]
+        cut = cut_sessions if draw == "sessions" else cut_transitions
+        pieces = cut(begins, lengths, context)
+        self.begin, self.stop, self.counted_from = (self._tensor(p) for p in pieces)
+        self.item = self._tensor(data.item.astype(np.int64))
+        self.reward = self._tensor(data.reward)
+        self.goal = self._tensor(data.goal)
+        live = np.ones(data.n_events, dtype=np.float32)
+        live[data.offsets[1:] - 1] = 0.0
+        self.live = self._tensor(live)
+        """1, and 0 at the last event of a session: an episode ends only where the session does."""
+        self.session = self._tensor(data.session_of_event().astype(np.int64))
+        self.train = self._tensor(train)
+        self.n_events = int(train.sum())
+
+    def _tensor(self, array: NDArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    @property
+    def n_pieces(self) -> int:
+        return len(self.begin)
+
+    def batch(self, step: int, batch_size: int, seed: int) -> Batch:
+        """The batch of a step: a function of (step, seed) alone. An epoch is one permutation of the pieces."""
+        per_epoch = self.steps_per_epoch(batch_size)
+        epoch, place = divmod(step, per_epoch)
+        if self._order[0] != (epoch, seed):
+            shuffled = torch.randperm(self.n_pieces, generator=generator_of(seed, epoch, "order")).to(self.device)
+            self._order = ((epoch, seed), shuffled)
+        return self.collate(self._order[1][place * batch_size : (place + 1) * batch_size])
+
+    _order: tuple[tuple[int, int], Tensor] = ((-1, 0), torch.empty(0))
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        return -(-self.n_pieces // batch_size)
+
+    def collate(self, pieces: Tensor) -> Batch:
+        """The batch of the numbered pieces."""
+        begin, stop = self.begin[pieces], self.stop[pieces]
+        length = stop - begin
+        slot = torch.arange(int(length.max()), device=self.device)
+        event = begin[:, None] + slot
+        real = slot < length[:, None]
+        items = torch.where(real, self.item[event.clamp(max=len(self.item) - 1)], self.n_items)
+        piece, row = (real & (event >= self.counted_from[pieces][:, None])).nonzero(as_tuple=True)
+        end = length if self.draw == "sessions" else length - 1
+        return Batch(items=items, piece=piece, row=row, end=end, event=event[piece, row], data=self)
+
+    @cached_property
+    def _met(self) -> Tensor:
+        """Sorted keys session * n_items + item of every (session, item) of the training events."""
+        return (self.session * self.n_items + self.item)[self.train].unique()
+
+    def met(self, session: Tensor, items: Tensor) -> Tensor:
+        """Whether the session has the item among its training events, [n, k] for sessions [n] and items [n, k]."""
+        keys = session[:, None] * self.n_items + items
+        place = torch.searchsorted(self._met, keys).clamp(max=len(self._met) - 1)
+        return self._met[place] == keys
+
+
+Pieces = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""First event, one past the last, and the first that counts, of each piece."""
+
+
+def cut_sessions(begins: NDArray[np.int64], lengths: NDArray[np.int64], context: int) -> Pieces:
+    """Overlapping pieces of at most context + 1 events; see TrainingEvents."""
+    size, stride = context + 1, max(1, context // 2)
+    pieces = 1 + -(-np.maximum(lengths - size, 0) // stride)
+    number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    ends = np.repeat(begins + lengths, pieces)
+    begin = np.repeat(begins, pieces) + number * stride
+    stop = np.minimum(begin + size, ends)
+    counted_from = np.where(number == 0, begin, begin - stride + size)
+    return begin, stop, counted_from
+
+
+def cut_transitions(begins: NDArray[np.int64], lengths: NDArray[np.int64], context: int) -> Pieces:
+    """One piece an event: the event and the context before it."""
+    begin = np.repeat(begins, lengths)
+    event = begin + np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.maximum(begin, event - context), event + 1, event

@@ -1,0 +1,42 @@
+"""Telling two views of one session apart from the views of other sessions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """InfoNCE over the 2B views by cosine similarity (Eq. 3 of the paper; Chen et al. 2020, Eq. 1).
+
+    Each view is an anchor; its other view is the positive, the remaining 2B - 2 views are the negatives.
+
+    Args:
+        first: [B, width] a state a session.
+        second: [B, width] the same sessions' other view, row by row.
+
+    Returns:
+        [2B], anchors of ``first`` and then of ``second``. Zeros for a single session: nothing to tell apart.
+    """
+    views = normalize(torch.cat([first, second]), dim=1)
+    return _anchors((views @ views.T)[None] / temperature)[0]
+
+
+def by_coordinate(first: Tensor, second: Tensor) -> Tensor:
+    """The variant that the released code forces for RetailRocket: an InfoNCE a coordinate, averaged.
+
+    In coordinate c the similarity of two views is the product of two numbers; no temperature, no normalisation.
+    Args and return as ``nt_xent``. Memory is width * (2B)^2 floats.
+    """
+    views = torch.cat([first, second]).T
+    return _anchors(views[:, :, None] * views[:, None, :]).mean(0)
+
+
+def _anchors(similarity: Tensor) -> Tensor:
+    """Cross-entropy of each anchor's other view, [c, 2B], from similarities [c, 2B, 2B]; an anchor is not its own negative."""
+    anchors = similarity.shape[1]
+    others = similarity.masked_fill(torch.eye(anchors, dtype=torch.bool, device=similarity.device), -torch.inf)
+    positive = torch.arange(anchors, device=similarity.device).roll(anchors // 2)
+    loss = cross_entropy(others.flatten(0, 1), positive.repeat(len(similarity)), reduction="none")
+    return loss.view(len(similarity), anchors)
