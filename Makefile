@@ -1,0 +1,43 @@
+# Everything runs in .venv, which the first target makes. Another Python: make PYTHON=python3.12 ...
+PYTHON ?= python3
+BIN := .venv/bin
+# One thread a test process: two of them share the cores.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test test-slow test-all lint bench clean
+
+demo: .venv/installed              ## simulate, prepare, train, evaluate, recommend: about two minutes
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh demo
+
+test: lint                         ## style, types and the fast tests
+	$(TEST) -m "not slow"
+
+test-slow: .venv/developing        ## what trains for a while, the fuzzing and the browser
+	$(TEST) -m slow
+
+test-all: test test-slow
+
+lint: .venv/developing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python --pythonversion 3.14
+
+bench: .venv/developing            ## speed and memory against the naive step; writes benchmarks/results
+	$(BIN)/python -m benchmarks.speed
+
+clean:
+	rm -rf .venv demo build dist
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# torch comes first: with it in place pip looks for no other build of it.
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/developing: .venv/installed
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

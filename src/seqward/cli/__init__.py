@@ -1,0 +1,81 @@
+"""The command line. Exit status: 0 on success, 1 for a finding, 2 on bad input, 130 on Ctrl-C.
+
+Commands import what they need when they run, so that ``seqward --help`` loads neither torch nor polars.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import seqward
+from seqward.cli import data, runs
+from seqward.errors import SeqwardError
+
+app = typer.Typer(
+    name="seqward",
+    help="From an event log to recommendations: sequential recommenders trained by offline reinforcement learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (data.simulate, data.prepare, runs.train, runs.evaluate, runs.recommend, runs.report):
+    app.command()(command)
+app.command("methods")(runs.list_methods)
+app.command("config")(runs.show_config)
+app.add_typer(data.app, name="data")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"seqward {seqward.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; what the user can mend is told on standard error in a few lines."""
+    try:
+        app(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+    except SeqwardError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except Exception as error:
+        message = _about_files(error)
+        if message is None:
+            raise
+        print(message, file=sys.stderr)
+        return SeqwardError.exit_status
+    return 0
+
+
+def _about_files(error: Exception) -> str | None:
+    """The message for a full disk or a file that the system refuses; None for anything else, which is a bug."""
+    code = error.errno if isinstance(error, OSError) else None
+    # polars and safetensors report the system's error as text only.
+    if code in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error):
+        return (
+            f"No space left on the disk{_place(error)}; what was being written is incomplete. Free some and try again."
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    return None
+
+
+def _place(error: Exception) -> str:
+    return f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""

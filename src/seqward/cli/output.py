@@ -1,0 +1,42 @@
+"""Tables on standard output: ruled on a terminal; tab-separated with nothing cut anywhere else."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Row = Sequence[Any]
+
+
+def print_table(header: Sequence[str], rows: Iterable[Row], title: str | None = None) -> None:
+    """Print rows under a header; floats have four decimals on a terminal and seven digits elsewhere, None is empty."""
+    if not sys.stdout.isatty():
+        writer = csv.writer(sys.stdout, dialect="excel-tab", lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_text(value, ".7g") for value in row] for row in rows)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left")
+    rows = list(rows)
+    for column, name in enumerate(header):
+        numeric = any(isinstance(row[column], int | float) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_text(value, ".4f")) for value in row))
+    Console().print(table)
+
+
+def warn(message: str) -> None:
+    """Say something on standard error that does not stop the command."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _text(value: Any, spec: str) -> str:
+    if value is None:
+        return ""
+    return format(value, spec) if isinstance(value, float) else str(value)

@@ -1,0 +1,87 @@
+"""What is installed, what a light import loads, and that the tested versions are the ones that are pinned."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import seqward
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
+HEAVY = {"torch", "numpy", "polars", "narwhals", "pandas", "matplotlib", "rich"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after running ``code``."""
+    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}}, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_import_is_light() -> None:
+    assert not modules_after("import seqward") & HEAVY
+
+
+def test_help_is_light() -> None:
+    for arguments in ([], ["--help"], ["--version"], ["train", "--help"], ["data", "--help"]):
+        assert not modules_after(f"import seqward.cli; seqward.cli.main({arguments})") & HEAVY
+
+
+def test_core_needs_only_torch_and_numpy() -> None:
+    core = ["model", "step", "methods", "train", "catalogue", "objectives", "backbones"]
+    frames = {"polars", "narwhals", "pydantic", "pandas", "typer", "matplotlib"}
+    assert not modules_after("\n".join(f"import seqward.{name}" for name in core)) & frames
+
+
+def test_public_names_exist() -> None:
+    for name in seqward.__all__:
+        assert getattr(seqward, name).__name__ == name
+    with pytest.raises(AttributeError, match="module 'seqward' has no attribute 'nothing'"):
+        _ = seqward.nothing
+
+
+def test_every_dependency_is_pinned_to_a_version_it_allows() -> None:
+    pins = {canonicalize_name(name): version for name, version in PINS.items()}
+    extras = PROJECT["optional-dependencies"].values()
+    for text in [*PROJECT["dependencies"], *(text for extra in extras for text in extra)]:
+        requirement = Requirement(text)
+        if requirement.name != "seqward":
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
+
+
+def test_constraints_are_exact() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert len(PINS) == len([line for line in lines if not line.startswith("#")])
+
+
+def test_training_needs_no_extra() -> None:
+    optional = {Requirement(text).name for extra in PROJECT["optional-dependencies"].values() for text in extra}
+    assert not optional & {Requirement(text).name for text in PROJECT["dependencies"]}
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "test-all", "lint", "bench"])
+def test_make_has_the_target(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_package_and_its_licence(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(pip, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name == f"seqward-{seqward.__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(wheel).namelist()
+    sources = {str(file.relative_to(ROOT / "src")) for file in (ROOT / "src/seqward").rglob("*.py")}
+    assert sources | {"seqward/py.typed"} <= set(names)
+    assert any(name.endswith("LICENSE") for name in names)
+    assert not [name for name in names if name.startswith("tests")]
