@@ -55,9 +55,14 @@ def permutation() -> Augment:
     return lambda items, generator, pad: _shuffle(items, items != pad, generator)
 
 
-def permutation_with_padding() -> Augment:
-    """Shuffle every slot, padding included: as released. Padding then stands anywhere, also at the end that is read."""
-    return lambda items, generator, pad: _shuffle(items, torch.ones_like(items, dtype=torch.bool), generator)
+def permutation_with_padding(slots: int) -> Augment:
+    """Pad the history to ``slots`` and shuffle all of them: as released. The slot that is read is then often a pad."""
+
+    def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+        items = torch.nn.functional.pad(items[:, :slots], (0, max(0, slots - items.shape[1])), value=pad)
+        return _shuffle(items, torch.ones_like(items, dtype=torch.bool), generator)
+
+    return augment
 
 
 AUGMENTATIONS: dict[str, Callable[[float], Augment]] = {
@@ -65,7 +70,6 @@ AUGMENTATIONS: dict[str, Callable[[float], Augment]] = {
     "mask": mask,
     "reorder": reorder,
     "permutation": lambda _: permutation(),
-    "permutation-with-padding": lambda _: permutation_with_padding(),
 }
 
 

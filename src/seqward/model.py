@@ -46,7 +46,7 @@ class Backbone(Protocol):
         ...
 
     def __call__(self, items: Tensor, causal: bool = True) -> Tensor:
-        """[B, S] tokens -> [B, S, width]; slot j has read slots 0 .. j; padding may stand anywhere, is never attended."""
+        """[B, S] tokens -> [B, S, width]; slot j has read slots 0 .. j; padding may stand anywhere, never attended."""
         ...
 
 
@@ -63,7 +63,13 @@ class Model(nn.Module):
         n_items: int,
         engine: str = "auto",
     ) -> None:
-        """Args: backbone: (n_tokens, pad) -> module; heads: name -> (backbone, n_items) -> module; engine: of catalogue."""
+        """Build the parts.
+
+        Args:
+            backbone: (n_tokens, pad) -> module.
+            heads: name -> ((backbone, n_items) -> module).
+            engine: which engine answers for the catalogue, see ``scores_of``.
+        """
         super().__init__()
         self.n_items, self.engine = n_items, engine
         self.pad, self.start = n_items, n_items + 1

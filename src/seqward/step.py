@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqward.augment import Augment
-from seqward.catalogue import Scores
+from seqward.catalogue import Best, Scores
 from seqward.data.batches import Batch
 from seqward.errors import SeqwardError
 from seqward.model import Histories, Model
@@ -59,6 +59,10 @@ class Step:
     def next(self, head: str) -> Scores:
         """Online scores of the states after the events, detached."""
         return self._once(("next", head), lambda: self.online.scores(head, self._packed(1)).detach())
+
+    def greedy(self, head: str) -> Best:
+        """The online network's best item at the states after the events, [n]."""
+        return self._once(("greedy", head), lambda: self.next(head).max())
 
     def target_now(self, head: str) -> Scores:
         """The target network's scores of the states before the events, detached."""

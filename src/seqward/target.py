@@ -21,7 +21,7 @@ class Roles(NamedTuple):
 
 @dataclass(frozen=True)
 class Twin:
-    """Two networks that swap roles by a coin at every step (double Q-learning of Xin et al. 2020). Number 0 is evaluated.
+    """Two networks that swap roles by a coin at every step (double Q-learning, Xin et al. 2020); 0 is evaluated.
 
     One optimiser over both gives the same bits as two: a network without a gradient is not touched.
     """

@@ -37,7 +37,7 @@ class SASRecSettings:
     feed_forward: Literal["relu-dropout", "dropout-relu"] = "relu-dropout"
     """Order inside the feed-forward layer; dropout-relu is that of the code released with SASRec-CCQL."""
     init: Literal["normal", "xavier"] = "normal"
-    """normal: N(0, 0.01) for every matrix (released with SASRec-CCQL). xavier: Glorot-uniform matrices and N(0, 0.01) embeddings (SNQN)."""
+    """normal: N(0, 0.01) everywhere (released with SASRec-CCQL); xavier: Glorot-uniform but for embeddings (SNQN)."""
 
 
 class SASRec(nn.Module):
@@ -68,7 +68,8 @@ class SASRec(nn.Module):
         """States [B, S, width]; slot j has read slots 0 .. j (all slots where not causal).
 
         Args:
-            items: [B, S] tokens, S at most context + 2; padding may stand anywhere, is attended by none, and reads as the norm's bias.
+            items: [B, S] tokens, S at most context + 2. Padding may stand anywhere; none attends it, and its own
+                state is the last norm's bias.
         """
         s = self.settings
         pad = (items == self.pad)[:, :, None]
@@ -138,7 +139,7 @@ def attention_mask(items: Tensor, pad: int, causal: bool) -> Tensor | None:
 
 
 def initialise(module: nn.Module, how: str) -> None:
-    """Weights of linear and embedding layers by name of the scheme ("normal" or "xavier", see SASRecSettings.init); biases 0, norms 1."""
+    """Set the weights of linear and embedding layers by the scheme ``SASRecSettings.init``; biases 0."""
     for layer in module.modules():
         if isinstance(layer, nn.Embedding):
             nn.init.normal_(layer.weight, std=0.01)

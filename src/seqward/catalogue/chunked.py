@@ -148,7 +148,7 @@ class ChunkedScores:
     def _chunks(
         self, rows: slice, exclude: Pairs | None = None, only: Tensor | None = None
     ) -> Iterator[tuple[int, Tensor]]:
-        """(first item, scores [rows, <= CHUNK]) of each chunk, or of those numbered by ``only``; the buffer is reused."""
+        """(first item, scores [rows, <= CHUNK]) of each chunk, or of those numbered by ``only``; one buffer."""
         states = self.states[rows]
         taken = _by_item(exclude, rows) if exclude is not None else None
         numbers = range(-(-self.n_items // CHUNK)) if only is None else only.tolist()

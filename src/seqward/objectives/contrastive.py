@@ -34,7 +34,7 @@ def by_coordinate(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _anchors(similarity: Tensor) -> Tensor:
-    """Cross-entropy of each anchor's other view, [c, 2B], from similarities [c, 2B, 2B]; an anchor is not its own negative."""
+    """Cross-entropy of each anchor's other view among all but itself: similarities [c, 2B, 2B] -> [c, 2B]."""
     anchors = similarity.shape[1]
     others = similarity.masked_fill(torch.eye(anchors, dtype=torch.bool, device=similarity.device), -torch.inf)
     positive = torch.arange(anchors, device=similarity.device).roll(anchors // 2)

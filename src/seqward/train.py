@@ -1,0 +1,426 @@
+"""Training: one visible loop. It knows weights, phases, clipping, logging and stopping; it knows no loss by name."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from seqward.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint, save_weights
+from seqward.data.batches import TrainingEvents
+from seqward.errors import Finding, SeqwardError
+from seqward.model import Model, NetworkScorer
+from seqward.randomness import seed_of
+from seqward.settings import Count, Positive, Whole, settings
+from seqward.step import Step
+
+if TYPE_CHECKING:
+    from seqward.methods import Method, Phase
+
+
+@settings
+class TrainSettings:
+    epochs: Count = 60
+    """Passes over the training events, at most."""
+    batch_size: Count = 256
+    """Sessions (or transitions) a step."""
+    draw: Literal["sessions", "transitions"] = "sessions"
+    """What a batch is made of: whole sessions, every event of which counts, or single events as in the paper."""
+    lr: Positive = 0.001
+    """Learning rate of Adam (of the first phase, where there are two)."""
+    clip_value: Positive | None = None
+    """Clamp each entry of the gradient to [-clip_value, clip_value]."""
+    clip_norm: Positive | None = None
+    """Scale the gradient down to this norm."""
+    metric: str = "reward@20"
+    """What validation selects by: NAME, or GROUP.NAME such as goal.ndcg@20."""
+    validate_every: Positive = 1.0
+    """Epochs between validations."""
+    validation_sessions: Whole = 0
+    """Validate on this many sessions, drawn once by the seed; 0 for all."""
+    patience: Whole = 10
+    """Stop after this many validations without a better value; 0 for never."""
+    log_every: Count = 10
+    """Steps between two lines of the log."""
+    checkpoint_minutes: Positive = 5.0
+    """Minutes between two checkpoints."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: products in bfloat16, sums and weights in fp32."""
+    catalogue: Literal["auto", "dense", "chunked"] = "auto"
+    """Which engine scores the catalogue; the results are the same."""
+
+
+Observe = Callable[[dict[str, Any]], None]
+"""Receives every record of the log as it is written."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on what, and where to keep it."""
+
+    method: Method
+    data: TrainingEvents
+    settings: TrainSettings
+    folder: Path
+    validate: Callable[[NetworkScorer], dict[str, Any]] | None
+    """Metrics on the validation split; None where it is empty."""
+    seed: int = 0
+    max_minutes: float | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.data.steps_per_epoch(self.settings.batch_size)
+
+    @property
+    def last_step(self) -> int:
+        return self.settings.epochs * self.steps_per_epoch
+
+    @property
+    def validation_interval(self) -> int:
+        """Steps between validations."""
+        return max(1, round(self.settings.validate_every * self.steps_per_epoch))
+
+
+class Networks:
+    """The networks of a run and the optimiser over all of them."""
+
+    def __init__(self, job: Job) -> None:
+        self.target = job.method.target
+        self.modules = nn.ModuleList(self.target.networks(build_model(job, 0), lambda: build_model(job, 1)))
+        self.modules.to(job.data.device)
+        self.renew_optimiser(job.method.phases[0].lr)
+
+    def renew_optimiser(self, lr: float) -> None:
+        """Adam from nothing, as at the start of every phase."""
+        self.optimiser = torch.optim.Adam(self.modules.parameters(), lr=lr, fused=True)
+
+    @property
+    def evaluated(self) -> Model:
+        return self.modules[0]  # type: ignore[return-value]
+
+
+def build_model(job: Job, number: int) -> Model:
+    """A freshly initialised network; number 1 is the twin of number 0."""
+    torch.manual_seed(seed_of(job.seed, number, "init"))
+    return Model(job.method.backbone, job.method.heads, job.data.n_items, job.settings.catalogue)
+
+
+def train(job: Job, resume: bool = False, observe: Observe = lambda record: None) -> Progress:
+    """Train until the last epoch, the time limit, early stopping or Ctrl-C; the run can then be resumed to the bit.
+
+    Raises:
+        Finding: a loss term is not finite; names the term and the step.
+        KeyboardInterrupt: after the state was saved.
+    """
+    networks = Networks(job)
+    progress = restore(job, networks) if resume else Progress()
+    progress.stopped = None
+    log = RunLog(job.folder, progress, observe)
+    averages = Averages()
+    clock = Clock(progress.seconds)
+    with interruptible() as interrupted:
+        if progress.validated_step < progress.step and progress.step % job.validation_interval == 0:
+            validation(job, networks, progress, log)
+        while not (progress.stopped or interrupted.is_set()):
+            progress.stopped = reason_to_stop(job, progress, clock)
+            if progress.stopped:
+                break
+            enter_phase(job, networks, progress, log)
+            averages.add(take_step(job, networks, progress))
+            progress.seconds = clock.seconds()
+            if progress.step % job.settings.log_every == 0:
+                log.step(averages.flush(), progress)
+            if progress.step % job.validation_interval == 0:
+                validation(job, networks, progress, log)
+                progress.seconds = clock.seconds()
+            if clock.checkpoint_due(job.settings.checkpoint_minutes):
+                save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
+        if progress.stopped and progress.validated_step < progress.step:
+            validation(job, networks, progress, log)
+        progress.seconds = clock.seconds()
+        save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
+        log.event(progress.stopped or "interrupted: resume with --resume", progress)
+        log.close()
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+    return progress
+
+
+def restore(job: Job, networks: Networks) -> Progress:
+    """Load the newest checkpoint of the run, if it has one, with the optimiser of the phase it was in."""
+    folder = newest_checkpoint(job.folder)
+    if folder is None:
+        return Progress()
+    progress = load_checkpoint(folder, networks.modules, networks.optimiser)
+    for group in networks.optimiser.param_groups:
+        group["lr"] = job.method.phases[progress.phase].lr
+    return progress
+
+
+def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Tensor]:
+    """One batch, one backward pass, one update; returns the mean of every term and the scale of Q."""
+    roles = networks.target.roles(job.seed, progress.step)
+    online, target = networks.modules[roles.online].train(), networks.modules[roles.target].train()
+    batch = job.data.batch(progress.step, job.settings.batch_size, job.seed)
+    step = Step(online, target, batch, job.seed, progress.step)  # type: ignore[arg-type]
+    device = job.data.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=job.settings.precision == "bf16"):
+        loss, means = total_loss(job.method.phases[progress.phase], step)
+    refuse_non_finite(means, progress.step)
+    loss.backward()
+    parameters = [p for p in online.parameters() if p.grad is not None]
+    if job.settings.clip_value is not None:
+        nn.utils.clip_grad_value_(parameters, job.settings.clip_value)
+    if job.settings.clip_norm is not None:
+        nn.utils.clip_grad_norm_(parameters, job.settings.clip_norm)
+    progress.step += 1
+    logged = progress.step % job.settings.log_every == 0
+    if logged:
+        means |= scale_of(step, job.method.critic, parameters)
+    networks.optimiser.step()
+    networks.optimiser.zero_grad(set_to_none=True)
+    networks.target.after(list(networks.modules))
+    progress.events += len(batch.event)
+    progress.phase_events += len(batch.event)
+    return means
+
+
+def total_loss(phase: Phase, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the terms' means, and each mean by its symbol. A term of weight 0 is not called."""
+    total = torch.zeros((), device=step.batch.items.device)
+    means: dict[str, Tensor] = {}
+    for term in phase.terms:
+        if term.weight == 0:
+            continue
+        values = term.loss(step)
+        mean = values.sum() / values.numel()
+        total = total + term.weight * mean
+        means[term.symbol] = mean.detach()
+    return total, means
+
+
+def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
+    """Raise naming the first term whose mean is not finite; one look at the device for all of them."""
+    finite = torch.isfinite(torch.stack(list(means.values()))).tolist()
+    if not all(finite):
+        symbol = list(means)[finite.index(False)]
+        raise Finding(
+            f"the loss term {symbol} is {means[symbol].item()} at step {step}: training has diverged and was stopped. "
+            "Its last checkpoint is kept. Lower train.lr, or set train.clip_norm."
+        )
+
+
+def scale_of(step: Step, critic: str | None, parameters: list[nn.Parameter]) -> dict[str, Tensor]:
+    """The gradient's norm, and where there is a critic its values at logged and at greedy items."""
+    scale = {"grad_norm": nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])}
+    if critic is not None:
+        with torch.no_grad():
+            logged, greedy = step.now(critic).at(step.action), step.greedy(critic).values
+            scale |= {"q_mean": logged.mean(), "q_max": logged.max(), "q_greedy": greedy.mean()}
+    return scale
+
+
+def enter_phase(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
+    """Go on to the next phase when this one has seen its events: a fresh optimiser, and patience counts anew."""
+    length = job.method.phases[progress.phase].events
+    if length is None or progress.phase_events < length:
+        return
+    progress.phase, progress.phase_events, progress.stale = progress.phase + 1, 0, 0
+    networks.renew_optimiser(job.method.phases[progress.phase].lr)
+    log.event(f"phase {progress.phase + 1} begins", progress)
+
+
+def reason_to_stop(job: Job, progress: Progress, clock: Clock) -> str | None:
+    """Why training ends here, or None."""
+    s = job.settings
+    if progress.step >= job.last_step:
+        return f"all {s.epochs} epochs done"
+    if s.patience and progress.stale >= s.patience:
+        return f"{s.metric} has not risen for {s.patience} validations"
+    if job.max_minutes is not None and clock.seconds() >= 60 * job.max_minutes:
+        return f"time limit of {job.max_minutes:g} minutes"
+    return None
+
+
+def validation(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
+    """Measure, and keep the weights if the declared metric is better than ever."""
+    progress.validated_step = progress.step
+    if job.validate is None:
+        return keep_best(job, networks, progress)
+    metrics = job.validate(scorer_of(job.method, networks.evaluated))
+    value = metric_named(metrics, job.settings.metric)
+    better = progress.best is None or value > progress.best
+    progress.stale = 0 if better else progress.stale + 1
+    if better:
+        progress.best, progress.best_step = value, progress.step
+        keep_best(job, networks, progress)
+    log.validation(metrics, value, better, progress)
+    return None
+
+
+def keep_best(job: Job, networks: Networks, progress: Progress) -> None:
+    """Write the evaluated network's weights to ``best/``."""
+    about = {"step": progress.step, "events": progress.events, "metric": job.settings.metric, "value": progress.best}
+    save_weights(networks.evaluated, job.folder / "best", about)
+
+
+def scorer_of(method: Method, model: Model) -> NetworkScorer:
+    """The model as evaluation sees it."""
+    return NetworkScorer(model, method.ranks, method.critic, method.gamma)
+
+
+def metric_named(metrics: dict[str, Any], name: str) -> float:
+    """The value of NAME or GROUP.NAME.
+
+    Raises:
+        SeqwardError: there is no such metric, or its group is empty.
+    """
+    group, _, key = name.rpartition(".")
+    values = metrics.get(group) if group else (metrics if name in metrics else metrics.get("all"))
+    if group and group in metrics and values is None:
+        raise SeqwardError(f"train.metric={name}: the validation split has no event of the group {group!r}.")
+    if not isinstance(values, dict) or not isinstance(values.get(key), int | float):
+        groups = {k: v for k, v in metrics.items() if isinstance(v, dict)}
+        known = [k for k, v in metrics.items() if isinstance(v, int | float)]
+        known += [f"{g}.{k}" for g, v in groups.items() for k, x in v.items() if isinstance(x, int | float)]
+        raise SeqwardError(f"train.metric={name} is not measured. Known: {', '.join(known)}.")
+    return float(values[key])
+
+
+class Averages:
+    """Means of what every step reports, between two lines of the log."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Tensor]] = {}
+
+    def add(self, means: dict[str, Tensor]) -> None:
+        for name, value in means.items():
+            self.values.setdefault(name, []).append(value)
+
+    def flush(self) -> dict[str, float]:
+        means = {name: float(torch.stack(values).mean()) for name, values in self.values.items()}
+        self.values.clear()
+        return means
+
+
+@dataclass
+class Clock:
+    """Seconds of training, those before a resume included."""
+
+    before: float
+    begin: float = field(default_factory=time.monotonic)
+    checkpoint: float = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.begin
+
+    def checkpoint_due(self, minutes: float) -> bool:
+        """Whether that much time has gone since it last said so."""
+        due = time.monotonic() - self.checkpoint >= 60 * minutes
+        if due:
+            self.checkpoint = time.monotonic()
+        return due
+
+
+SCALES = ("grad_norm", "q_mean", "q_max", "q_greedy")
+
+
+class RunLog:
+    """``log.jsonl`` and, where it is installed, TensorBoard. What a lost stretch had written is cut on resume."""
+
+    def __init__(self, folder: Path, progress: Progress, observe: Observe) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.observe, self.last = observe, (progress.events, progress.seconds)
+        self.file = folder / "log.jsonl"
+        kept = read_log(self.file) if progress.step else []
+        kept = [r for r in kept if r["step"] <= progress.step]
+        self.file.write_text("".join(json.dumps(r) + "\n" for r in kept))
+        self.board = _tensorboard(folder / "tensorboard", progress.step)
+
+    def step(self, means: dict[str, float], progress: Progress) -> None:
+        events, seconds = progress.events - self.last[0], progress.seconds - self.last[1]
+        self.last = (progress.events, progress.seconds)
+        terms = {k: v for k, v in means.items() if k not in SCALES}
+        scales = {k: v for k, v in means.items() if k in SCALES}
+        rate = events / seconds if seconds > 0 else 0.0
+        record = {"phase": progress.phase + 1, "terms": terms, **scales, "events_per_second": round(rate, 1)}
+        self._write("step", record, progress)
+        self._draw(
+            {**{f"loss/{k}": v for k, v in terms.items()}, **{f"scale/{k}": v for k, v in scales.items()}}, progress
+        )
+
+    def validation(self, metrics: dict[str, Any], value: float, best: bool, progress: Progress) -> None:
+        self._write("validation", {"metrics": metrics, "value": value, "best": best}, progress)
+        flat = {f"validation/{k}": v for k, v in metrics.items() if isinstance(v, int | float)}
+        for group, values in metrics.items():
+            if isinstance(values, dict):
+                flat |= {f"validation/{group}/{k}": v for k, v in values.items() if isinstance(v, int | float)}
+        self._draw(flat, progress)
+
+    def event(self, text: str, progress: Progress) -> None:
+        self._write("event", {"text": text}, progress)
+
+    def _write(self, kind: str, record: dict[str, Any], progress: Progress) -> None:
+        where = {"step": progress.step, "events": progress.events, "seconds": round(progress.seconds, 3)}
+        whole = {"kind": kind, **where, **record}
+        with self.file.open("a") as stream:
+            stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
+        self.observe(whole)
+
+    def _draw(self, values: dict[str, float], progress: Progress) -> None:
+        if self.board is not None:
+            for name, value in values.items():
+                if math.isfinite(value):
+                    self.board.add_scalar(name, value, progress.step)
+
+    def close(self) -> None:
+        if self.board is not None:
+            self.board.close()
+
+
+def read_log(file: Path) -> list[dict[str, Any]]:
+    """The whole lines of a log; a last line that was cut off is left out."""
+    records = []
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step)
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, to be seen between two steps; a second Ctrl-C interrupts at once."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
