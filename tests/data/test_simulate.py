@@ -106,15 +106,32 @@ def test_nothing_is_carted_before_it_was_viewed_nor_bought_before_it_was_carted(
 # --- truth -----------------------------------------------------------------------------------------------------------
 
 
-def test_second_items_follow_the_stated_probabilities_in_a_world_small_enough_to_count() -> None:
-    shop = simulate(sessions=40_000, items=6, mean_length=3.1, repeats=0.3, carts=0.0, cluster_size=3, links=2)
-    pairs = Counter((items[0], items[1]) for items, _ in sessions_of(shop))
-    firsts = np.array([sum(pairs[a, b] for b in range(6)) for a in range(6)])
-    assert firsts / 40_000 == pytest.approx(shop.true_probabilities([]), abs=0.01)
-    for a in range(6):
-        observed = np.array([pairs[a, b] for b in range(6)]) / firsts[a]
-        expected = shop.true_probabilities([a])
-        assert observed == pytest.approx(expected, abs=4.5 * np.sqrt(0.25 / firsts[a])), a
+def test_items_follow_the_stated_probabilities_in_a_world_small_enough_to_count() -> None:
+    shop = simulate(sessions=60_000, items=9, mean_length=3.1, repeats=0.3, carts=0.0, cluster_size=3, links=2)
+    after: dict[tuple[int, ...], np.ndarray] = {}
+    for items, _ in sessions_of(shop):
+        for t in range(3):
+            after.setdefault(tuple(items[:t]), np.zeros(9))[items[t]] += 1
+    surprise, freedom = 0.0, 0
+    for history, counts in after.items():
+        expected = counts.sum() * shop.true_probabilities(history)
+        likely = expected > 5
+        assert counts[expected == 0].sum() == 0
+        surprise += ((counts - expected)[likely] ** 2 / expected[likely]).sum()
+        freedom += likely.sum() - 1
+    # Chi-square over about 600 degrees of freedom: mean `freedom`, variance twice that.
+    assert freedom > 500
+    assert surprise < freedom + 4 * np.sqrt(2 * freedom)
+
+
+def test_the_stage_of_an_item_decides_what_can_happen_to_it() -> None:
+    shop = simulate(sessions=500, items=40, seed=2)
+    chances = shop.true_event_probabilities([1, 2, 2, 3, 3, 3], ["view", "view", "cart", "view", "cart", "purchase"])
+    view, cart, purchase = chances
+    assert cart[1] == pytest.approx(min(1, shop.world.cart_again * shop.world.value[1]) * chances[:, 1].sum())
+    assert purchase[2] == pytest.approx(0.6 * chances[:, 2].sum())
+    assert cart[2] == cart[3] == cart[0] == purchase[0] == purchase[1] == purchase[3] == 0
+    assert (view[[0, 1, 2, 3]] > 0).all()
 
 
 def test_when_everything_was_seen_only_the_history_can_follow() -> None:
@@ -125,6 +142,15 @@ def test_when_everything_was_seen_only_the_history_can_follow() -> None:
     tail = [items for items, _ in sessions_of(shop) if len(items) > 3 and set(items[:3]) == {0, 1, 2}]
     last_again = np.mean([items[3] == items[2] for items in tail])
     assert last_again == pytest.approx(1 / (1 + 2**-2 + 3**-2), abs=0.08)
+
+
+@pytest.mark.parametrize(("way", "moves"), [("cluster", 0), ("drift", 1)])
+def test_taste_stays_in_its_cluster_or_drifts_to_the_next(way: str, moves: int) -> None:
+    ways = {"related": 0.0, "cluster": 0.0, "drift": 0.0, way: 1.0}
+    shop = simulate(sessions=300, items=400, cluster_size=40, **ways)
+    cluster = shop.world.cluster_of
+    steps = [(cluster[items[1]] - cluster[items[0]]) % 10 for items, _ in sessions_of(shop) if items[0] != items[1]]
+    assert set(steps) == {moves}
 
 
 def outcomes(shop: Shop, sessions: int, goal: int) -> dict[str, np.ndarray]:
