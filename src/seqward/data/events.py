@@ -12,37 +12,35 @@ source=None, filters=(), warnings=())`` is what source readers call: ``source`` 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import narwhals as nw
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from seqward.data.columns import UNITS, Columns, Times, number_ids, parse_order, parse_rewards, parse_times
+from seqward.data.files import column_names, read_columns, sha256_of
+from seqward.data.rewards import goals, rewards_of_types
+from seqward.errors import SeqwardError, did_you_mean
 
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Names of a log's columns. ``None``: the column of the field's own name is used where the log has it.
+__all__ = ["Columns", "EventLog"]
 
-    ``session_id`` or ``user_id`` is needed (naming one leaves the other out), ``item_id``, and a time (``timestamp`` or
-    ``datetime``) or an ``order``. ``order`` is used only where it is named; beside a time it orders the events of a
-    session, and the time orders the sessions.
-    """
-
-    session_id: str | None = None
-    user_id: str | None = None
-    item_id: str | None = None
-    timestamp: str | None = None
-    datetime: str | None = None
-    order: str | None = None
-    event_type: str | None = None
-    reward: str | None = None
+TIE_RULE = "equal times keep the order of the rows (stable sort)"
+APPEARANCE = 0.99
+"""Share of neighbouring ids that first appear in their order, from which ids are said to be in order of appearance."""
+FEWEST_ITEMS = 10
+"""Below this many items such an order is likely by chance."""
 
 
 @dataclass(frozen=True, eq=False)
 class EventLog:
-    """A checked log: events grouped by session (sessions by id) and in order within each; equal times keep file order."""
+    """A checked log: events grouped by session and in order within each; equal times keep the order of the rows."""
 
     item: NDArray[np.int32]
     """[events] position in ``item_ids``."""
@@ -51,30 +49,56 @@ class EventLog:
     event_type: NDArray[np.int16]
     """[events] position in ``event_types``."""
     reward: NDArray[np.float32]
+    """[events] value of the event."""
     goal: NDArray[np.bool_]
+    """[events] True where the event is the goal."""
     offsets: NDArray[np.int64]
-    """[sessions + 1]"""
+    """[sessions + 1] the events of session s are ``offsets[s]:offsets[s + 1]``."""
     item_ids: NDArray[Any]
     """[items] sorted; int64 or str objects."""
     session_ids: NDArray[Any]
-    """[sessions] sorted."""
+    """[sessions] sorted; where a gap cut the log of a user: ``user/1``, ``user/2``, ... by user and time."""
     user_ids: NDArray[Any] | None
-    """[sessions]"""
+    """[sessions] the user of each session, where the log names one."""
     event_types: tuple[str, ...]
     """Sorted by name; ("event",) where the log has no types."""
     protocol: dict[str, Any]
+    """Source, columns, rewards, goal, tie rule, and what the log looked like."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def n_events(self) -> int:
+        return len(self.item)
+
+    @property
+    def n_sessions(self) -> int:
+        return len(self.session_ids)
+
     @classmethod
-    def read(cls, path: Path | str, columns: Columns = Columns(), *, separator: str | None = None, **options: Any) -> EventLog:
-        """Read a CSV, TSV or Parquet file; ``options`` are those of ``from_frame``."""
-        raise NotImplementedError
+    def read(
+        cls, path: Path | str, columns: Columns | None = None, *, separator: str | None = None, **options: Any
+    ) -> EventLog:
+        """Read a .csv, .tsv, .txt (each also .gz or .zst) or .parquet file; ``options`` are those of ``from_frame``.
+
+        Raises:
+            SeqwardError: the file is missing, empty or not what its ending says, or the log in it is refused.
+        """
+        path, columns = Path(path), columns or Columns()
+        names = column_names(path, separator)
+        cut, mapped = options.get("session_gap_minutes") is not None, options.get("rewards") is not None
+        parts = columns.resolve(names, gap=cut, rewards=mapped)
+        ids = [parts[part] for part in ("session_id", "user_id", "item_id") if part in parts]
+        table = read_columns(path, list(parts.values()), ids, separator)
+        if table.is_empty():
+            raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
+        source = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
+        return cls.from_frame(table, columns, **{"source": source, **options})
 
     @classmethod
     def from_frame(
         cls,
         frame: Any,
-        columns: Columns = Columns(),
+        columns: Columns | None = None,
         *,
         session_gap_minutes: float | None = None,
         time_unit: str | None = None,
@@ -84,5 +108,314 @@ class EventLog:
         filters: Sequence[Mapping[str, Any]] = (),
         warnings: Sequence[str] = (),
     ) -> EventLog:
-        """Check a pandas, polars, pyarrow or duckdb frame."""
-        raise NotImplementedError
+        """Check a pandas, polars, pyarrow or duckdb frame and put it in order.
+
+        Args:
+            frame: one row an event; only the columns that are needed are read.
+            columns: the names of the columns where they are not the fields' own.
+            session_gap_minutes: a user's log is cut where nothing happened for longer than this.
+            time_unit: ``s ms us ns`` of times that are numbers, for the gap; guessed from their size without it.
+            rewards: event type -> value. Without it the reward column is read; without that, too, every event is
+                worth 1.0 if the log has one event type.
+            goal: an event type, or a condition such as ``reward>=4``; without it no event is a goal.
+            source: recorded in the protocol; without it a sha256 of the content is.
+            filters: what a reader removed before, recorded in the protocol.
+            warnings: what a reader found, recorded in the protocol.
+
+        Raises:
+            SeqwardError: a column is missing, or a value is null or cannot be read; the message names the row.
+        """
+        gap = _checked_gap(session_gap_minutes, time_unit)
+        table, parts = _selected(frame, columns or Columns(), gap is not None, rewards is not None)
+        item_ids, item = number_ids(table[parts["item_id"]], "items")
+        times = parse_times(table[parts["time"]]) if "time" in parts else None
+        keys = parse_order(table[parts["order"]]) if "order" in parts else _values(times)
+        grouped = _group(table, parts, times, gap, time_unit)
+        event_types, event_type = _types(table, parts)
+        reward, worth = _worth(table, parts, rewards, event_types, event_type)
+        is_goal = goals(goal, event_types, event_type, reward)
+        appearance = _appearance_warning(item, len(item_ids), times)
+
+        rows, late = stable_order(grouped.number, keys)
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(grouped.number))])
+        users, mixed = _users(grouped, rows, offsets)
+        log = cls(
+            item=item[rows],
+            time=None if times is None else times.values[rows],
+            event_type=event_type[rows],
+            reward=reward[rows],
+            goal=is_goal[rows],
+            offsets=offsets,
+            item_ids=item_ids,
+            session_ids=grouped.ids,
+            user_ids=users,
+            event_types=event_types,
+            protocol={},
+        )
+        ties, repeats = _ties(log, keys[rows])
+        found = [
+            *_order_warnings(late, repeats, ties, log.n_events),
+            *appearance,
+            *_goal_warnings(log, goal, rewards),
+            *mixed,
+        ]
+        facts = {
+            "source": dict(source) if source is not None else {"frame": True, "sha256": _content_hash(log)},
+            "columns": parts,
+            "sessions": grouped.rule,
+            "time": _time_facts(times, time_unit),
+            "rewards": worth,
+            "goal": goal,
+            "tie_rule": TIE_RULE,
+            "equal_times": ties / log.n_events,
+            "repeated_rows": repeats,
+            "rows_out_of_order": late,
+            "log": count_events(log),
+            "filters": [dict(removed) for removed in filters],
+        }
+        return replace(log, protocol=facts, warnings=(*warnings, *found))
+
+
+def count_events(log: EventLog) -> dict[str, Any]:
+    """Events, sessions, items, goals, and events per type of a log."""
+    return {
+        "events": log.n_events,
+        "sessions": log.n_sessions,
+        "items": len(log.item_ids),
+        "goals": int(log.goal.sum()),
+        "events_per_type": per_type(log.event_types, log.event_type),
+    }
+
+
+def per_type(event_types: Sequence[str], event_type: NDArray[np.int16]) -> dict[str, int]:
+    """Event type -> number of events."""
+    return dict(zip(event_types, np.bincount(event_type, minlength=len(event_types)).tolist(), strict=True))
+
+
+def stable_order(group: NDArray[np.int32], key: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
+    """Rows by group, then key, then row number; and how many rows came before an earlier one of their group.
+
+    Group and row number share one int64, which sorts many times faster than an argsort; a second sort touches only the
+    groups whose rows were not in order yet.
+    """
+    bits = len(group).bit_length()
+    packed = group.astype(np.int64) << bits
+    packed |= np.arange(len(group))
+    packed.sort()
+    rows = packed & ((1 << bits) - 1)
+    key_in, group_in = key[rows], group[rows]
+    late = (key_in[1:] < key_in[:-1]) & (group_in[1:] == group_in[:-1])
+    if not late.any():
+        return rows, 0
+    unsorted = np.zeros(int(group_in[-1]) + 1, bool)
+    unsorted[group_in[1:][late]] = True
+    places = np.flatnonzero(unsorted[group_in])
+    rows[places] = rows[places][np.lexsort((key_in[places], group_in[places]))]
+    return rows, int(late.sum())
+
+
+def _checked_gap(minutes: float | None, unit: str | None) -> float | None:
+    if unit is not None and unit not in UNITS:
+        raise SeqwardError(f"Unknown time unit {unit!r}; known are {', '.join(UNITS)}.{did_you_mean(unit, UNITS)}")
+    if minutes is not None and not minutes > 0:
+        raise SeqwardError(f"The session gap is {minutes} minutes; expected a number above 0.")
+    return minutes
+
+
+def _selected(frame: Any, columns: Columns, gap: bool, rewards: bool) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The needed columns as a polars frame, whatever the backend, and the part that each plays."""
+    try:
+        table = nw.from_native(frame)
+        names = table.collect_schema().names()
+    except TypeError as error:
+        got = type(frame).__name__
+        raise SeqwardError(f"Expected a pandas, polars, pyarrow or duckdb frame, got {got}.") from error
+    except nw.exceptions.DuplicateError as error:
+        raise SeqwardError(f"The frame has several columns of one name: {error}. Rename them.") from error
+    parts = columns.resolve(names, gap=gap, rewards=rewards)
+    table = table.select(*dict.fromkeys(parts.values()))
+    table = table.collect("polars") if isinstance(table, nw.LazyFrame) else table
+    native = pl.DataFrame({name: _to_polars(table[name], name == parts.get("time")) for name in table.columns})
+    if native.is_empty():
+        raise SeqwardError("The log has no rows. Expected one row an event.")
+    return native, parts
+
+
+def _to_polars(column: nw.Series[Any], is_time: bool) -> pl.Series:
+    # A pandas column of Python dates may hold several time zones, which a conversion would level without a word.
+    if is_time and column.dtype == nw.Object:
+        return pl.Series(column.name, [_as_text(value) for value in column.to_list()], dtype=pl.String)
+    try:
+        return column.to_polars()
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        said = str(error).splitlines()[0]
+        raise SeqwardError(f"Column {column.name!r} cannot be read, are its values of one type? {said}.") from error
+    except ImportError as error:
+        raise SeqwardError(f"Reading this frame needs a package ({error}): pip install 'seqward[frames]'.") from error
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or value != value:  # NaN and NaT differ from themselves
+        return None
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+class _Grouped(NamedTuple):
+    """Which session every row is of."""
+
+    number: NDArray[np.int32]
+    """[rows] position in ``ids``"""
+    ids: NDArray[Any]
+    users: tuple[NDArray[Any], NDArray[np.int32]] | None
+    """The users, and the position of each row's."""
+    rule: dict[str, Any]
+    """For the protocol."""
+
+
+def _group(
+    table: pl.DataFrame, parts: Mapping[str, str], times: Times | None, gap: float | None, unit: str | None
+) -> _Grouped:
+    users = number_ids(table[parts["user_id"]], "users") if "user_id" in parts else None
+    if "session_id" in parts:
+        ids, number = number_ids(table[parts["session_id"]], "sessions")
+        return _Grouped(number, ids, users, {"by": "session_id"})
+    assert users is not None  # Columns.resolve sees to it
+    if gap is None:
+        return _Grouped(users[1], users[0], users, {"by": "user_id"})
+    assert times is not None
+    unit = "us" if times.kind == "date" else unit or times.unit
+    number, owner, nth = cut_by_gap(users[1], times.values, gap * 60 * UNITS[unit])
+    ids = np.array([f"{user}/{n}" for user, n in zip(users[0][owner].tolist(), nth.tolist(), strict=True)], object)
+    rule = f"a user's log is cut where nothing happens for more than {gap:g} minutes (times in {unit})"
+    return _Grouped(number, ids, users, {"by": "user_id", "gap_minutes": gap, "rule": rule})
+
+
+def cut_by_gap(
+    user: NDArray[np.int32], time: NDArray[Any], gap: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """Cut each user's rows, in order of time, where the time between two exceeds ``gap`` (in ticks of ``time``).
+
+    Returns:
+        [rows] session of each row; [sessions] user of each session; [sessions] its number within the user, from 1.
+    """
+    rows, _ = stable_order(user, time)
+    user_in, time_in = user[rows], time[rows]
+    other_user = np.diff(user_in, prepend=-1) != 0
+    starts = other_user | (np.diff(time_in, prepend=time_in[0]) > gap)
+    number = np.empty(len(rows), np.int32)
+    number[rows] = np.cumsum(starts) - 1
+    owner = user_in[starts]
+    firsts = np.flatnonzero(np.diff(owner, prepend=-1))
+    nth = np.arange(len(owner)) - np.repeat(firsts, np.diff(firsts, append=len(owner))) + 1
+    return number, owner, nth
+
+
+def _types(table: pl.DataFrame, parts: Mapping[str, str]) -> tuple[tuple[str, ...], NDArray[np.int16]]:
+    if "event_type" not in parts:
+        return ("event",), np.zeros(len(table), np.int16)
+    names, number = number_ids(table[parts["event_type"]].cast(pl.String), "event types")
+    if len(names) > np.iinfo(np.int16).max:
+        raise SeqwardError(f"Column {parts['event_type']!r} has {len(names)} event types: is it the right column?")
+    return tuple(names.tolist()), number.astype(np.int16)
+
+
+def _worth(
+    table: pl.DataFrame,
+    parts: Mapping[str, str],
+    rewards: Mapping[str, float] | None,
+    event_types: tuple[str, ...],
+    event_type: NDArray[np.int16],
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """[rows] reward of each event, and where it comes from."""
+    if "reward" in parts:
+        return parse_rewards(table[parts["reward"]]), {"column": parts["reward"]}
+    values = rewards_of_types(rewards, per_type(event_types, event_type))
+    return np.array(list(values.values()), np.float32)[event_type], {"types": values}
+
+
+def _values(times: Times | None) -> NDArray[Any]:
+    assert times is not None  # Columns.resolve asks for a time where there is no order
+    return times.values
+
+
+def _users(
+    grouped: _Grouped, rows: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[Any] | None, list[str]]:
+    """The user of each session's first event, and a warning where later events name another."""
+    if grouped.users is None:
+        return None, []
+    ids, user = grouped.users
+    user = user[rows]
+    first = user[offsets[:-1]]
+    several = np.logical_or.reduceat(user != np.repeat(first, np.diff(offsets)), offsets[:-1])
+    warning = (
+        f"{int(several.sum())} sessions hold events of several users (the first is {grouped.ids[several.argmax()]!r}): "
+        "the user of the first event is taken. Are session ids counted anew for each user?"
+    )
+    return ids[first], [warning] if several.any() else []
+
+
+def _ties(log: EventLog, key: NDArray[Any]) -> tuple[int, int]:
+    """How many events have their time (``key``) in common with another of their session, and how many repeat one."""
+    same = np.diff(key, prepend=key[0]) == 0
+    same[log.offsets[:-1]] = False
+    at = np.flatnonzero(same | np.append(same[1:], False))
+    if not len(at):
+        return 0, 0
+    moment = np.cumsum(~same)
+    columns = {"moment": moment, "item": log.item, "event_type": log.event_type, "reward": log.reward}
+    return len(at), len(at) - pl.DataFrame({name: column[at] for name, column in columns.items()}).n_unique()
+
+
+def _order_warnings(late: int, repeats: int, ties: int, events: int) -> list[str]:
+    said = {
+        f"{late} of {events} rows stood after a later event of their session: sorted.": late,
+        f"{repeats} of {events} rows repeat another row (session, time, item, type, reward): kept.": repeats,
+        f"{ties} of {events} events ({ties / events:.1%}) share their session and time: {TIE_RULE}.": ties,
+    }
+    return [warning for warning, count in said.items() if count]
+
+
+def _appearance_warning(item: NDArray[np.int32], items: int, times: Times | None) -> list[str]:
+    """Item ids that follow time tell a model that ranks ties by id what comes next."""
+    warning = "Item ids are in order of first appearance, so they tell time. Items are numbered anew, by the seed."
+    if items < FEWEST_ITEMS:
+        return []
+    by_item = bool((item[1:] >= item[:-1]).all())
+    moments = ([] if by_item else [np.arange(len(item))]) + ([] if times is None else [times.values])
+    for moment in moments:
+        first = np.full(items, moment.max(), moment.dtype)
+        np.minimum.at(first, item, moment)
+        if np.mean(first[1:] > first[:-1]) >= APPEARANCE:
+            return [warning]
+    return []
+
+
+def _goal_warnings(log: EventLog, goal: str | None, rewards: Mapping[str, float] | None) -> list[str]:
+    unused = [name for name in rewards or {} if name not in log.event_types]
+    said = [f"The reward map names {', '.join(map(repr, unused))}, which no event of the log is."] if unused else []
+    if goal is not None and not log.goal.any():
+        said.append(f"No event meets the goal {goal!r}.")
+    if goal is None and len(log.event_types) > 1:
+        said.append(f"No goal is named, so no event counts as one. Event types: {', '.join(log.event_types)}.")
+    return said
+
+
+def _time_facts(times: Times | None, unit: str | None) -> dict[str, Any] | None:
+    if times is None:
+        return None
+    first, last = times.values.min().item(), times.values.max().item()
+    if times.kind == "date":
+        first, last = (datetime.fromtimestamp(t / UNITS["us"], UTC).isoformat() for t in (first, last))
+        return {"kind": "date", "first": first, "last": last}
+    return {"kind": "number", "unit": unit or f"{times.unit} (guessed)", "first": first, "last": last}
+
+
+def _content_hash(log: EventLog) -> str:
+    """Names the content of a log that came as a frame, whatever the backend."""
+    digest = hashlib.sha256()
+    for ids in (log.item_ids, log.session_ids, log.user_ids, log.event_types):
+        digest.update(repr(None if ids is None else list(ids)).encode())
+    for column in (log.item, log.time, log.event_type, log.reward, log.goal, log.offsets):
+        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,297 @@
+"""A log's columns: which one plays which part, and each turned into plain NumPy arrays or refused with its row.
+
+Rows are counted from 1, the first after the header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from seqward.data.files import listed
+from seqward.errors import SeqwardError, did_you_mean
+
+OPTIONS = {
+    "session_id": "--session-col",
+    "user_id": "--user-col",
+    "item_id": "--item-col",
+    "timestamp": "--time-col",
+    "datetime": "--time-col",
+    "order": "--order-col",
+    "event_type": "--event-col",
+    "reward": "--reward-col",
+}
+UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+"""Ticks a second."""
+DENSE = 8
+"""Integers whose range is below this many times their number are numbered through a table instead of a join."""
+ZONE = r":\d{2}(?:\.\d+)?\s*(Z|z|UTC|[+-]\d{2}(?::?\d{2})?)$"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Names of a log's columns. ``None``: the column of the field's own name is used where the log has it.
+
+    ``session_id`` or ``user_id`` is needed (naming only one leaves the other out), ``item_id``, and a time
+    (``timestamp`` or ``datetime``) or an ``order``. ``order`` is used only where it is named; beside a time it orders
+    the events of a session, while the time orders the sessions.
+    """
+
+    session_id: str | None = None
+    user_id: str | None = None
+    item_id: str | None = None
+    timestamp: str | None = None
+    datetime: str | None = None
+    order: str | None = None
+    event_type: str | None = None
+    reward: str | None = None
+
+    def resolve(self, names: Sequence[str], *, gap: bool = False, rewards: bool = False) -> dict[str, str]:
+        """Part -> column, for the parts ``session_id user_id item_id time order event_type reward`` that the log has.
+
+        ``gap``: a user's log is to be cut, so a session column counts only where it is named. ``rewards``: a map gives
+        the rewards, likewise.
+
+        Raises:
+            SeqwardError: a column that is named or needed is not there, or two are named for one part.
+        """
+        named = {field: name for field, name in asdict(self).items() if name is not None}
+        for field, name in named.items():
+            _check_there(field, name, names)
+        _check_one_each(named, gap, rewards)
+        left_out = {"order"} | ({"reward"} if rewards else set())
+        if gap or "user_id" in named:
+            left_out.add("session_id")
+        if "session_id" in named:
+            left_out.add("user_id")
+        found = {field: field for field in OPTIONS if field in names and field not in left_out} | named
+        _check_needed(found, names, gap)
+        time = next((fields[f] for fields in (named, found) for f in ("timestamp", "datetime") if f in fields), None)
+        parts = {field: name for field, name in found.items() if field not in ("timestamp", "datetime")}
+        return parts | ({"time": time} if time else {})
+
+
+def _check_there(part: str, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise SeqwardError(
+            f"The log has no column {name!r} (named for {part}). It has: {listed(names)}.{did_you_mean(name, names)}"
+        )
+    if f"{name}_duplicated_0" in names:
+        raise SeqwardError(f"The log has two columns {name!r}: rename one, it is unclear which is the {part}.")
+
+
+def _check_one_each(named: Mapping[str, str], gap: bool, rewards: bool) -> None:
+    if "timestamp" in named and "datetime" in named:
+        raise SeqwardError("Both a timestamp and a datetime column are named. Name the one that is to be read.")
+    if "reward" in named and rewards:
+        raise SeqwardError(f"Rewards come from a map and from the column {named['reward']!r}. Give one of the two.")
+    if "session_id" in named and gap:
+        raise SeqwardError(f"A gap cuts the log of a user, but {named['session_id']!r} names sessions: drop one.")
+
+
+def _check_needed(found: Mapping[str, str], names: Sequence[str], gap: bool) -> None:
+    sessions = ("user_id",) if gap else ("session_id", "user_id")
+    times = ("timestamp", "datetime") if gap else ("timestamp", "datetime", "order")
+    for choices in (("item_id",), sessions, times):
+        if not found.keys() & set(choices):
+            near = next((hint for field in choices if (hint := did_you_mean(field, names))), "")
+            options = " or ".join(dict.fromkeys(OPTIONS[field] for field in choices))
+            alone = " It is one column: is the separator another?" if len(names) == 1 else ""
+            raise SeqwardError(
+                f"The log has no column {' or '.join(choices)}. It has: {listed(names)}.{near}{alone}\n"
+                f"Say which column is meant with {options}, in Python Columns({choices[0]}=...)."
+            )
+
+
+def number_ids(column: pl.Series, part: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """The distinct ids, sorted (int64, or str objects), and the position of each row's id among them.
+
+    Raises:
+        SeqwardError: null or empty ids (how many, and the first row), or ids that are neither integers nor strings.
+    """
+    name = column.name
+    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):
+        column = column.cast(pl.String)
+    _check_complete(column, f"{name!r} ({part})", "Every event needs one: drop or fill these rows.")
+    if column.dtype == pl.String:
+        return _numbered_by_join(column)
+    if not column.dtype.is_integer():
+        raise SeqwardError(
+            f"Ids in {name!r} ({part}) are of type {column.dtype}; they must be integers or strings. "
+            f"First value: {column[0]!r}."
+        )
+    if column.dtype in (pl.UInt64, pl.Int128, pl.UInt128) and column.cast(pl.Int64, strict=False).null_count():
+        raise SeqwardError(f"Ids in {name!r} ({part}) go beyond 64-bit integers. Give them as strings.")
+    column = column.cast(pl.Int64)
+    values = column.to_numpy()
+    low, high = int(values.min()), int(values.max())
+    return _numbered_by_table(values, low, high) if high - low < DENSE * len(values) else _numbered_by_join(column)
+
+
+def _numbered_by_table(values: NDArray[np.int64], low: int, high: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    there = np.zeros(high - low + 1, bool)
+    there[values - low] = True
+    number = np.cumsum(there, dtype=np.int32) - 1
+    return np.flatnonzero(there) + low, number[values - low]
+
+
+def _numbered_by_join(column: pl.Series) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    ids = column.unique().sort()
+    rows, table = pl.DataFrame({"id": column}), pl.DataFrame({"id": ids, "number": np.arange(len(ids), dtype=np.int32)})
+    number = rows.join(table, on="id", how="left", maintain_order="left")["number"]
+    values = ids.to_numpy()
+    return (values.astype(object) if ids.dtype == pl.String else values), number.to_numpy()
+
+
+def _check_complete(column: pl.Series, what: str, advice: str) -> None:
+    missing = column.is_null()
+    if column.dtype == pl.String:
+        missing = missing | (column == "").fill_null(True)
+    elif column.dtype.is_float():
+        missing = missing | column.is_nan().fill_null(True)
+    if count := int(missing.sum()):
+        rows = f"{count} row{'s' if count > 1 else ''}"
+        raise SeqwardError(f"{what} is missing in {rows}, first in row {_first(missing)}. {advice}")
+
+
+def _first(flags: pl.Series) -> int:
+    """Number of the first row where a flag is set."""
+    return int(flags.arg_max() or 0) + 1
+
+
+@dataclass(frozen=True)
+class Times:
+    """A parsed time column."""
+
+    values: NDArray[np.int64] | NDArray[np.float64]
+    """[rows] numbers as they are in the log; dates as microseconds since 1970."""
+    unit: str
+    """``s ms us ns``: known for dates, guessed from its size for numbers."""
+    kind: str
+    """``number`` or ``date``."""
+
+
+def parse_times(column: pl.Series) -> Times:
+    """Integers, decimals, dates, ISO 8601 strings (all in one time zone or all without) to numbers.
+
+    Raises:
+        SeqwardError: null, unparsable or infinite times, or several time zones, with the row and its value.
+    """
+    what = f"Time column {column.name!r}"
+    _check_complete(column, what, "Every event needs a time: drop or fill these rows.")
+    if column.dtype in (pl.Date, pl.Datetime):
+        return Times(column.cast(pl.Datetime("us")).dt.timestamp("us").to_numpy(), "us", "date")
+    if column.dtype == pl.String:
+        if column.head(1).cast(pl.Float64, strict=False).null_count():
+            return Times(_parse_iso(column), "us", "date")
+        column = parse_numbers(column, what)
+    if not column.dtype.is_numeric():
+        raise SeqwardError(
+            f"{what} is of type {column.dtype}; expected numbers (seconds or finer), dates or ISO 8601 strings."
+        )
+    values = _plain(column, what)
+    return Times(values, _guess_unit(values), "number")
+
+
+def parse_order(column: pl.Series) -> NDArray[np.int64] | NDArray[np.float64]:
+    """A column of numbers that orders the events of a session.
+
+    Raises:
+        SeqwardError: it is no number somewhere.
+    """
+    what = f"Order column {column.name!r}"
+    _check_complete(column, what, "Every event needs its place: drop or fill these rows.")
+    return _plain(parse_numbers(column, what), what)
+
+
+def parse_rewards(column: pl.Series) -> NDArray[np.float32]:
+    """Rewards as they stand in a column.
+
+    Raises:
+        SeqwardError: null, infinite or no number somewhere.
+    """
+    what = f"Reward column {column.name!r}"
+    _check_complete(column, what, "Fill these rows, with 0 where the event is worth nothing.")
+    column = parse_numbers(column, what)
+    _check_finite(column.cast(pl.Float32), column, what)
+    return column.cast(pl.Float32).to_numpy()
+
+
+def parse_numbers(column: pl.Series, what: str) -> pl.Series:
+    """The column as numbers; strings that are no numbers are refused with their row."""
+    if column.dtype != pl.String:
+        if not column.dtype.is_numeric():
+            raise SeqwardError(f"{what} is of type {column.dtype}; expected numbers. First value: {column[0]!r}.")
+        return column
+    for kind in (pl.Int64, pl.Float64):
+        numbers = column.cast(kind, strict=False)
+        if not numbers.null_count():
+            return numbers
+    wrong = column.cast(pl.Float64, strict=False).is_null()
+    raise SeqwardError(f"{what}: row {_first(wrong)} holds {column[_first(wrong) - 1]!r}, which is no number.")
+
+
+def _plain(column: pl.Series, what: str) -> NDArray[np.int64] | NDArray[np.float64]:
+    """int64 where every number is whole, else float64."""
+    _check_finite(column, column, what)
+    whole = column.cast(pl.Int64, strict=False)
+    if whole.null_count() == 0 and (column.dtype.is_integer() or bool((whole == column).all())):
+        return whole.to_numpy()
+    return column.cast(pl.Float64).to_numpy()
+
+
+def _check_finite(values: pl.Series, shown: pl.Series, what: str) -> None:
+    if values.dtype.is_float() and not (finite := values.is_finite()).all():
+        row = _first(~finite)
+        raise SeqwardError(f"{what}: row {row} holds {shown[row - 1]}, which is no finite number.")
+
+
+def _guess_unit(values: NDArray[Any]) -> str:
+    """Unit of numbers counted from 1970, by the size of the largest: seconds stay below 1e11 until the year 5138."""
+    size = float(np.abs(values).max())
+    return "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
+
+
+def _parse_iso(text: pl.Series) -> NDArray[np.int64]:
+    """Microseconds since 1970 of ISO 8601 strings."""
+    what = f"Time column {text.name!r}"
+    if text.str.ends_with("Z").all():  # much faster than the pattern, and what most logs hold
+        zones, local = None, text.str.strip_suffix("Z")
+    else:
+        zones = text.str.extract(ZONE).fill_null("")
+        local = text.str.slice(0, text.str.len_chars() - zones.str.len_chars()).str.strip_chars_end()
+    iso = local.str.contains(r"^\d{4}-\d{2}-\d{2}")
+    times = local.str.to_datetime(time_unit="us", strict=False) if iso[0] else local.clear(len(local))
+    if not (parsed := times.is_not_null() & iso).all():
+        row = _first(~parsed)
+        raise SeqwardError(
+            f"{what}: row {row} holds {text[row - 1]!r}, which is no time that can be read. "
+            "Expected a number or ISO 8601, such as 2024-05-31 or 2024-05-31T13:45:00.250Z."
+        )
+    return times.dt.timestamp("us").to_numpy() - (0 if zones is None else _one_offset(text, zones, what))
+
+
+def _one_offset(text: pl.Series, zones: pl.Series, what: str) -> int:
+    """Microseconds ahead of UTC, the same for all rows; a time without a zone has none of any other."""
+    offset = {zone: _offset(zone) if zone else None for zone in zones.unique()}
+    if others := [zone for zone in offset if offset[zone] != offset[zones[0]]]:
+        row = _first(zones.is_in(others))
+        raise SeqwardError(
+            f"{what} mixes time zones: row 1 holds {text[0]!r}, row {row} {text[row - 1]!r}.\n"
+            "Write all times in one zone."
+        )
+    return offset[zones[0]] or 0
+
+
+def _offset(zone: str) -> int:
+    """Microseconds that a zone such as ``+02:00`` is ahead of UTC."""
+    if zone in ("Z", "z", "UTC"):
+        return 0
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    minutes = int(digits[:2]) * 60 + int(digits[2:])
+    return (-1 if zone[0] == "-" else 1) * minutes * 60_000_000
