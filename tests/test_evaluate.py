@@ -325,11 +325,6 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> N
         evaluate(Hashing(2), world()[0], **arguments)
 
 
-def test_another_catalogue_is_refused() -> None:
-    with pytest.raises(SeqwardError, match="hashing knows 9 items, the data set 7: it was trained on another"):
-        ranks(Hashing(2, n_items=9), world()[0], "test")
-
-
 def test_an_empty_split_is_refused() -> None:
     data = dataset([[(0, 1.0, False, TRAIN)]])
     with pytest.raises(SeqwardError, match="the split 'validation' holds no event to rank"):

@@ -21,7 +21,6 @@ class Baseline(Protocol):
     """A scorer that is fitted by reading the data once."""
 
     name: str
-    n_items: int
     context: int | None
 
     def fit(self, data: Dataset) -> Self: ...
@@ -63,7 +62,6 @@ class Popularity(nn.Module):
 
     def __init__(self, n_items: int) -> None:
         super().__init__()
-        self.n_items = n_items
         self.register_buffer("counts", torch.zeros(n_items))
 
     def fit(self, data: Dataset) -> Self:

@@ -48,7 +48,6 @@ def ranks_of(
     Raises:
         Finding: a score is not a number.
     """
-    _same_catalogue(scorer, targets)
     rank = np.full(len(targets), MISS, dtype=np.int64)
     done = 0
     for batch in batches(targets, scorer.context):
@@ -259,14 +258,6 @@ def compare(
 
 def _device(scorer: Any) -> torch.device:
     return getattr(scorer, "device", torch.device("cpu"))
-
-
-def _same_catalogue(scorer: Any, targets: Targets) -> None:
-    if scorer.n_items != targets.n_items:
-        raise SeqwardError(
-            f"{_name(scorer)} knows {scorer.n_items} items, the data set {targets.n_items}: it was trained on another "
-            "catalogue. Evaluate it on the data set it was trained on."
-        )
 
 
 def _name(scorer: Any) -> str:
