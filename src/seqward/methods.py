@@ -69,7 +69,8 @@ class Entry:
     name: str
     build: Callable[..., Method | LastItems | Popularity]
     sections: Mapping[str, Any]
-    """Default settings by section: "backbone", "objective", "train"; empty for methods without parameters."""
+    """Default settings by section: "backbone", "objective", "train". Empty for methods without parameters, which are
+    built from the number of items."""
     source: str
 
     @property
@@ -243,15 +244,15 @@ CCQL_SASREC = SASRecSettings(residual="double", feed_forward="dropout-relu")
 
 
 @method("last-items", source="the zero-parameter baseline of session data with repeats")
-def last_items() -> LastItems:
+def last_items(n_items: int) -> LastItems:
     """The distinct items of the history, most recent first; nothing else is a candidate."""
-    return LastItems()
+    return LastItems(n_items)
 
 
 @method("popularity", source="the zero-parameter baseline")
-def popularity() -> Popularity:
+def popularity(n_items: int) -> Popularity:
     """Items by their number of training events, the same for everybody."""
-    return Popularity()
+    return Popularity(n_items)
 
 
 @method(

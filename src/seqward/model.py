@@ -90,43 +90,51 @@ class Model(nn.Module):
         weight, bias = self.heads[head](self.backbone)
         return scores_of(states, weight, bias, self.engine)
 
+    def mixed_scores(self, shares: Mapping[str, float], states: Tensor) -> Scores:
+        """The sum of heads' scores, each times its share: heads are linear, so theirs is a head too."""
+        rows = [(share, *self.heads[head](self.backbone)) for head, share in shares.items()]
+        weight = torch.stack([share * weight for share, weight, _ in rows]).sum(0)
+        biases = [share * bias for share, _, bias in rows if bias is not None]
+        return scores_of(states, weight, torch.stack(biases).sum(0) if biases else None, self.engine)
+
 
 class NetworkScorer:
     """A trained model as evaluation and serving see it: no gradient, no dropout."""
 
-    def __init__(self, model: Model, ranks: str = "policy", values: str | None = None, gamma: float = 0.0) -> None:
-        """Args: ranks: the head that ranks; values: the head of the critic, if any; gamma: the critic's discount."""
+    def __init__(self, model: Model, ranks: Mapping[str, float], critic: str | None = None, gamma: float = 0.0) -> None:
+        """Wrap a model.
+
+        Args:
+            ranks: the heads that rank, with the share of each.
+            critic: the head of Q, if any.
+            gamma: the critic's discount.
+        """
         self.model = model.eval()
-        self.ranks, self.critic, self.gamma = ranks, values, gamma
+        self.ranks, self.critic, self.gamma = ranks, critic, gamma
+        self.context: int | None = model.context
 
     @property
-    def context(self) -> int:
-        return self.model.context
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
-    @property
-    def n_items(self) -> int:
-        return self.model.n_items
-
+    @torch.no_grad()
     def score(self, histories: Histories, every: bool = False) -> Scores:
-        return self.scores_of_head(self.ranks, histories, every)
+        states = self._states(histories, every)
+        if list(self.ranks.values()) == [1.0]:
+            return self.model.scores(next(iter(self.ranks)), states).detach()
+        return self.model.mixed_scores(self.ranks, states).detach()
 
+    @torch.no_grad()
     def values(self, histories: Histories, every: bool = False) -> Scores:
         """Q of every item, rows as in ``score``."""
         assert self.critic is not None, "this model has no critic"
-        return self.scores_of_head(self.critic, histories, every)
+        return self.model.scores(self.critic, self._states(histories, every)).detach()
 
-    def scores_of_head(self, head: str, histories: Histories, every: bool = False) -> Scores:
-        """Scores of any head, rows as in ``score``."""
-        with torch.no_grad():
-            states = self.model.states(histories)
-            if every:
-                states = states.flatten(0, 1)
-            else:
-                slots = torch.arange(1, histories.items.shape[1] + 1, device=states.device)
-                last = (
-                    ((histories.items != self.model.pad) * slots).amax(1)
-                    if len(slots)
-                    else slots.new_zeros(len(states))
-                )
-                states = states[torch.arange(len(states), device=states.device), last]
-            return self.model.scores(head, states).detach()
+    def _states(self, histories: Histories, every: bool) -> Tensor:
+        states = self.model.states(histories)
+        if every:
+            return states.flatten(0, 1)
+        slots = torch.arange(histories.items.shape[1] + 1, device=states.device)
+        # The start token in front counts as a slot that is always real.
+        real = torch.nn.functional.pad(histories.items != self.model.pad, (1, 0), value=True)
+        return states[torch.arange(len(states), device=states.device), (real * slots).amax(1)]

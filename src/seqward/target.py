@@ -52,7 +52,8 @@ class Ema:
     @torch.no_grad()
     def after(self, networks: list[nn.Module]) -> None:
         online, target = networks
-        torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), self.rate)
+        for follower, leader in zip(target.parameters(), online.parameters(), strict=True):
+            follower.lerp_(leader, self.rate)
 
 
 @dataclass(frozen=True)

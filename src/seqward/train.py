@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from seqward.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint, save_weights
-from seqward.data.batches import TrainingEvents
+from seqward.data.batches import Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
 from seqward.model import Model, NetworkScorer
 from seqward.randomness import seed_of
@@ -34,8 +34,9 @@ class TrainSettings:
     """Passes over the training events, at most."""
     batch_size: Count = 256
     """Sessions (or transitions) a step."""
-    draw: Literal["sessions", "transitions"] = "sessions"
-    """What a batch is made of: whole sessions, every event of which counts, or single events as in the paper."""
+    draw: Draw = "sessions"
+    """What a batch is made of: whole sessions, every event of which counts; transitions, single events as in the paper;
+    or tails, the last events of each session that fit the context, as SASRec was published."""
     lr: Positive = 0.001
     """Learning rate of Adam (of the first phase, where there are two)."""
     clip_value: Positive | None = None
@@ -48,6 +49,8 @@ class TrainSettings:
     """Epochs between validations."""
     validation_sessions: Whole = 0
     """Validate on this many sessions, drawn once by the seed; 0 for all."""
+    exclude_history: bool = False
+    """Validate with items of the earlier session left out of the candidates."""
     patience: Whole = 10
     """Stop after this many validations without a better value; 0 for never."""
     log_every: Count = 10
@@ -276,7 +279,7 @@ def keep_best(job: Job, networks: Networks, progress: Progress) -> None:
 
 def scorer_of(method: Method, model: Model) -> NetworkScorer:
     """The model as evaluation sees it."""
-    return NetworkScorer(model, method.ranks, method.critic, method.gamma)
+    return NetworkScorer(model, {method.ranks: 1.0}, method.critic, method.gamma)
 
 
 def metric_named(metrics: dict[str, Any], name: str) -> float:
@@ -377,7 +380,7 @@ class RunLog:
             stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
         self.observe(whole)
 
-    def _draw(self, values: dict[str, float], progress: Progress) -> None:
+    def _draw(self, values: Mapping[str, float], progress: Progress) -> None:
         if self.board is not None:
             for name, value in values.items():
                 if math.isfinite(value):

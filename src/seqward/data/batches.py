@@ -14,7 +14,8 @@ from torch import Tensor
 from seqward.data.dataset import TRAIN, Dataset
 from seqward.randomness import generator_of
 
-Draw = Literal["sessions", "transitions"]
+Draw = Literal["sessions", "transitions", "tails"]
+"""Whole sessions in overlapping pieces; single events, each with its history; or the last piece of each session."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Batch:
     piece: Tensor
     """[n] the piece of each counted event."""
     row: Tensor
-    """[n] its place in the piece: the state before it is row ``row`` of the piece's states, the one after it the next."""
+    """[n] its place in the piece: row ``row`` of the piece's states stands before it, row ``row + 1`` after it."""
     end: Tensor
     """[B] the row that stands for the piece where one state is taken of each."""
     event: Tensor
@@ -48,7 +49,6 @@ class TrainingEvents:
     def __init__(
         self, data: Dataset, context: int, draw: Draw = "sessions", device: torch.device | str = "cpu"
     ) -> None:
-        """Args: draw: "sessions" for whole sessions, "transitions" for single events, each with the history it needs."""
         self.n_items, self.device, self.draw = data.n_items, torch.device(device), draw
         train = data.split == TRAIN
         # Training events are the front of each session that has any (all of it, but for leave-one-out).
@@ -56,8 +56,7 @@ class TrainingEvents:
             np.add.reduceat(train.astype(np.int64), data.offsets[:-1]) if data.n_sessions else np.zeros(0, np.int64)
         )
         begins, lengths = data.offsets[:-1][counts > 0], counts[counts > 0]
-        cut = cut_sessions if draw == "sessions" else cut_transitions
-        pieces = cut(begins, lengths, context)
+        pieces = CUTS[draw](begins, lengths, context)
         self.begin, self.stop, self.counted_from = (self._tensor(p) for p in pieces)
         self.item = self._tensor(data.item.astype(np.int64))
         self.reward = self._tensor(data.reward)
@@ -68,7 +67,8 @@ class TrainingEvents:
         """1, and 0 at the last event of a session: an episode ends only where the session does."""
         self.session = self._tensor(data.session_of_event().astype(np.int64))
         self.train = self._tensor(train)
-        self.n_events = int(train.sum())
+        self.n_events = int((self.stop - self.counted_from).sum())
+        """Events counted in an epoch."""
 
     def _tensor(self, array: NDArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -100,7 +100,7 @@ class TrainingEvents:
         real = slot < length[:, None]
         items = torch.where(real, self.item[event.clamp(max=len(self.item) - 1)], self.n_items)
         piece, row = (real & (event >= self.counted_from[pieces][:, None])).nonzero(as_tuple=True)
-        end = length if self.draw == "sessions" else length - 1
+        end = length - 1 if self.draw == "transitions" else length
         return Batch(items=items, piece=piece, row=row, end=end, event=event[piece, row], data=self)
 
     @cached_property
@@ -136,3 +136,13 @@ def cut_transitions(begins: NDArray[np.int64], lengths: NDArray[np.int64], conte
     begin = np.repeat(begins, lengths)
     event = begin + np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return np.maximum(begin, event - context), event + 1, event
+
+
+def cut_tails(begins: NDArray[np.int64], lengths: NDArray[np.int64], context: int) -> Pieces:
+    """The last context + 1 events of each session, as SASRec was published; earlier events are never a target."""
+    stop = begins + lengths
+    begin = np.maximum(begins, stop - context - 1)
+    return begin, stop, begin
+
+
+CUTS = {"sessions": cut_sessions, "transitions": cut_transitions, "tails": cut_tails}

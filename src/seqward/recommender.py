@@ -1,0 +1,388 @@
+"""The public object: fit, evaluate, recommend, save, load. The command line is a thin layer over it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqward.baselines import fitted_baselines
+from seqward.catalogue import Best, Pairs, Scores
+from seqward.catalogue.dense import topk_of_matrix
+from seqward.checkpoint import load_weights, save_weights
+from seqward.config import from_dict, from_keywords, to_dict
+from seqward.data.batches import TrainingEvents
+from seqward.data.dataset import VALIDATION, Dataset
+from seqward.errors import SeqwardError
+from seqward.evaluate import compare, outcomes, q_of_log, ranks_of
+from seqward.histories import of_dataset, of_histories
+from seqward.methods import Method, method_named
+from seqward.metrics import summarise
+from seqward.model import Histories, Model, NetworkScorer, Scorer
+from seqward.reading import targets
+from seqward.run import Run, check_catalogue, describe
+from seqward.train import Job, Observe, TrainSettings, scorer_of, train
+
+RankBy = Literal["policy", "q", "mixture"]
+ROWS = 512
+"""Histories scored at a time."""
+VALIDATION_Q = 2000
+"""Events whose Q is compared with the return at each validation."""
+
+logger = logging.getLogger("seqward")
+
+
+class Recommender:
+    """A sequential recommender: a method by name, its settings by keyword.
+
+    >>> Recommender("sasrec-ccql", n_factors=32, alpha=0.1, epochs=5).fit(data).recommend(histories=[["a", "b"]], k=10)
+    """
+
+    def __init__(self, method: str = "sasrec-ccql", *, seed: int = 0, device: str = "auto", **settings: Any) -> None:
+        """Choose a method.
+
+        Args:
+            method: a name that ``seqward methods`` lists.
+            seed: of everything random; the same seed gives the same model on CPU.
+            device: "auto", "cpu" or "cuda".
+            settings: any setting of the method, see ``seqward config METHOD``.
+
+        Raises:
+            SeqwardError: unknown method or setting, value out of range, no such device.
+        """
+        self.entry = method_named(method)
+        self.sections = from_keywords(self.entry.sections, settings)
+        self.seed, self.device = seed, device_named(device)
+        self.scorer: Any = None
+        self.item_ids: np.ndarray | None = None
+        self.description: dict[str, Any] = {}
+
+    @classmethod
+    def from_sections(cls, method: str, sections: Mapping[str, Any], seed: int = 0, device: str = "auto") -> Self:
+        """A recommender from settings sections, as ``config.read_config`` gives them."""
+        recommender = cls(method, seed=seed, device=device)
+        recommender.sections = dict(sections)
+        return recommender
+
+    @property
+    def method(self) -> str:
+        return self.entry.name
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """All settings as plain data."""
+        return to_dict(self.sections)
+
+    def fit(
+        self,
+        data: Dataset | Path | str,
+        out: Path | str | None = None,
+        *,
+        resume: bool = False,
+        force: bool = False,
+        max_minutes: float | None = None,
+        observe: Observe = lambda record: None,
+    ) -> Self:
+        """Train on the training events, select on the validation events.
+
+        Args:
+            data: a prepared data set or its folder.
+            out: run folder for checkpoints, log and settings; a temporary one, gone afterwards, by default.
+            resume: go on with the run in ``out``; its bits are those of a run that was never stopped.
+            force: replace the run in ``out``.
+            max_minutes: stop after so much training time, that before a resume included.
+            observe: receives every record of the log.
+
+        Raises:
+            SeqwardError: bad data or settings, ``out`` exists. Finding: a loss is not finite.
+            KeyboardInterrupt: on Ctrl-C, after the state was saved.
+        """
+        data = loaded(data)
+        if out is None:
+            with tempfile.TemporaryDirectory() as folder:
+                self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe)
+            return self
+        run = Run(Path(out))
+        run.prepare_folder(force, resume)
+        resumed = resume and (run.folder / "run.json").is_file()
+        if resumed:
+            run.check_same(describe(self.method, self.settings, self.seed, data), data)
+        self._fit(data, run, resumed, max_minutes, observe)
+        return self
+
+    def _fit(self, data: Dataset, run: Run, resume: bool, max_minutes: float | None, observe: Observe) -> None:
+        self.item_ids = data.item_ids[: data.n_items]
+        method = self._build(data.n_items)
+        job = self._job(method, data, run, max_minutes) if isinstance(method, Method) else None
+        if not resume:
+            run.create(describe(self.method, self.settings, self.seed, data), self.item_ids)
+        if job is not None:
+            progress = train(job, resume, observe)
+            run.update(state=progress.stopped, best={"step": progress.best_step, "value": progress.best})
+            self.scorer = self._load_weights(job.method, run.folder)
+        else:
+            self.scorer = method.fit(data)
+            save_weights(self.scorer, run.folder / "best", {})
+            run.update(state="fitted")
+        self.description = run.description
+
+    def _build(self, n_items: int) -> Any:
+        return self.entry.build(**self.sections) if self.sections else self.entry.build(n_items)
+
+    def _job(self, method: Method, data: Dataset, run: Run, max_minutes: float | None) -> Job:
+        settings: TrainSettings = self.sections["train"]
+        events = TrainingEvents(data, self.sections["backbone"].session_max_len, settings.draw, self.device)
+        if not events.n_pieces:
+            raise SeqwardError("the data set has no training events. Prepare it with more sessions or another split.")
+        validate = validator(data, settings, self.seed) if (data.split == VALIDATION).any() else None
+        job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes)
+        warn_of_phases(method, job)
+        return job
+
+    def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:
+        assert self.item_ids is not None
+        model = Model(method.backbone, method.heads, len(self.item_ids), self.sections["train"].catalogue)
+        load_weights(model, folder / "best" / "model.safetensors")
+        return scorer_of(method, model.to(self.device))
+
+    def evaluate(self, data: Dataset | Path | str, split: str = "test", **options: Any) -> dict[str, Any]:
+        """The content of ``metrics.json``: this model beside the zero-parameter baselines, with the protocol.
+
+        Args:
+            split: "validation", "test", or "all" for parameter-free methods.
+            options: of ``evaluate.evaluate``: ks, first_events, exclude_history, bootstrap, seed, sample, progress.
+
+        Raises:
+            SeqwardError: not fitted, no such split, or the data set has another catalogue.
+        """
+        data = loaded(data)
+        check_catalogue(self._fingerprint(), data, "the model")
+        result = compare(self._fitted(), fitted_baselines(data), data, split, **options)
+        result["protocol"] |= {"method": self.method, "settings": self.settings, "model_seed": self.seed}
+        return result
+
+    def recommend(
+        self,
+        users: Sequence[Any] | None = None,
+        dataset: Dataset | Path | str | None = None,
+        k: int = 10,
+        filter_viewed: bool = False,
+        items_to_recommend: Iterable[Any] | None = None,
+        *,
+        histories: Any = None,
+        rank_by: RankBy | None = None,
+        beta: float = 1.0,
+        on_unsupported_targets: Literal["raise", "warn", "ignore"] = "warn",
+    ) -> Any:
+        """The k best items of each history, in a frame ``session_id | user_id, item_id, score, rank``.
+
+        Args:
+            users: sessions or users of ``dataset`` (all of its sessions by default).
+            dataset: the histories of known users; their whole sessions are read.
+            k: items a history. Fewer come back where fewer are candidates.
+            filter_viewed: leave out items of the history.
+            items_to_recommend: only these items are candidates.
+            histories: histories of anybody, known or not: lists of item ids, a mapping of id to such a list, or a frame
+                with ``session_id`` or ``user_id`` and ``item_id``, in order of time.
+            rank_by: "policy", "q", or "mixture" for policy + beta * Q; what the method ranks by if None.
+            on_unsupported_targets: what to do about users that the data set lacks (they get no rows) and about items
+                outside the catalogue (they are skipped in histories; a history of nothing else is read as empty).
+
+        Returns:
+            A frame of the kind that ``histories`` is, or polars.
+
+        Raises:
+            SeqwardError: not fitted, k below 1, nothing to recommend for, or nothing that may be recommended.
+        """
+        if k < 1:
+            raise SeqwardError(f"k must be at least 1; got {k}.")
+        if (histories is None) == (dataset is None):
+            raise SeqwardError("give either histories=... or dataset=... (with users=...), and not both.")
+        item_ids = self._item_ids()
+        report = {"raise": _refuse, "warn": logger.warning, "ignore": lambda message: None}[on_unsupported_targets]
+        if dataset is not None:
+            data = loaded(dataset)
+            check_catalogue(self._fingerprint(), data, "the model")
+            named = of_dataset(data, users, report)
+        else:
+            named = of_histories(histories, item_ids, report)
+        among = None if items_to_recommend is None else _numbers_of(items_to_recommend, item_ids, report)
+        best = recommend(self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among)
+        return named.frame(best, item_ids)
+
+    def _ranking(self, rank_by: RankBy | None, beta: float) -> Scorer:
+        """The scorer that ranks by the asked head or mixture."""
+        scorer = self._fitted()
+        if rank_by is None or (rank_by == "policy" and not isinstance(scorer, NetworkScorer)):
+            return scorer
+        if not isinstance(scorer, NetworkScorer) or (rank_by != "policy" and scorer.critic is None):
+            raise SeqwardError(f"{self.method} has no critic, so it cannot rank by {rank_by}. Rank by policy.")
+        critic = cast(str, scorer.critic)
+        ranks = {"policy": {"policy": 1.0}, "q": {critic: 1.0}, "mixture": {"policy": 1.0, critic: beta}}
+        if rank_by not in ranks:
+            raise SeqwardError(f"rank_by must be policy, q or mixture; got {rank_by!r}.")
+        return NetworkScorer(scorer.model, ranks[rank_by], scorer.critic, scorer.gamma)
+
+    def save(self, folder: Path | str) -> None:
+        """Write what ``load`` needs: settings, catalogue and weights.
+
+        Raises:
+            SeqwardError: not fitted, or the folder exists.
+        """
+        scorer = self._fitted()
+        folder = Path(folder)
+        Run(folder).prepare_folder(force=False, resume=False)
+        save_weights(scorer.model if isinstance(scorer, NetworkScorer) else scorer, folder / "best", {})
+        Run(folder).create(self.description, self._item_ids())
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str = "auto") -> Self:
+        """The recommender of a run folder or of ``save``: its best state.
+
+        Raises:
+            SeqwardError: no run there, or a broken one.
+        """
+        run = Run(Path(folder))
+        description = run.description
+        entry = method_named(description["method"])
+        where = str(run.folder / "run.json")
+        sections = from_dict(entry.sections, description["settings"], where)
+        recommender = cls.from_sections(entry.name, sections, description["seed"], device)
+        recommender.description, recommender.item_ids = description, run.item_ids
+        built = recommender._build(len(recommender.item_ids))
+        if isinstance(built, Method):
+            recommender.scorer = recommender._load_weights(built, run.folder)
+        else:
+            load_weights(built, run.folder / "best" / "model.safetensors")
+            recommender.scorer = built
+        return recommender
+
+    def _fitted(self) -> Any:
+        if self.scorer is None:
+            raise SeqwardError(
+                "the recommender is not fitted. Call fit(data) or load one with Recommender.load(folder)."
+            )
+        return self.scorer
+
+    def _item_ids(self) -> np.ndarray:
+        self._fitted()
+        assert self.item_ids is not None
+        return self.item_ids
+
+    def _fingerprint(self) -> str:
+        self._fitted()
+        return self.description["catalogue"]
+
+
+def recommend(
+    scorer: Scorer, histories: Sequence[np.ndarray], n_items: int, k: int, filter_viewed: bool, among: Tensor | None
+) -> Best:
+    """The k best items of each history of item numbers, [histories, k].
+
+    Args:
+        among: [m] item numbers, ascending: the only candidates.
+    """
+    parts = []
+    for start in range(0, len(histories), ROWS):
+        rows = histories[start : start + ROWS]
+        device = getattr(scorer, "device", torch.device("cpu"))
+        read = padded(rows, scorer.context, n_items).to(device)
+        exclude = pairs_of(rows, device) if filter_viewed else None
+        with torch.no_grad():
+            scores = scorer.score(Histories(read))
+            best = scores.topk(k, exclude) if among is None else topk_among(scores, among.to(device), k, exclude)
+        parts.append(Best(best.values.cpu(), best.items.cpu()))
+    return Best(torch.cat([p.values for p in parts]), torch.cat([p.items for p in parts]))
+
+
+def topk_among(scores: Scores, among: Tensor, k: int, exclude: Pairs | None) -> Best:
+    """As ``Scores.topk`` with ``among`` [m] as the only candidates."""
+    candidates = among.expand(scores.n_rows, -1)
+    values = scores.at(candidates)
+    if exclude is not None:
+        rows = torch.arange(scores.n_rows, device=among.device)[:, None]
+        taken = torch.isin(rows * scores.n_items + candidates, exclude.rows * scores.n_items + exclude.items)
+        values = values.masked_fill(taken, -torch.inf)
+    return topk_of_matrix(values, k, candidates)
+
+
+def padded(rows: Sequence[np.ndarray], context: int | None, pad: int) -> Tensor:
+    """[histories, longest] the last ``context`` items of each history, padded on the right."""
+    kept = [row if context is None else row[-context:] for row in rows]
+    items = np.full((len(kept), max(map(len, kept), default=0)), pad, dtype=np.int64)
+    for line, row in zip(items, kept, strict=True):
+        line[: len(row)] = row
+    return torch.from_numpy(items)
+
+
+def pairs_of(rows: Sequence[np.ndarray], device: torch.device) -> Pairs:
+    """Every (history, item of it)."""
+    owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    items = np.concatenate([*rows, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+    return Pairs(torch.from_numpy(owner).to(device), torch.from_numpy(items).to(device))
+
+
+def validator(data: Dataset, settings: TrainSettings, seed: int) -> Callable[[NetworkScorer], dict[str, Any]]:
+    """What training measures on the validation split: ranking metrics, and Q against the return where there is Q."""
+    wanted = targets(data, "validation", sessions=settings.validation_sessions, seed=seed)
+
+    def validate(scorer: NetworkScorer) -> dict[str, Any]:
+        rank = ranks_of(scorer, wanted, exclude_history=settings.exclude_history)
+        metrics = summarise(outcomes(data, wanted, rank))
+        if scorer.critic is not None:
+            metrics["q"] = q_of_log(scorer, data, wanted, sample=VALIDATION_Q, seed=seed)
+        return metrics
+
+    return validate
+
+
+def warn_of_phases(method: Method, job: Job) -> None:
+    """Say so where the run ends before its last phase begins."""
+    planned = job.settings.epochs * job.data.n_events
+    before = sum(phase.events or 0 for phase in method.phases[:-1])
+    if before >= planned:
+        logger.warning(
+            f"phase {len(method.phases)} begins after {before:,} training events, and the {job.settings.epochs} epochs "
+            f"of this run end at {planned:,}: it stays in phase 1. Set objective.warmup_events lower to reach it."
+        )
+
+
+def loaded(data: Dataset | Path | str) -> Dataset:
+    """The data set, read from its folder if need be."""
+    return data if isinstance(data, Dataset) else Dataset.load(data)
+
+
+def device_named(name: str) -> torch.device:
+    """The torch device; "auto" is CUDA where there is one.
+
+    Raises:
+        SeqwardError: unknown, or CUDA is asked for and not there.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise SeqwardError(f"device must be auto, cpu or cuda; got {name!r}.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SeqwardError("device cuda was asked for, and torch sees none here. Use --device cpu or auto.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _refuse(message: str) -> None:
+    raise SeqwardError(message)
+
+
+def _numbers_of(ids: Iterable[Any], item_ids: np.ndarray, report: Callable[[str], Any]) -> Tensor:
+    """Ascending numbers of the known ones among item ids; reports the others."""
+    numbers = {item: number for number, item in enumerate(item_ids.tolist())}
+    wanted = list(ids)
+    known = sorted({numbers[i] for i in wanted if i in numbers})
+    unknown = [i for i in wanted if i not in numbers]
+    if unknown:
+        report(f"{len(unknown)} of {len(wanted)} items to recommend are not in the catalogue, such as {unknown[0]!r}.")
+    if not known:
+        raise SeqwardError("no item of items_to_recommend is in the catalogue, so nothing can be recommended.")
+    return torch.tensor(known)

@@ -1,0 +1,155 @@
+"""A run folder: what a training run was, what it learned, and what was measured on it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import seqward
+from seqward.data.dataset import Dataset, fingerprint_of_catalogue
+from seqward.errors import SeqwardError
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of a run that are not weights. ``run.json`` describes it, ``items.json`` names its catalogue."""
+
+    folder: Path
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The content of ``run.json``.
+
+        Raises:
+            SeqwardError: the folder is no run, or the file is broken.
+        """
+        file = self.folder / "run.json"
+        if not file.is_file():
+            raise SeqwardError(f"{self.folder} holds no run.json: expected a run folder that `seqward train` wrote.")
+        try:
+            description = json.loads(file.read_text())
+            complete = {"method", "settings", "seed", "catalogue"} <= description.keys()
+        except (ValueError, AttributeError):
+            complete, description = False, {}
+        if not complete:
+            raise SeqwardError(f"{file} cannot be read: it was cut off or edited. Train again with --force.")
+        return description
+
+    @property
+    def item_ids(self) -> NDArray[Any]:
+        """[vocabulary] ids as in the log, by item number.
+
+        Raises:
+            SeqwardError: the file is missing, broken, or of another catalogue than ``run.json`` says.
+        """
+        file = self.folder / "items.json"
+        try:
+            ids = json.loads(file.read_text())
+            items = np.array(ids, dtype=np.int64 if all(isinstance(i, int) for i in ids) else object)
+        except (OSError, ValueError, TypeError):
+            raise SeqwardError(f"{file} cannot be read: the run was cut off or edited. Train again.") from None
+        if fingerprint_of_catalogue(items) != self.description["catalogue"]:
+            raise SeqwardError(f"{file} is not the catalogue that the run was trained on. Train again.")
+        return items
+
+    def create(self, description: dict[str, Any], item_ids: NDArray[Any]) -> None:
+        """Write ``run.json`` and ``items.json``."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "items.json").write_text(json.dumps(item_ids.tolist()) + "\n")
+        self._write(description)
+
+    def update(self, **changes: Any) -> None:
+        """Change entries of ``run.json``."""
+        self._write({**self.description, **changes})
+
+    def record_evaluation(self, split: str) -> int:
+        """Note that a split was evaluated; returns how many times it had been before."""
+        touched = self.description.get("evaluations", [])
+        self.update(evaluations=[*touched, {"split": split, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}])
+        return sum(e["split"] == split for e in touched)
+
+    def prepare_folder(self, force: bool, resume: bool) -> None:
+        """Make the folder ready to be written.
+
+        Raises:
+            SeqwardError: something is there already and neither ``force`` nor ``resume`` was given.
+        """
+        there = self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir()))
+        if not there or (resume and not force):
+            return
+        if not force:
+            raise SeqwardError(
+                f"{self.folder} already exists and is never overwritten. Give another --out, "
+                "--resume to go on with it, or --force to replace it."
+            )
+        if not (self.folder / "run.json").is_file():
+            raise SeqwardError(
+                f"{self.folder} is not a run folder, so --force will not replace it. Give another --out."
+            )
+        shutil.rmtree(self.folder)
+
+    def check_same(self, description: dict[str, Any], data: Dataset) -> None:
+        """Refuse to resume a run that began as another one; only how long it may last may change.
+
+        Raises:
+            SeqwardError: names the first difference.
+        """
+        check_catalogue(self.description["catalogue"], data, self.folder)
+        now, then = _choices(description), _choices(self.description)
+        for key in sorted(now.keys() | then.keys()):
+            if key not in ("train.epochs", "train.patience") and now.get(key) != then.get(key):
+                raise SeqwardError(
+                    f"{self.folder} was begun with {key}={then.get(key)}, and cannot be resumed with {now.get(key)}. "
+                    "Resume with the same settings, or give another --out."
+                )
+
+    def _write(self, description: dict[str, Any]) -> None:
+        new = self.folder / "run.json.new"
+        new.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+        new.replace(self.folder / "run.json")
+
+
+def describe(method: str, settings: dict[str, Any], seed: int, data: Dataset) -> dict[str, Any]:
+    """The content of ``run.json`` as a run begins."""
+    return {
+        "method": method,
+        "settings": settings,
+        "seed": seed,
+        "catalogue": data.catalogue_fingerprint(),
+        "data": {"path": str(data.path.resolve()) if data.path else None, "protocol": data.protocol},
+        "versions": {"seqward": seqward.__version__, "python": platform.python_version(), **_torch_version()},
+        "state": "training",
+    }
+
+
+def check_catalogue(fingerprint: str, data: Dataset, of: Path | str) -> None:
+    """Refuse a data set whose vocabulary is not the model's.
+
+    Raises:
+        SeqwardError: it is not.
+    """
+    if data.catalogue_fingerprint() != fingerprint:
+        raise SeqwardError(
+            f"{of} was trained on another catalogue than that of {data.path or 'this data set'} "
+            f"({data.n_items} items there). Use the data set it was trained on, or train on this one."
+        )
+
+
+def _choices(description: dict[str, Any]) -> dict[str, Any]:
+    settings = description["settings"]
+    flat = {f"{section}.{key}": value for section, keys in settings.items() for key, value in keys.items()}
+    return {"method": description["method"], "seed": description["seed"], **flat}
+
+
+def _torch_version() -> dict[str, str]:
+    import torch
+
+    return {"torch": torch.__version__}
