@@ -22,6 +22,7 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 FORMAT = 1
 TABLES = ("events", "sessions", "items")
+AGAIN = "the data set was cut off or edited. Run `seqward prepare` again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +118,7 @@ class Dataset:
             "catalogue": self.catalogue_fingerprint(),
             "sha256": {name: _sha256(folder / f"{name}.parquet") for name in TABLES},
         }
+        description["sha256"]["description"] = _seal(description)
         # Written last: a folder without it was cut off.
         (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n")
         return Dataset(**{**self.__dict__, "path": folder})
@@ -134,11 +136,10 @@ class Dataset:
         description = read_description(folder)
         for name in TABLES:
             if not (folder / f"{name}.parquet").is_file():
-                raise SeqwardError(f"{folder}/{name}.parquet is missing: the data set was cut off. Run `seqward prepare`.")
+                raise SeqwardError(f"{folder}/{name}.parquet is missing: {AGAIN}")
             if _sha256(folder / f"{name}.parquet") != description["sha256"][name]:
                 raise SeqwardError(
-                    f"{folder}/{name}.parquet is not the file that `seqward prepare` wrote (its sha256 differs): "
-                    "it was cut off or edited. Run `seqward prepare` again."
+                    f"{folder}/{name}.parquet is not the file that was written (its sha256 differs): {AGAIN}"
                 )
         events, sessions, items = (pl.read_parquet(folder / f"{name}.parquet") for name in TABLES)
         counts = sessions["events"].to_numpy()
@@ -167,20 +168,27 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     file = folder / "dataset.json"
     if not folder.is_dir():
-        raise SeqwardError(f"{folder} is no folder. Expected a data set that `seqward prepare EVENTS --out {folder}` wrote.")
+        raise SeqwardError(
+            f"{folder} is no folder. Expected a data set, as `seqward prepare EVENTS --out {folder}` writes."
+        )
     if not file.is_file():
-        raise SeqwardError(f"{folder} holds no dataset.json: not a prepared data set, or it was cut off. Run `seqward prepare`.")
+        raise SeqwardError(f"{folder} holds no dataset.json: it is no prepared data set, or {AGAIN}")
     try:
         description = json.loads(file.read_text())
-        complete = {"format", "protocol", "event_types", "catalogue", "sha256"} <= description.keys()
-    except (ValueError, AttributeError):
-        complete = False
-        description = {}
-    if not complete:
-        raise SeqwardError(f"{file} cannot be read: it was cut off or edited. Run `seqward prepare` again.")
-    if description["format"] != FORMAT:
-        raise SeqwardError(f"{file} has format {description['format']}, this version reads {FORMAT}. Run `seqward prepare` again.")
+        whole = description["sha256"].pop("description") == _seal(description)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SeqwardError(f"{file} cannot be read: {AGAIN}") from None
+    if description.get("format") != FORMAT:
+        theirs = description.get("format")
+        raise SeqwardError(f"{file} has format {theirs!r}, this version reads {FORMAT}. Run `seqward prepare` again.")
+    if not whole:
+        raise SeqwardError(f"{file} is not what was written (its sha256 differs): {AGAIN}")
     return description
+
+
+def _seal(description: dict[str, Any]) -> str:
+    """sha256 of the description, whatever the layout of its JSON."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint_of_catalogue(item_ids: NDArray[Any]) -> str:
