@@ -35,10 +35,15 @@ class Objective:
 
 
 @settings
-class Train:
+class Clock:
+    max_minutes: Positive | None = None
+    """Time limit."""
+
+
+@settings
+class Train(Clock):
     lr: Positive = 1e-3
     epochs: Count = 10
-    max_minutes: Positive | None = None
     at: tuple[int, ...] = (5, 20)
     workers: int | Literal["auto"] = "auto"
     shuffle: bool = True
@@ -165,7 +170,7 @@ def test_yaml_explains_each_key() -> None:
     assert "  # Width of the states and of the items. [>= 1]\n  n_factors: 64\n" in text
     assert "  # [>= 0 and < 1]\n  dropout_rate: 0.1\n" in text
     assert "  # [last | mean]\n  pooling: last\n" in text
-    assert "  # [> 0 | null]\n  max_minutes: null\n" in text
+    assert "  # Time limit. [> 0 | null]\n  max_minutes: null\n" in text
 
 
 words = st.text(st.characters(exclude_categories=("Cs", "Cc"), max_codepoint=0x2FF), max_size=8) | st.sampled_from(

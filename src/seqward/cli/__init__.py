@@ -5,7 +5,7 @@ Commands import what they need when they run, so that ``seqward --help`` loads n
 
 from __future__ import annotations
 
-import errno
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -24,10 +24,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (data.simulate, data.prepare, runs.train, runs.evaluate, runs.recommend, runs.report):
-    app.command()(command)
-app.command("methods")(runs.list_methods)
-app.command("config")(runs.show_config)
+for name, command in {
+    "simulate": data.simulate_log,
+    "prepare": data.prepare_log,
+    "train": runs.train,
+    "evaluate": runs.evaluate,
+    "recommend": runs.recommend,
+    "report": runs.report,
+    "methods": runs.list_methods,
+    "config": runs.show_config,
+}.items():
+    app.command(name)(command)
 app.add_typer(data.app, name="data")
 
 
@@ -48,6 +55,8 @@ def _options(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; what the user can mend is told on standard error in a few lines."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
     try:
         app(argv)
     except SystemExit as stop:
@@ -66,16 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _about_files(error: Exception) -> str | None:
     """The message for a full disk or a file that the system refuses; None for anything else, which is a bug."""
-    code = error.errno if isinstance(error, OSError) else None
-    # polars and safetensors report the system's error as text only.
-    if code in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error):
-        return (
-            f"No space left on the disk{_place(error)}; what was being written is incomplete. Free some and try again."
-        )
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
-    return None
+    from seqward.data.files import no_space
 
-
-def _place(error: Exception) -> str:
-    return f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    file = error.filename if isinstance(error, OSError) else None
+    if no_space(error):
+        place = f" for {file}" if file else ""
+        return f"No space left on the disk{place}; what was being written is incomplete. Free some and try again."
+    return f"{error.strerror}: {file}" if isinstance(error, OSError) and file else None

@@ -2,56 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from seqward.cli.output import print_table, warn
 from seqward.errors import SeqwardError
 
 app = typer.Typer(help="Public data sets: what can be read, and fetching what may be fetched.", no_args_is_help=True)
 
 
-def simulate(
+def simulate_log(
     out: Annotated[Path, Option(help="Event log to write (.csv or .parquet).")],
     preset: Annotated[str | None, Option(help="Shape of the log: retailrocket.")] = None,
     sessions: Annotated[int | None, Option(help="Number of sessions.")] = None,
     items: Annotated[int | None, Option(help="Number of items.")] = None,
     seed: Annotated[int, Option(help="The same seed gives the same log.")] = 0,
+    force: Annotated[bool, Option("--force", help="Replace a log that is already there.")] = False,
 ) -> None:
     """Write the log of a simulated shop: views, carts and purchases, with popularity, drifting taste and repeats."""
-    raise NotImplementedError
+    from seqward.data.simulate import shape_of, simulate, write_log
+
+    shop = simulate(sessions=sessions, items=items, seed=seed, preset=preset)
+    write_log(shop, out, force=force)
+    print_table(("log", "value"), shape_of(shop).items())
 
 
-def prepare(
-    events: Annotated[Path, Argument(help="Event log (.csv, .tsv, .parquet), or the source's own file or folder.")],
+def prepare_log(
+    events: Annotated[
+        Path, Argument(metavar="EVENTS", help="Log (.csv, .tsv, .parquet), or a source's file or folder.")
+    ],
     out: Annotated[Path, Option(help="Folder to write.")],
-    source: Annotated[
-        str | None, Option(help="Read a public data set in its own format (see `seqward data list`).")
-    ] = None,
+    source: Annotated[str | None, Option(help="Read a public data set as it comes (see `seqward data list`).")] = None,
     session_col: Annotated[str | None, Option(help="Column of the session.")] = None,
     user_col: Annotated[str | None, Option(help="Column of the user; the user's whole log is one session ...")] = None,
     session_gap: Annotated[
-        float | None, Option(help="... unless cut where this many minutes pass without an event.")
+        float | None, Option(help="... unless cut where more minutes than this have no event.")
     ] = None,
     item_col: Annotated[str | None, Option(help="Column of the item.")] = None,
     event_col: Annotated[str | None, Option(help="Column of the event type.")] = None,
     time_col: Annotated[str | None, Option(help="Column of the time: dates, or numbers.")] = None,
-    order_col: Annotated[str | None, Option(help="Column that orders the events of a session.")] = None,
+    time_unit: Annotated[
+        str | None, Option(help="s, ms, us or ns, of times that are numbers; guessed without.")
+    ] = None,
+    order_col: Annotated[str | None, Option(help="Column of numbers that order the events of a session.")] = None,
     reward: Annotated[list[str] | None, Option(help="EVENT=VALUE, once for each event type.")] = None,
     reward_col: Annotated[str | None, Option(help="Column of the reward, such as revenue or stars.")] = None,
-    goal: Annotated[
-        str | None, Option(help="The event type that counts as success, or a condition: 'reward>=4'.")
-    ] = None,
-    split: Annotated[str | None, Option(help="random, temporal or leave-one-out.")] = None,
-    min_session_length: Annotated[int | None, Option(help="Drop sessions with fewer events.")] = None,
-    min_item_count: Annotated[int | None, Option(help="Drop items with fewer events.")] = None,
-    seed: Annotated[int | None, Option(help="Decides the random split and the numbers of the items.")] = None,
+    goal: Annotated[str | None, Option(help="The event type that is the goal, or a condition: 'reward>=4'.")] = None,
+    separator: Annotated[str | None, Option(help="Between the columns of a text file; by its ending without.")] = None,
+    split: Annotated[str | None, Option(help="random (the default), temporal or leave-one-out.")] = None,
+    vocabulary: Annotated[str | None, Option(help="training (the default): items trained on; log: all items.")] = None,
+    min_session_length: Annotated[int | None, Option(help="Drop sessions with fewer events (default 3).")] = None,
+    min_item_count: Annotated[int | None, Option(help="Then drop the events of items with fewer (default 1).")] = None,
+    seed: Annotated[int | None, Option(help="Draws the random split and the numbers of the items (default 0).")] = None,
     force: Annotated[bool, Option("--force", help="Replace a data set that is already there.")] = False,
 ) -> None:
     """Check, filter, split and number an event log: a folder of Parquet files and dataset.json."""
-    raise NotImplementedError
+    from seqward.data.columns import Columns
+    from seqward.data.events import EventLog
+    from seqward.data.prepare import prepare
+
+    columns = Columns(
+        session_id=session_col,
+        user_id=user_col,
+        item_id=item_col,
+        timestamp=time_col,
+        order=order_col,
+        event_type=event_col,
+        reward=reward_col,
+    )
+    log = EventLog.read(
+        events,
+        columns,
+        separator=separator,
+        session_gap_minutes=session_gap,
+        time_unit=time_unit,
+        rewards=parse_rewards(reward) if reward else None,
+        goal=goal,
+    )
+    given = {
+        "min_session_length": min_session_length,
+        "min_item_count": min_item_count,
+        "split": split,
+        "vocabulary": vocabulary,
+        "seed": seed,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    data = prepare(log, out=out, force=force, warn=warn, **changes)
+    print_table(*_counts_of(data.protocol))
+
+
+def _counts_of(protocol: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of a data set's counts: one row a split, then the whole."""
+    names = ["sessions", "events", "goals", "targets_outside_vocabulary"]
+    rows = {**protocol["counts"]["splits"], "all": protocol["counts"]}
+    header = ["split", *(name.replace("_", " ") for name in names), "items"]
+    items = protocol["counts"]["items"]
+    return header, [
+        [split, *(counts[name] for name in names), items if split == "all" else None] for split, counts in rows.items()
+    ]
 
 
 def parse_rewards(texts: list[str]) -> dict[str, float]:
@@ -85,7 +137,7 @@ def list_sources() -> None:
 
 @app.command("fetch")
 def fetch(
-    name: Annotated[str, Argument(help="Name of the data set (see `seqward data list`).")],
+    name: Annotated[str, Argument(metavar="NAME", help="Name of the data set (see `seqward data list`).")],
     to: Annotated[Path, Option(help="Folder to put it in.")] = Path("data"),
 ) -> None:
     """Download a data set, or say which file to download by hand where its licence or a login forbids fetching."""

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from typer import Argument, Option
+
+from seqward.cli.output import print_table, warn
+from seqward.errors import SeqwardError
+
+if TYPE_CHECKING:
+    from seqward.data.dataset import Dataset
+    from seqward.run import Run
+
+RunFolder = Annotated[Path, Argument(metavar="RUN", help="Run folder that `seqward train` wrote.")]
+DataFolder = Annotated[
+    Path | None, Option("--data", help="The data set, where it is no longer where it was trained on.")
+]
+Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 
 
 def train(
-    data: Annotated[Path, Argument(help="Folder that `seqward prepare` wrote.")],
+    data: Annotated[Path, Argument(metavar="DATA", help="Folder that `seqward prepare` wrote.")],
     out: Annotated[Path, Option(help="Run folder to write.")],
     method: Annotated[str | None, Option(help="See `seqward methods`. May stand in the configuration instead.")] = None,
     config: Annotated[Path | None, Option(help="YAML file; `seqward config METHOD` prints one to start from.")] = None,
@@ -17,58 +32,161 @@ def train(
         list[str] | None, Option("--set", help="key.path=value, such as train.lr=1e-4; repeatable.")
     ] = None,
     epochs: Annotated[int | None, Option(help="The same as --set train.epochs=N.")] = None,
-    max_minutes: Annotated[float | None, Option(help="Stop after so many minutes; the best state is kept.")] = None,
+    max_minutes: Annotated[float | None, Option(min=0, help="Stop after so many minutes of training.")] = None,
     seed: Annotated[int, Option(help="The same seed gives the same model.")] = 0,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     resume: Annotated[bool, Option("--resume", help="Go on where the run in --out stopped.")] = False,
     force: Annotated[bool, Option("--force", help="Replace the run that is already in --out.")] = False,
 ) -> None:
     """Train a method on a prepared data set. Ctrl-C saves; --resume goes on with the very same numbers."""
-    raise NotImplementedError
+    from seqward.cli.progress import training_progress
+    from seqward.config import method_named_in, read_config
+    from seqward.data.dataset import TRAIN, Dataset
+    from seqward.methods import method_named
+    from seqward.recommender import Recommender
+    from seqward.run import Run
+
+    entry = method_named(_agreed_method(method, method_named_in(config) if config else None, config))
+    overrides = [*(set_ or [])]
+    if epochs is not None and "train" in entry.sections:
+        overrides.append(f"train.epochs={epochs}")
+    sections = read_config(entry.sections, config, overrides)
+    Run(out).prepare_folder(force, resume)
+    dataset = Dataset.load(data)
+    recommender = Recommender.from_sections(entry.name, sections, seed, device)
+    total = int((dataset.split == TRAIN).sum()) * (sections["train"].epochs if sections else 1)
+    with training_progress(total, max_minutes) as observe:
+        recommender.fit(dataset, out, resume=resume, force=force, max_minutes=max_minutes, observe=observe)
+    description = Run(out).description
+    best = description.get("best") or {"step": None, "value": None}
+    metric = sections["train"].metric if sections else "metric"
+    print_table(
+        ("run", "method", "state", f"best validation {metric}", "at step"),
+        [(out, entry.name, description["state"], best["value"], best["step"])],
+    )
+
+
+def _agreed_method(option: str | None, in_file: str | None, file: Path | None) -> str:
+    if option and in_file and option != in_file:
+        raise SeqwardError(f"--method says {option!r}, and {file} says {in_file!r}. Give one of them.")
+    name = option or in_file
+    if name is None:
+        raise SeqwardError(
+            "No method is named: give --method NAME, or `method: NAME` in --config. See `seqward methods`."
+        )
+    return name
 
 
 def evaluate(
-    run: Annotated[Path, Argument(help="Run folder that `seqward train` wrote.")],
+    run: RunFolder,
     split: Annotated[str, Option(help="validation, test, or all (parameter-free methods only).")] = "test",
     json_file: Annotated[
         Path | None, Option("--json", help="Write the metrics here as well as to RUN/metrics.json.")
     ] = None,
-    data: Annotated[Path | None, Option(help="Data set, where it is no longer where the run was trained.")] = None,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    exclude_history: Annotated[
+        bool, Option("--exclude-history", help="Items of the earlier session are no candidates, so repeats are missed.")
+    ] = False,
+    skip_first: Annotated[bool, Option("--skip-first", help="Leave out events without a history.")] = False,
+    data: DataFolder = None,
+    device: Device = "auto",
 ) -> None:
     """Rank the whole catalogue at every event of a split; print the table, write metrics.json and report.html."""
-    raise NotImplementedError
+    from seqward.cli.progress import counting_progress
+    from seqward.cli.tables import by_group, by_ranker
+    from seqward.recommender import Recommender
+    from seqward.report import write_report
+    from seqward.run import Run
+
+    recommender = Recommender.load(run, device)
+    dataset = _data_of(Run(run), data)
+    how = {"exclude_history": exclude_history, "first_events": not skip_first}
+    with counting_progress(f"{split} events") as progress:
+        metrics = recommender.evaluate(dataset, split, progress=progress, **how)
+    before = Run(run).record_evaluation(split)
+    if split == "test" and before:
+        warn(
+            f"the test split of this run was evaluated {before} times before; what is chosen by it is no test any more."
+        )
+    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    for file in (run / "metrics.json", json_file):
+        if file is not None:
+            file.write_text(text)
+    write_report(run, run / "report.html")
+    print_table(*by_group(metrics, recommender.method), title=f"{split} split")
+    print_table(*by_ranker(metrics, recommender.method))
+
+
+def _data_of(run: Run, given: Path | None) -> Dataset:
+    """The data set that is given, else the one that the run was trained on."""
+    from seqward.data.dataset import Dataset
+
+    place = given or run.description["data"]["path"]
+    if given is None and (place is None or not Path(place).exists()):
+        where = "is not recorded" if place is None else f"was {place}, which is no longer there"
+        raise SeqwardError(f"The data set of {run.folder} {where}. Name it with --data FOLDER.")
+    return Dataset.load(place)
 
 
 def recommend(
-    run: Annotated[Path, Argument(help="Run folder that `seqward train` wrote.")],
+    run: RunFolder,
     history: Annotated[str | None, Option(help="Item ids in order, separated by commas.")] = None,
     input_file: Annotated[
-        Path | None, Option("--input", help="Log of histories: session_id or user_id, item_id, time.")
+        Path | None,
+        Option("--input", help="Histories: session_id or user_id, item_id, and a time if rows are unsorted."),
     ] = None,
-    output: Annotated[Path | None, Option(help="File for what is recommended (.csv or .parquet).")] = None,
+    output: Annotated[Path | None, Option(help="File for what is recommended (.csv, .tsv or .parquet).")] = None,
+    examples: Annotated[int | None, Option(help="Instead: so many test sessions in words.", min=1)] = None,
     k: Annotated[int, Option("-k", help="Items to recommend.")] = 20,
-    rank_by: Annotated[str | None, Option(help="policy, q or mixture; the method's own choice by default.")] = None,
+    rank_by: Annotated[str | None, Option(help="policy, q or mixture; by default what the method ranks by.")] = None,
     filter_viewed: Annotated[bool, Option("--filter-viewed", help="Leave out items of the history.")] = False,
-    data: Annotated[Path | None, Option(help="Data set, where it is no longer where the run was trained.")] = None,
+    data: DataFolder = None,
+    force: Annotated[bool, Option("--force", help="Replace a file that is already in --output.")] = False,
 ) -> None:
-    """Recommend items for a history, for a file of histories, or for sessions of the data set."""
-    raise NotImplementedError
+    """Recommend items for a history or for a file of histories: session or user, item, score, rank."""
+    from seqward.cli import histories
+    from seqward.recommender import Recommender
+    from seqward.run import Run
+
+    if sum(choice is not None for choice in (history, input_file, examples)) != 1:
+        raise SeqwardError("Give one of --history a,b,c, --input FILE and --examples N.")
+    if output is not None:
+        histories.check_output(output, force)
+    recommender = Recommender.load(run)
+    how: dict[str, Any] = {"k": k, "rank_by": rank_by, "filter_viewed": filter_viewed}
+    if examples is not None:
+        for line in histories.examples_in_words(recommender, _data_of(Run(run), data), examples, how):
+            typer.echo(line)
+        return
+    item_ids = Run(run).item_ids
+    asked = histories.from_file(input_file, item_ids) if input_file else histories.from_text(history or "", item_ids)
+    frame = recommender.recommend(histories=asked, **how)
+    if output is not None:
+        histories.write(frame, output)
+    else:
+        print_table(frame.columns, frame.iter_rows())
 
 
 def report(
-    run: Annotated[Path, Argument(help="Run folder that `seqward evaluate` has seen.")],
+    run: RunFolder,
     out: Annotated[Path, Option(help="HTML file to write.")],
 ) -> None:
-    """Write the report of a run as one self-contained HTML file."""
-    raise NotImplementedError
+    """Write the report of an evaluated run as one self-contained HTML file."""
+    from seqward.report import write_report
+
+    write_report(run, out)
 
 
 def list_methods() -> None:
     """List the methods and the papers they come from."""
-    raise NotImplementedError
+    from seqward.methods import METHODS
+
+    print_table(("method", "what it is", "source"), [(m.name, m.summary, m.source) for m in METHODS.values()])
 
 
-def show_config(method: Annotated[str, Argument(help="Name of a method.")]) -> None:
+def show_config(method: Annotated[str, Argument(metavar="METHOD", help="Name of a method.")]) -> None:
     """Print every setting of a method with its default and what it does, as a file for `train --config`."""
-    raise NotImplementedError
+    from seqward.config import to_yaml
+    from seqward.methods import method_named
+
+    entry = method_named(method)
+    typer.echo(to_yaml(entry.name, entry.sections), nl=False)

@@ -1,0 +1,70 @@
+"""The progress of training and of evaluation on standard error: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+Record = Mapping[str, Any]
+"""One line of ``log.jsonl``."""
+
+
+@contextmanager
+def training_progress(total_events: int, max_minutes: float | None) -> Iterator[Callable[[Record], None]]:
+    """Gives what receives every record of a training run's log.
+
+    Args:
+        total_events: training events of all epochs; early stopping may end sooner.
+        max_minutes: the time limit, if there is one; the bar shows whichever is nearer its end.
+    """
+
+    def share_done(record: Record) -> float:
+        of_time = record["seconds"] / (60 * max_minutes) if max_minutes else 0.0
+        return min(1.0, max(record["events"] / max(total_events, 1), of_time))
+
+    if not sys.stderr.isatty():
+        yield lambda record: None if record["kind"] == "step" else print(_line(record), file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.percentage:3.0f} %"), BarColumn(24), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[now]}"), console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=1.0, now="")
+
+        def show(record: Record) -> None:
+            if record["kind"] == "step":
+                bar.update(task, completed=share_done(record), now=_line(record))
+            else:
+                bar.console.print(_line(record), highlight=False, markup=False)
+
+        yield show
+
+
+@contextmanager
+def counting_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what receives (done, total); shown on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _line(record: Record) -> str:
+    """``step 1200  18,204 events/s  L_CE 5.231  ω L_Q 0.031`` and the like."""
+    start = f"step {record['step']:,}"
+    if record["kind"] == "step":
+        terms = "  ".join(f"{symbol} {value:.4g}" for symbol, value in record["terms"].items())
+        return f"{start}  {record['events_per_second']:,.0f} events/s  {terms}"
+    if record["kind"] == "validation":
+        return (
+            f"{start}  {record['seconds']:.0f} s  validation {record['value']:.4f}{' (best)' if record['best'] else ''}"
+        )
+    return f"{start}  {record['seconds']:.0f} s  {record['text']}"

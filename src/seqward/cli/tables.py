@@ -1,0 +1,52 @@
+"""What evaluation found, as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Figures = Mapping[str, Any]
+
+
+def by_group(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of the groups' metrics: for each group the model, then the baselines.
+
+    The last column is the 95 % interval of NDCG at the largest cut-off.
+    """
+    ks = metrics["protocol"]["cutoffs"]
+    names = [f"{metric}@{k}" for metric in ("hr", "ndcg") for k in ks]
+    last = f"ndcg@{max(ks)}"
+    groups = [group for group, figures in metrics["model"].items() if isinstance(figures, dict) and last in figures]
+    rows = [
+        [group, name, figures["n"], *(figures[metric] for metric in names), _interval(figures, last)]
+        for group in groups
+        for name, figures in _rankers(metrics, model, group)
+    ]
+    return ["group", "method", "events", *names, f"{last} 95%"], rows
+
+
+def by_ranker(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of what is not split by group: the reward collected and what is recommended."""
+    k = max(metrics["protocol"]["cutoffs"])
+    figures = {model: metrics["model"], **metrics["baselines"]}
+    rows = [
+        [
+            name,
+            one[f"reward@{k}"],
+            one[f"reward_per_event@{k}"],
+            one["recommended"][f"coverage@{k}"],
+            one["recommended"][f"popularity@{k}"],
+        ]
+        for name, one in figures.items()
+    ]
+    return ["method", f"reward@{k}", f"reward per event@{k}", f"coverage@{k}", f"popularity@{k}"], rows
+
+
+def _rankers(metrics: Figures, model: str, group: str) -> Iterator[tuple[str, Figures]]:
+    yield model, metrics["model"][group]
+    for name, figures in metrics["baselines"].items():
+        yield name, figures[group]
+
+
+def _interval(figures: Figures, metric: str) -> str | None:
+    return None if figures["ci"] is None else "{:.4f} to {:.4f}".format(*figures["ci"][metric])
