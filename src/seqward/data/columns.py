@@ -71,18 +71,23 @@ class Columns:
             left_out.add("user_id")
         found = {field: field for field in OPTIONS if field in names and field not in left_out} | named
         _check_needed(found, names, gap)
+        _check_once(found, names)
         time = next((fields[f] for fields in (named, found) for f in ("timestamp", "datetime") if f in fields), None)
         parts = {field: name for field, name in found.items() if field not in ("timestamp", "datetime")}
         return parts | ({"time": time} if time else {})
 
 
-def _check_there(part: str, name: str, names: Sequence[str]) -> None:
+def _check_there(field: str, name: str, names: Sequence[str]) -> None:
     if name not in names:
         raise SeqwardError(
-            f"The log has no column {name!r} (named for {part}). It has: {listed(names)}.{did_you_mean(name, names)}"
+            f"The log has no column {name!r} (named for {field}). It has: {listed(names)}.{did_you_mean(name, names)}"
         )
-    if f"{name}_duplicated_0" in names:
-        raise SeqwardError(f"The log has two columns {name!r}: rename one, it is unclear which is the {part}.")
+
+
+def _check_once(found: Mapping[str, str], names: Sequence[str]) -> None:
+    for field, name in found.items():
+        if f"{name}_duplicated_0" in names:  # polars' name for the second column of a name
+            raise SeqwardError(f"The log has two columns {name!r}: rename one, it is unclear which is the {field}.")
 
 
 def _check_one_each(named: Mapping[str, str], gap: bool, rewards: bool) -> None:
