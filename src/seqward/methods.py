@@ -114,12 +114,12 @@ def cross_entropy(s: Step) -> Tensor:
 
 def q_weighted(s: Step) -> Tensor:
     """L_CE in which each event counts by its own Q-value, held constant."""
-    return supervised.weighted(s.now("q").at(s.action), s.nll("policy"))
+    return supervised.weighted(s.logged("q"), s.nll("policy"))
 
 
 def q_weighted_as_released(s: Step) -> Tensor:
     """L_CE times the batch's mean Q-value, held constant."""
-    return supervised.batch_weighted(s.now("q").at(s.action), s.nll("policy"))
+    return supervised.batch_weighted(s.logged("q"), s.nll("policy"))
 
 
 def td_loss(gamma: float) -> Loss:
@@ -127,7 +127,7 @@ def td_loss(gamma: float) -> Loss:
 
     def loss(s: Step) -> Tensor:
         greedy = s.greedy("q").items
-        return td.double_q(s.now("q").at(s.action), s.reward, gamma * s.live, s.target_next("q").at(greedy))
+        return td.double_q(s.logged("q"), s.reward, gamma * s.live, s.target_next("q").at(greedy))
 
     return loss
 
@@ -145,11 +145,7 @@ def contrast_by_coordinate(augment: Augment) -> Loss:
 def conservative_on_negatives(k: int, temperature: float) -> Loss:
     """L_CQL on k items that the session does not hold, plus the logged one (section 3.2 of the paper)."""
 
-    def loss(s: Step) -> Tensor:
-        q = s.now("q")
-        return conservative.gap(q.at(s.action), q.at(s.negatives(k)), temperature)
-
-    return loss
+    return lambda s: conservative.gap(s.logged("q"), s.now("q").at(s.negatives(k)), temperature)
 
 
 def conservative_on_catalogue(temperature: float) -> Loss:
@@ -161,8 +157,8 @@ def conservative_as_released(temperature: float) -> Loss:
     """What the released code computes in place of L_CQL: an item number among the Q-values."""
 
     def loss(s: Step) -> Tensor:
-        q, greedy = s.now("q"), s.greedy("q").items
-        return conservative.gap_as_released(q.at(s.action), q.at(greedy), greedy, temperature)
+        greedy = s.greedy("q").items
+        return conservative.gap_as_released(s.logged("q"), s.now("q").at(greedy), greedy, temperature)
 
     return loss
 

@@ -23,7 +23,7 @@ class Step:
     """What a loss term may ask about one batch, packed to its n counted events. Serves one backward pass.
 
     Everything is computed at most once and in the gradient mode the Step was made in, whoever asks first. Gradient
-    flows through ``now``, ``nll``, ``state`` and ``view``; ``next`` and ``target_*`` give detached scores.
+    flows through ``now``, ``logged``, ``nll``, ``state`` and ``view``; ``next`` and ``target_*`` give detached scores.
     """
 
     def __init__(self, online: Model, target: Model, batch: Batch, seed: int, number: int) -> None:
@@ -55,6 +55,10 @@ class Step:
     def now(self, head: str) -> Scores:
         """Online scores of the states before the events."""
         return self._once(("now", head), lambda: self.online.scores(head, self._packed(0)))
+
+    def logged(self, head: str) -> Tensor:
+        """[n] online scores of the logged items: what several terms ask, and one backward pass answers."""
+        return self._once(("logged", head), lambda: self.now(head).at(self.action))
 
     def next(self, head: str) -> Scores:
         """Online scores of the states after the events, detached."""

@@ -228,7 +228,7 @@ def scale_of(step: Step, critic: str | None, parameters: list[nn.Parameter]) -> 
     scale = {"grad_norm": nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])}
     if critic is not None:
         with torch.no_grad():
-            logged, greedy = step.now(critic).at(step.action), step.greedy(critic).values
+            logged, greedy = step.logged(critic).detach(), step.greedy(critic).values
             scale |= {"q_mean": logged.mean(), "q_max": logged.max(), "q_greedy": greedy.mean()}
     return scale
 
