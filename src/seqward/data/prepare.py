@@ -16,6 +16,7 @@ from seqward import __version__
 from seqward.data.dataset import SPLITS, TABLES, TRAIN, Dataset
 from seqward.data.events import EventLog, per_type
 from seqward.data.files import no_space
+from seqward.data.published import count_check
 from seqward.data.splits import RULES, generator, split_events
 from seqward.errors import SeqwardError, did_you_mean
 from seqward.settings import Count, Whole, settings
@@ -86,8 +87,10 @@ def prepare(
         event_types=kept.event_types,
         protocol={},
     )
-    warnings = [*log.warnings, *_filter_warnings(removed, log), *_split_warnings(data)]
-    data.protocol.update(_protocol(log, data, chosen, removed, warnings))
+    check = _check_counts(log, data)
+    differs = [f"Count check {check}"] if check and check.startswith("differs") else []
+    warnings = [*log.warnings, *_filter_warnings(removed, log), *_split_warnings(data), *differs]
+    data.protocol.update(_protocol(log, data, chosen, removed, warnings) | ({"count_check": check} if check else {}))
     for warning in warnings:
         warn(warning)
     return data if folder is None else _write(data, folder)
@@ -202,6 +205,16 @@ def _split_warnings(data: Dataset) -> list[str]:
             "Use more sessions, or split leave-one-out."
         )
     return [f"The {name} split is empty." for name, code in SPLITS.items() if not (data.split == code).any()]
+
+
+def _check_counts(log: EventLog, data: Dataset) -> str | None:
+    """How the counts compare with the published ones, where a source reader says what is known of them."""
+    published = log.protocol["source"].get("published")
+    if published is None:
+        return None
+    events, goals = data.n_events, int(data.goal.sum())
+    found = {"events": events, "sessions": data.n_sessions, "items": len(data.item_ids), "goals": goals}
+    return count_check(published, found | {"clicks": events - goals})
 
 
 def _protocol(
