@@ -71,7 +71,8 @@ class TrainingEvents:
         """Events counted in an epoch."""
 
     def _tensor(self, array: NDArray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        # A copy, because columns read from Parquet are read-only, which torch does not support.
+        return torch.from_numpy(np.array(array)).to(self.device)
 
     @property
     def n_pieces(self) -> int:
