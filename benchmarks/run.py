@@ -1,0 +1,205 @@
+"""Runs a study and keeps what came out: python benchmarks/run.py benchmarks/studies/trivago.yaml
+
+One folder a run, ``benchmarks/work/STUDY/DATA/METHOD/seed-N``. Finished runs are skipped, interrupted ones go on where
+they stopped, failed ones are tried again; remove a folder to run it anew. The test split is ranked once a run, by the
+weights that validation chose. ``benchmarks/results/STUDY.json`` holds every run with what is needed to repeat it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from fnmatch import fnmatch
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from machine import RESULTS, ROOT, commit, machine
+from seqward import Dataset, Recommender, SeqwardError
+from seqward.baselines import fitted_baselines
+from seqward.cli.output import print_table
+from seqward.config import to_dict
+from seqward.data.dataset import read_description
+from seqward.evaluate import evaluate
+from seqward.run import Run, describe
+from seqward.train import read_log
+from study import Key, Study, data_of, read_study
+from summary import method_table, published_check, summary
+
+WORK = ROOT / "benchmarks" / "work"
+DONE = "result.json"
+"""Written last into a run's folder."""
+
+
+def main(
+    study: Annotated[Path, typer.Argument(help="YAML file, such as benchmarks/studies/trivago.yaml.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time; they share the cores.")] = 1,
+    only: Annotated[list[str] | None, typer.Option(help="Pattern of DATA/METHOD/SEED; repeatable.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Of training, a run, instead of the study's.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the result.")] = RESULTS,
+    work: Annotated[Path, typer.Option(help="Folder of the runs.")] = WORK,
+) -> None:
+    """Run a study: data sets x methods x seeds."""
+    try:
+        chosen = read_study(study)
+        if max_minutes is not None:
+            chosen = replace(chosen, max_minutes=max_minutes)
+        folder = work / chosen.name
+        keys = [key for key in chosen.runs() if not only or any(fnmatch(str(key), pattern) for pattern in only)]
+        data = {name: prepared(chosen, name, folder) for name in dict.fromkeys(key.data for key in keys)}
+    except SeqwardError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(2) from None
+    runs: dict[Key, dict[str, Any]] = {}
+    for key, run in carry_out(chosen, keys, folder, jobs):
+        runs[key] = run
+        write(results / f"{chosen.name}.json", report(chosen, data, runs))
+    print_table(*method_table(report(chosen, data, runs)), title=chosen.name)
+    if failed := [str(key) for key, run in runs.items() if run["state"] == "failed"]:
+        typer.echo(f"failed: {', '.join(failed)}", err=True)
+        raise SystemExit(1)
+
+
+def prepared(study: Study, name: str, folder: Path) -> dict[str, Any]:
+    """A data set's protocol and hashes, and what the zero-parameter baselines reach on its test split."""
+    place = folder / "data" / name
+    data = data_of(study.data[name], place)
+    description = read_description(place)
+    kept = place.with_name(f"{name}.baselines.json")
+    if not kept.is_file():
+        scorers = fitted_baselines(data)
+        found = {label: evaluate(s, data, "test", **study.evaluate).to_json() for label, s in scorers.items()}
+        write(kept, found)
+    return {
+        "recipe": study.data[name],
+        "catalogue": description["catalogue"],
+        "sha256": description["sha256"],
+        "protocol": data.protocol,
+        "baselines": json.loads(kept.read_text()),
+    }
+
+
+def carry_out(study: Study, keys: list[Key], folder: Path, jobs: int) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Each run with its result, as they finish."""
+    if jobs == 1:
+        for key in keys:
+            yield key, attempt(study, key, folder)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        running = {pool.submit(attempt, study, key, folder): key for key in keys}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def attempt(study: Study, key: Key, folder: Path) -> dict[str, Any]:
+    """The result of one run; a run that fails is a result, too, and does not stop the others."""
+    place = folder / key.data / key.method / f"seed-{key.seed}"
+    begin = time.monotonic()
+    try:
+        run = one_run(study, key, place, Dataset.load(folder / "data" / key.data))
+    except Exception as error:  # whatever it is, it belongs to this run alone
+        if not isinstance(error, SeqwardError):
+            traceback.print_exc()
+        run = {**key._asdict(), "state": "failed", "error": f"{type(error).__name__}: {error}", "commit": commit()}
+    say(f"{key}: {run.get('error', run['state'])} ({time.monotonic() - begin:.0f} s)")
+    return run
+
+
+def one_run(study: Study, key: Key, place: Path, data: Dataset) -> dict[str, Any]:
+    """Train, or go on training, then rank the test split; or read what an earlier call found.
+
+    Raises:
+        SeqwardError: the folder holds a run with other settings.
+    """
+    method, sections = study.method_of(key.method)
+    if (place / DONE).is_file():
+        Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data)
+        return json.loads((place / DONE).read_text())
+    say(f"{key}: training")
+    recommender = Recommender.from_sections(method, sections, key.seed)
+
+    def observe(record: dict[str, Any]) -> None:
+        if record["kind"] != "step":
+            said = record.get("text") or f"{sections['train'].metric}={record['value']:.4f}"
+            say(f"{key}: step {record['step']}, {record['seconds']:.0f} s: {said}")
+
+    recommender.fit(data, place, resume=True, max_minutes=study.max_minutes, observe=observe)
+    begin = time.monotonic()
+    evaluation = evaluate(recommender.scorer, data, "test", **study.evaluate)
+    Run(place).record_evaluation("test")
+    baselines = json.loads((place.parents[2] / "data" / f"{key.data}.baselines.json").read_text())
+    metrics = {"split": "test", "model": evaluation.to_json(), "baselines": baselines}
+    protocol = evaluation.protocol | {"method": method, "settings": recommender.settings, "model_seed": key.seed}
+    write(place / "metrics.json", {"protocol": protocol, **metrics})
+    rules = {name: value for name, value in evaluation.protocol.items() if name != "data"}
+    result = {**key._asdict(), **of_training(Run(place)), "max_minutes": study.max_minutes}
+    result |= {"evaluate_seconds": round(time.monotonic() - begin, 1), "commit": commit(), "machine": machine()}
+    result |= {"evaluation": rules, "test": evaluation.to_json()}
+    write(place / DONE, result)
+    return result
+
+
+def of_training(run: Run) -> dict[str, Any]:
+    """How a finished training went."""
+    description = run.description
+    log = read_log(run.folder / "log.jsonl")
+    validations = [
+        {"step": r["step"], "seconds": r["seconds"], "value": r["value"]} for r in log if r["kind"] == "validation"
+    ]
+    last = log[-1] if log else {"seconds": 0.0, "step": 0, "events": 0}
+    return {
+        "method_name": description["method"],
+        "settings": description["settings"],
+        "state": "finished",
+        "stopped": description["state"],
+        "train_seconds": last["seconds"],
+        "steps": last["step"],
+        "events": last["events"],
+        "best": description.get("best"),
+        "validations": validations,
+    }
+
+
+def report(study: Study, data: dict[str, Any], runs: dict[Key, dict[str, Any]]) -> dict[str, Any]:
+    """The content of the study's result."""
+    ordered: Iterable[Key] = [key for key in study.runs() if key in runs]
+    content = {
+        "study": study.name,
+        "evaluate": dict(study.evaluate),
+        "data": data,
+        "runs": [runs[key] for key in ordered],
+    }
+    content["summary"] = summary(content["runs"])
+    if study.published:
+        content["published"] = published_check(study.published, content["runs"])
+    return content
+
+
+def write(file: Path, content: Any) -> None:
+    """Whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    new.replace(file)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
