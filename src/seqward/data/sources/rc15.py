@@ -34,9 +34,9 @@ def read(path: Path, seed: int) -> Raw:
         lengths = _scan(path, 4).group_by("session_id").len().collect()
         eligible = lengths.filter(long)["session_id"].sort()
         drawn = _sample(eligible, seed)
-        clicks = _scan(path, 4).join(drawn.lazy(), on="session_id", how="semi").select(_TYPES).collect()
+        clicks = _of_sessions(_scan(path, 4), drawn)
     with reading(buys):
-        bought = _scan(buys, 5).join(drawn.lazy(), on="session_id", how="semi").select(_TYPES).collect()
+        bought = _of_sessions(_scan(buys, 5), drawn)
     known = bought.join(clicks.select("item_id").unique(), on="item_id", how="semi", maintain_order="left")
     events = [part.with_columns(event_type=pl.lit(name)) for part, name in ((clicks, "click"), (known, "purchase"))]
     short = lengths.filter(~long)
@@ -61,6 +61,12 @@ def read(path: Path, seed: int) -> Raw:
 def _scan(path: Path, columns: int) -> pl.LazyFrame:
     names = [*_TYPES, *(f"unused_{n}" for n in range(columns - len(_TYPES)))]
     return pl.scan_csv(path, has_header=False, schema={name: _TYPES.get(name, pl.String) for name in names})
+
+
+def _of_sessions(events: pl.LazyFrame, sessions: pl.DataFrame) -> pl.DataFrame:
+    """The events of some sessions, in the order of the file."""
+    chosen = events.join(sessions.lazy(), on="session_id", how="semi", maintain_order="left")
+    return chosen.select(_TYPES.keys()).collect()
 
 
 def _sample(eligible: pl.Series, seed: int) -> pl.DataFrame:
