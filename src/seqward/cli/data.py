@@ -63,26 +63,29 @@ def prepare_log(
     """Check, filter, split and number an event log: a folder of Parquet files and dataset.json."""
     from seqward.data.columns import Columns
     from seqward.data.events import EventLog
-    from seqward.data.prepare import prepare
+    from seqward.data.prepare import PrepareSettings, prepare
+    from seqward.data.sources import read_source
 
-    columns = Columns(
-        session_id=session_col,
-        user_id=user_col,
-        item_id=item_col,
-        timestamp=time_col,
-        order=order_col,
-        event_type=event_col,
-        reward=reward_col,
-    )
-    log = EventLog.read(
-        events,
-        columns,
-        separator=separator,
-        session_gap_minutes=session_gap,
-        time_unit=time_unit,
-        rewards=parse_rewards(reward) if reward else None,
-        goal=goal,
-    )
+    columns = {
+        "session_id": session_col,
+        "user_id": user_col,
+        "item_id": item_col,
+        "timestamp": time_col,
+        "order": order_col,
+        "event_type": event_col,
+        "reward": reward_col,
+    }
+    rewards = parse_rewards(reward) if reward else None
+    if source is None:
+        how = {"session_gap_minutes": session_gap, "time_unit": time_unit, "rewards": rewards, "goal": goal}
+        log, settings = EventLog.read(events, Columns(**columns), separator=separator, **how), PrepareSettings()
+    else:
+        if any(option is not None for option in (*columns.values(), session_gap, time_unit, separator)):
+            raise SeqwardError(
+                f"--source {source} knows the columns of its files. Leave out --session-col and the like, "
+                "or leave out --source to read the file as any log."
+            )
+        log, settings = read_source(source, events, seed=seed or 0, rewards=rewards, goal=goal)
     given = {
         "min_session_length": min_session_length,
         "min_item_count": min_item_count,
@@ -91,7 +94,7 @@ def prepare_log(
         "seed": seed,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    data = prepare(log, out=out, force=force, warn=warn, **changes)
+    data = prepare(log, settings, out=out, force=force, warn=warn, **changes)
     print_table(*_counts_of(data.protocol))
 
 
@@ -132,7 +135,23 @@ def parse_rewards(texts: list[str]) -> dict[str, float]:
 @app.command("list")
 def list_sources() -> None:
     """List the data sets that have a reader, what is known of each, and how to get it."""
-    raise NotImplementedError
+    from seqward.data.sources import SOURCES
+
+    header = ("name", "what it is", "files", "reader tried on real data", "how to get it", "terms")
+    print_table(
+        header,
+        [
+            (
+                source.name,
+                source.about,
+                " or ".join(form.pattern for form in source.formats),
+                "yes" if all(form.verified for form in source.formats) else "not for every format",
+                f"seqward data fetch {source.name}" if source.archive else f"{source.obtain} from {source.home}",
+                source.terms,
+            )
+            for source in SOURCES.values()
+        ],
+    )
 
 
 @app.command("fetch")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 Figures = Mapping[str, Any]
@@ -20,7 +20,8 @@ def by_group(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]:
     rows = [
         [group, name, figures["n"], *(figures[metric] for metric in names), _interval(figures, last)]
         for group in groups
-        for name, figures in _rankers(metrics, model, group)
+        for name, one in _rankers(metrics, model)
+        for figures in [one[group]]
     ]
     return ["group", "method", "events", *names, f"{last} 95%"], rows
 
@@ -28,7 +29,6 @@ def by_group(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]:
 def by_ranker(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of what is not split by group: the reward collected and what is recommended."""
     k = max(metrics["protocol"]["cutoffs"])
-    figures = {model: metrics["model"], **metrics["baselines"]}
     rows = [
         [
             name,
@@ -37,15 +37,14 @@ def by_ranker(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]
             one["recommended"][f"coverage@{k}"],
             one["recommended"][f"popularity@{k}"],
         ]
-        for name, one in figures.items()
+        for name, one in _rankers(metrics, model)
     ]
     return ["method", f"reward@{k}", f"reward per event@{k}", f"coverage@{k}", f"popularity@{k}"], rows
 
 
-def _rankers(metrics: Figures, model: str, group: str) -> Iterator[tuple[str, Figures]]:
-    yield model, metrics["model"][group]
-    for name, figures in metrics["baselines"].items():
-        yield name, figures[group]
+def _rankers(metrics: Figures, model: str) -> list[tuple[str, Figures]]:
+    """The model and the baselines, once each where the model is a baseline."""
+    return list({model: metrics["model"], **metrics["baselines"]}.items())
 
 
 def _interval(figures: Figures, metric: str) -> str | None:
