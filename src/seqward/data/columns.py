@@ -138,6 +138,25 @@ def number_ids(column: pl.Series, part: str) -> tuple[NDArray[Any], NDArray[np.i
     return _numbered_by_table(values, low, high) if high - low < DENSE * len(values) else _numbered_by_join(column)
 
 
+def number_types(column: pl.Series) -> tuple[tuple[str, ...], NDArray[np.int16]]:
+    """The distinct event types, sorted, and the position of each row's type among them.
+
+    Raises:
+        SeqwardError: null or empty types, or more of them than event types can be.
+    """
+    name, column = column.name, column.cast(pl.String)
+    _check_complete(column, f"{name!r} (event types)", "Every event needs one: drop or fill these rows.")
+    column = column.cast(pl.Categorical)  # for few distinct values much faster than a join
+    distinct = column.unique()
+    names = distinct.cast(pl.String)
+    if len(names) > np.iinfo(np.int16).max:
+        raise SeqwardError(f"Column {name!r} has {len(names)} event types: is it the right column?")
+    codes = distinct.to_physical().to_numpy()
+    number = np.zeros(int(codes.max()) + 1, np.int16)
+    number[codes[names.arg_sort().to_numpy()]] = np.arange(len(codes), dtype=np.int16)
+    return tuple(names.sort().to_list()), number[column.to_physical().to_numpy()]
+
+
 def _numbered_by_table(values: NDArray[np.int64], low: int, high: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
     there = np.zeros(high - low + 1, bool)
     there[values - low] = True

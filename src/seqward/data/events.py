@@ -24,7 +24,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from seqward.data.columns import UNITS, Columns, Times, number_ids, parse_order, parse_rewards, parse_times
+from seqward.data.columns import (
+    UNITS,
+    Columns,
+    Times,
+    number_ids,
+    number_types,
+    parse_order,
+    parse_rewards,
+    parse_times,
+)
 from seqward.data.files import column_names, read_columns, sha256_of
 from seqward.data.rewards import goals, rewards_of_types
 from seqward.errors import SeqwardError, did_you_mean
@@ -131,20 +140,23 @@ class EventLog:
         times = parse_times(table[parts["time"]]) if "time" in parts else None
         keys = parse_order(table[parts["order"]]) if "order" in parts else _values(times)
         grouped = _group(table, parts, times, gap, time_unit)
-        event_types, event_type = _types(table, parts)
-        reward, worth = _worth(table, parts, rewards, event_types, event_type)
-        is_goal = goals(goal, event_types, event_type, reward)
+        event_types, event_type = (
+            number_types(table[parts["event_type"]]) if "event_type" in parts else (("event",), None)
+        )
         appearance = _appearance_warning(item, len(item_ids), times)
 
         rows, late = stable_order(grouped.number, keys)
         offsets = np.concatenate([[0], np.cumsum(np.bincount(grouped.number))])
+        keys = keys[rows]
+        event_type = np.zeros(len(rows), np.int16) if event_type is None else event_type[rows]
+        reward, worth = _worth(table, parts, rewards, rows, event_types, event_type)
         users, mixed = _users(grouped, rows, offsets)
         log = cls(
             item=item[rows],
-            time=None if times is None else times.values[rows],
-            event_type=event_type[rows],
-            reward=reward[rows],
-            goal=is_goal[rows],
+            time=keys if "order" not in parts else None if times is None else times.values[rows],
+            event_type=event_type,
+            reward=reward,
+            goal=goals(goal, event_types, event_type, reward),
             offsets=offsets,
             item_ids=item_ids,
             session_ids=grouped.ids,
@@ -152,7 +164,7 @@ class EventLog:
             event_types=event_types,
             protocol={},
         )
-        ties, repeats = _ties(log, keys[rows])
+        ties, repeats = _ties(log, keys)
         found = [
             *_order_warnings(late, repeats, ties, log.n_events),
             *appearance,
@@ -199,18 +211,20 @@ def stable_order(group: NDArray[np.int32], key: NDArray[Any]) -> tuple[NDArray[n
     groups whose rows were not in order yet.
     """
     bits = len(group).bit_length()
-    packed = group.astype(np.int64) << bits
+    packed = group.astype(np.int64)
+    packed <<= bits
     packed |= np.arange(len(group))
     packed.sort()
     rows = packed & ((1 << bits) - 1)
-    key_in, group_in = key[rows], group[rows]
-    late = (key_in[1:] < key_in[:-1]) & (group_in[1:] == group_in[:-1])
+    packed >>= bits
+    key_in = key[rows]
+    late = (key_in[1:] < key_in[:-1]) & (packed[1:] == packed[:-1])
     if not late.any():
         return rows, 0
-    unsorted = np.zeros(int(group_in[-1]) + 1, bool)
-    unsorted[group_in[1:][late]] = True
-    places = np.flatnonzero(unsorted[group_in])
-    rows[places] = rows[places][np.lexsort((key_in[places], group_in[places]))]
+    unsorted = np.zeros(int(packed[-1]) + 1, bool)
+    unsorted[packed[1:][late]] = True
+    places = np.flatnonzero(unsorted[packed])
+    rows[places] = rows[places][np.lexsort((key_in[places], packed[places]))]
     return rows, int(late.sum())
 
 
@@ -266,10 +280,12 @@ class _Grouped(NamedTuple):
     number: NDArray[np.int32]
     """[rows] position in ``ids``"""
     ids: NDArray[Any]
-    users: tuple[NDArray[Any], NDArray[np.int32]] | None
-    """The users, and the position of each row's."""
     rule: dict[str, Any]
     """For the protocol."""
+    owners: NDArray[Any] | None = None
+    """[sessions] the user of each, where sessions are made from users."""
+    users: tuple[NDArray[Any], NDArray[np.int32]] | None = None
+    """The users and [rows] the position of each row's, where the log names sessions and users."""
 
 
 def _group(
@@ -278,16 +294,17 @@ def _group(
     users = number_ids(table[parts["user_id"]], "users") if "user_id" in parts else None
     if "session_id" in parts:
         ids, number = number_ids(table[parts["session_id"]], "sessions")
-        return _Grouped(number, ids, users, {"by": "session_id"})
+        return _Grouped(number, ids, {"by": "session_id"}, users=users)
     assert users is not None  # Columns.resolve sees to it
     if gap is None:
-        return _Grouped(users[1], users[0], users, {"by": "user_id"})
+        return _Grouped(users[1], users[0], {"by": "user_id"}, owners=users[0])
     assert times is not None
     unit = "us" if times.kind == "date" else unit or times.unit
     number, owner, nth = cut_by_gap(users[1], times.values, gap * 60 * UNITS[unit])
-    ids = np.array([f"{user}/{n}" for user, n in zip(users[0][owner].tolist(), nth.tolist(), strict=True)], object)
+    owners = users[0][owner]
+    ids = np.array([f"{user}/{n}" for user, n in zip(owners.tolist(), nth.tolist(), strict=True)], object)
     rule = f"a user's log is cut where nothing happens for more than {gap:g} minutes (times in {unit})"
-    return _Grouped(number, ids, users, {"by": "user_id", "gap_minutes": gap, "rule": rule})
+    return _Grouped(number, ids, {"by": "user_id", "gap_minutes": gap, "rule": rule}, owners=owners)
 
 
 def cut_by_gap(
@@ -310,25 +327,17 @@ def cut_by_gap(
     return number, owner, nth
 
 
-def _types(table: pl.DataFrame, parts: Mapping[str, str]) -> tuple[tuple[str, ...], NDArray[np.int16]]:
-    if "event_type" not in parts:
-        return ("event",), np.zeros(len(table), np.int16)
-    names, number = number_ids(table[parts["event_type"]].cast(pl.String), "event types")
-    if len(names) > np.iinfo(np.int16).max:
-        raise SeqwardError(f"Column {parts['event_type']!r} has {len(names)} event types: is it the right column?")
-    return tuple(names.tolist()), number.astype(np.int16)
-
-
 def _worth(
     table: pl.DataFrame,
     parts: Mapping[str, str],
     rewards: Mapping[str, float] | None,
+    rows: NDArray[np.int64],
     event_types: tuple[str, ...],
     event_type: NDArray[np.int16],
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """[rows] reward of each event, and where it comes from."""
+    """[events] reward of each event, in order, and where it comes from."""
     if "reward" in parts:
-        return parse_rewards(table[parts["reward"]]), {"column": parts["reward"]}
+        return parse_rewards(table[parts["reward"]])[rows], {"column": parts["reward"]}
     values = rewards_of_types(rewards, per_type(event_types, event_type))
     return np.array(list(values.values()), np.float32)[event_type], {"types": values}
 
@@ -343,7 +352,7 @@ def _users(
 ) -> tuple[NDArray[Any] | None, list[str]]:
     """The user of each session's first event, and a warning where later events name another."""
     if grouped.users is None:
-        return None, []
+        return grouped.owners, []
     ids, user = grouped.users
     user = user[rows]
     first = user[offsets[:-1]]
@@ -357,7 +366,8 @@ def _users(
 
 def _ties(log: EventLog, key: NDArray[Any]) -> tuple[int, int]:
     """How many events have their time (``key``) in common with another of their session, and how many repeat one."""
-    same = np.diff(key, prepend=key[0]) == 0
+    same = np.empty(len(key), bool)
+    np.equal(key[1:], key[:-1], out=same[1:])
     same[log.offsets[:-1]] = False
     at = np.flatnonzero(same | np.append(same[1:], False))
     if not len(at):
