@@ -97,6 +97,8 @@ def evaluate(
     from seqward.report import write_report
     from seqward.run import Run
 
+    if json_file is not None and not json_file.parent.is_dir():
+        raise SeqwardError(f"--json {json_file}: there is no folder {json_file.parent}.")
     recommender = Recommender.load(run, device)
     dataset = _data_of(Run(run), data)
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
