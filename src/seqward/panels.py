@@ -1,0 +1,110 @@
+"""What a training log shows: every loss term, validation metric and scale of Q, as curves that share a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqward.metrics import GROUPS, METRICS
+from seqward.pictures import Line
+
+Record = Mapping[str, Any]
+AXES = {"step": "steps", "events": "training events", "seconds": "seconds"}
+"""What curves are drawn over: the key of a record, and its name."""
+GROUP_TITLES = {name: name.replace("_", " ") for name in GROUPS}
+OF_STEPS = {
+    "Q in training": {"logged items": "q_mean", "largest of those": "q_max", "greedy items": "q_greedy"},
+    "Norm of the gradient": {"norm": "grad_norm"},
+    "Training events a second": {"events a second": "events_per_second"},
+}
+OF_VALIDATIONS = {
+    "Q and the return, validation": {"mean Q": "mean_q", "mean return": "mean_return"},
+    "Largest Q, validation": {"largest Q": "max_q"},
+    "Rank correlation of Q and return": {"Spearman": "rank_correlation"},
+}
+
+
+class Panel(NamedTuple):
+    """Curves that share a picture."""
+
+    title: str
+    curves: dict[str, list[tuple[Record, float]]]
+    """By name: the records and the value of each."""
+
+    def lines(self, axis: str) -> list[Line]:
+        """The curves over a key of ``AXES``."""
+        return [
+            Line(
+                name, np.array([float(record[axis]) for record, _ in points]), np.array([value for _, value in points])
+            )
+            for name, points in self.curves.items()
+        ]
+
+
+def metric_title(key: str) -> str:
+    """ndcg@20 -> NDCG@20"""
+    return key.upper()
+
+
+def training_panels(records: Sequence[Record]) -> dict[str, list[Panel]]:
+    """The panels of a log by section; those without a value are left out."""
+    steps = [record for record in records if record["kind"] == "step"]
+    validations = [record for record in records if record["kind"] == "validation"]
+    terms = _distinct(symbol for record in steps for symbol in record["terms"])
+    panels = {
+        "Loss terms": [_panel(symbol, steps, {symbol: ("terms", symbol)}) for symbol in terms],
+        "Validation": _ranking_panels(validations),
+        "Q, gradient and speed": [
+            *(_panel(title, steps, {name: (key,) for name, key in keys.items()}) for title, keys in OF_STEPS.items()),
+            *(
+                _panel(title, validations, {name: ("metrics", "q", key) for name, key in keys.items()})
+                for title, keys in OF_VALIDATIONS.items()
+            ),
+        ],
+    }
+    drawn = {section: [panel for panel in found if panel.curves] for section, found in panels.items()}
+    return {section: found for section, found in drawn.items() if found}
+
+
+def _ranking_panels(validations: Sequence[Record]) -> list[Panel]:
+    """One for each metric and cut-off with a line for each group, then Reward@k."""
+    keys = _distinct(key for record in validations for group in GROUPS for key in record["metrics"].get(group) or {})
+    panels = [
+        _panel(metric_title(key), validations, {GROUP_TITLES[group]: ("metrics", group, key) for group in GROUPS})
+        for metric in METRICS
+        for key in keys
+        if key.startswith(f"{metric}@")
+    ]
+    totals = _distinct(key for record in validations for key in record["metrics"])
+    for prefix, title in (("reward@", "Reward, sum over hits"), ("reward_per_event@", "Reward an event")):
+        at = {f"at {key.removeprefix(prefix)}": ("metrics", key) for key in totals if key.startswith(prefix)}
+        panels.append(_panel(title, validations, at))
+    return panels
+
+
+def _panel(title: str, records: Sequence[Record], paths: Mapping[str, tuple[str, ...]]) -> Panel:
+    """The curves whose values stand at ``paths`` of the records; what is missing or not finite is left out."""
+    curves = {
+        name: [(record, value) for record in records if (value := _value(record, path)) is not None]
+        for name, path in paths.items()
+    }
+    return Panel(title, {name: points for name, points in curves.items() if points})
+
+
+def _value(record: Any, path: Iterable[str]) -> float | None:
+    for key in path:
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return float(record) if isinstance(record, int | float) and np.isfinite(record) else None
+
+
+def _distinct(keys: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(keys))
+
+
+def marks(records: Sequence[Record], axis: str) -> dict[float, str]:
+    """Line styles by place: dashed where a phase begins, dotted at the last best validation, the state that is kept."""
+    phases = [r for r in records if r["kind"] == "event" and r["text"].startswith("phase")]
+    best = [r for r in records if r["kind"] == "validation" and r["best"]][-1:]
+    return {**{float(r[axis]): "--" for r in phases}, **{float(r[axis]): ":" for r in best}}

@@ -1,0 +1,275 @@
+"""One run as one HTML file: pictures, tables, the protocol in words. Nothing is fetched from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from seqward.errors import SeqwardError
+from seqward.metrics import GROUPS, METRICS
+from seqward.panels import AXES, GROUP_TITLES, Panel, Record, marks, metric_title, training_panels
+from seqward.pictures import STYLE as PICTURES
+from seqward.pictures import Dot, colour, curves, dots
+from seqward.run import Run
+from seqward.train import read_log
+
+
+def write_report(run: Path | str, out: Path | str) -> Path:
+    """Write the report of a run folder; a run that was not evaluated yet has its curves only.
+
+    Raises:
+        SeqwardError: ``run`` is no run folder, its ``metrics.json`` is broken, or ``out`` cannot be written.
+    """
+    folder, out = Path(run), Path(out)
+    page = _page(Run(folder).description, _metrics(folder / "metrics.json"), read_log(folder / "log.jsonl"))
+    if not out.parent.is_dir() or out.is_dir():
+        raise SeqwardError(
+            f"{out} cannot be written: expected a file name in a folder that exists. Give another --out."
+        )
+    out.write_text(page, encoding="utf-8")
+    return out
+
+
+def _metrics(file: Path) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+        complete = {"protocol", "split", "model", "baselines"} <= metrics.keys()
+    except (ValueError, AttributeError):
+        complete, metrics = False, None
+    if not complete:
+        raise SeqwardError(f"{file} cannot be read: it was cut off or edited. Run `seqward evaluate` again.")
+    return metrics
+
+
+def _page(description: Record, metrics: dict[str, Any] | None, records: Sequence[Record]) -> str:
+    name = description["method"]
+    training = [_training(records)] if records else []
+    about = {key: description[key] for key in ("settings", "seed", "versions", "state") if key in description}
+    if metrics is None:
+        body = [
+            "<p>Not evaluated yet: <code>seqward evaluate</code> adds the comparison and the tables.</p>",
+            *training,
+        ]
+    else:
+        scorers = {name: metrics["model"], **{key: value for key, value in metrics["baselines"].items() if key != name}}
+        ks = metrics["protocol"]["cutoffs"]
+        words = "".join(f"<li>{escape(sentence)}" for sentence in protocol_in_words(metrics))
+        p = metrics["protocol"]
+        size = f"{p['events']:,} events of {p['sessions']:,} sessions, ranked among {p['candidates']:,} items"
+        body = [
+            f"<p>{escape(metrics['split'])} split: {size}.</p>",
+            _comparison(scorers, ks),
+            *training,
+            _section("Figures", _group_table(scorers, ks) + _whole_table(scorers, ks) + _critic(metrics["model"])),
+            _section("Protocol", f"<ul>{words}</ul>" + _details("Every entry", metrics["protocol"])),
+        ]
+    body.append(_section("Run", _details("Settings, versions and state", about)))
+    return f"{_head(name)}<h1>{escape(name)}</h1>\n" + "\n".join(body) + "\n</main>\n</html>\n"
+
+
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+
+def _comparison(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
+    """The model beside the baselines in each group that has events, with intervals, at the largest cut-off."""
+    shown = [group for group in GROUPS if any(figures[group] for figures in scorers.values())]
+    panels = []
+    for key in (f"hr@{max(ks)}", f"ndcg@{max(ks)}"):
+        title = metric_title(key)
+        rows = {name: [_dot(figures[group], key) for group in shown] for name, figures in scorers.items()}
+        picture = dots([GROUP_TITLES[group] for group in shown], rows, title, f"{title} by group and method")
+        panels.append(_figure(title, picture, list(rows)))
+    note = "<p class=note>Lines are 95 % intervals over sessions.</p>"
+    return _section("Against the baselines", f"<div class=panels>{''.join(panels)}</div>{note}")
+
+
+def _dot(figures: Record | None, key: str) -> Dot | None:
+    if figures is None:
+        return None
+    ci = figures["ci"]
+    return Dot(figures[key], tuple(ci[key]) if ci else None)
+
+
+def _training(records: Sequence[Record]) -> str:
+    """Every panel over steps, events and seconds; the page shows one of the three at a time."""
+    choices = "".join(
+        f"<label><input type=radio name=axis id=by-{key} {'checked' * (key == 'step')}>{name}</label>"
+        for key, name in AXES.items()
+    )
+    sections = [
+        f"<h3>{section}</h3><div class=panels>{''.join(_curves(panel, records) for panel in panels)}</div>"
+        for section, panels in training_panels(records).items()
+    ]
+    note = "<p class=note>Dashed: a phase begins. Dotted: the best validation, whose state is kept.</p>"
+    return _section("Training", f"<div class=axes>over {choices}{note}{''.join(sections)}</div>")
+
+
+def _curves(panel: Panel, records: Sequence[Record]) -> str:
+    pictures = "".join(
+        f"<div class=by-{axis}>"
+        + curves(panel.lines(axis), name, f"{panel.title} over {name}", marks(records, axis))
+        + "</div>"
+        for axis, name in AXES.items()
+    )
+    return _figure(panel.title, pictures, list(panel.curves) if len(panel.curves) > 1 else [])
+
+
+def _figure(title: str, picture: str, names: Sequence[str]) -> str:
+    keys = "".join(f'<span class=key style="--key:{colour(i)}">{escape(name)}</span>' for i, name in enumerate(names))
+    return f"<figure><figcaption><b>{escape(title)}</b> {keys}</figcaption>{picture}</figure>"
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+
+def _group_table(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
+    """Every metric of every group, each with its interval beneath."""
+    keys = [f"{metric}@{k}" for metric in METRICS for k in ks]
+    rows = []
+    for group in GROUPS:
+        n = next(iter(scorers.values()))[group]
+        counted = f"{n['n']:,} events" if n else "no event"
+        rows.append(f"<tr class=group><th colspan={1 + len(keys)}>{GROUP_TITLES[group]}: {counted}</th></tr>")
+        rows += [
+            _row(name, [_cell(figures[group][key], (figures[group]["ci"] or {}).get(key)) for key in keys])
+            for name, figures in scorers.items()
+            if figures[group]
+        ]
+    return _table([metric_title(key) for key in keys], rows)
+
+
+def _whole_table(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
+    """What is not split by group: the reward collected and what is recommended."""
+    k = max(ks)
+    titles = [f"reward@{k}", "an event", f"coverage@{k}", f"popularity@{k}", "popularity of what came next"]
+    rows = []
+    for name, figures in scorers.items():
+        ci, listed = figures["ci"] or {}, figures["recommended"]
+        rewards = [_cell(figures[key], ci.get(key)) for key in (f"reward@{k}", f"reward_per_event@{k}")]
+        others = (f"coverage@{k}", f"popularity@{k}", "popularity_of_targets")
+        rows.append(_row(name, [*rewards, *(_cell(listed[key]) for key in others)]))
+    note = "Coverage: share of the vocabulary recommended at least once. Popularity: mean training events."
+    return f"{_table(titles, rows)}<p class=note>{note}</p>"
+
+
+def _critic(model: Record) -> str:
+    q = model.get("q")
+    if not q:
+        return ""
+    correlation = q["rank_correlation"]
+    over = "above" if q["gap"] > 0 else "below"
+    return (
+        f"<p>At {q['n']:,} logged items Q is {q['mean_q']:.4f} on average (at most {q['max_q']:.4f}), "
+        f"{abs(q['gap']):.4f} {over} the discounted return of {q['mean_return']:.4f} that followed; rank correlation "
+        f"{'unknown (constant)' if correlation is None else format(correlation, '.3f')}.</p>"
+    )
+
+
+def _table(titles: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    return f"<div class=scroll><table><tr><th></th>{head}</tr>{''.join(rows)}</table></div>"
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
+
+
+def _cell(value: float | None, interval: Sequence[float] | None = None) -> str:
+    if value is None:
+        return "<td></td>"
+    decimals = 1 if abs(value) >= 10 else 4
+    low_high = " to ".join(f"{end:,.{decimals}f}" for end in interval or ())
+    return f"<td>{value:,.{decimals}f}{f'<small>{low_high}</small>' * bool(low_high)}</td>"
+
+
+# ------------------------------------------------------------------------------------------------------------ protocol
+
+
+def protocol_in_words(metrics: Record) -> list[str]:
+    """How the figures came about, a sentence each; what a data set's protocol does not tell is left out."""
+    p = metrics["protocol"]
+    first = "the first event of a session included" if p["first_events"] else "the first event of a session left out"
+    history = "are no candidates" if p["exclude_history"] else "stay candidates"
+    return [
+        f"Ranked were {p['events']:,} events of {p['sessions']:,} sessions, the {metrics['split']} split, {first}.",
+        f"Each target stood among all {p['candidates']:,} items of the vocabulary; items of its history {history}.",
+        f"Items outside the vocabulary are {p['unknown_items']}; {p['unknown_targets']:,} targets are such.",
+        f"Ties: {p['ties']}. An item scored minus infinity is no candidate and never a hit.",
+        f"Intervals: {p['intervals']}, {p['resamples']:,} resamples. What is recommended and Q: at most "
+        f"{p['sample']:,} events, drawn by seed {p['seed']}.",
+        *_data_in_words(p["data"]),
+    ]
+
+
+def _data_in_words(data: Record) -> list[str]:
+    sentences = []
+    counts = data.get("counts", {})
+    if {"events", "sessions", "items"} <= counts.keys():
+        size = [f"{counts[key]:,} {key}" for key in ("events", "sessions", "items")]
+        sentences.append(f"The data set has {', '.join(size)}.")
+    for key, name in (("split", "Split"), ("vocabulary", "Vocabulary")):
+        if key in data:
+            sentences.append(f"{name}: {data[key]['name']}, {data[key]['rule']}.")
+    sentences += [
+        f"Removed before: {step['filter']} ({step['events']:,} events)."
+        for step in data.get("filters", ())
+        if step["events"]
+    ]
+    sentences += [f"Warning of prepare: {warning}" for warning in data.get("warnings", ())]
+    return sentences
+
+
+# ---------------------------------------------------------------------------------------------------------------- page
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{title}</h2>{content}</section>"
+
+
+def _details(title: str, content: Any) -> str:
+    text = escape(json.dumps(content, indent=2, ensure_ascii=False))
+    return f"<details><summary>{title}</summary><pre>{text}</pre></details>"
+
+
+def _head(title: str) -> str:
+    return (
+        '<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content="width=device-width">\n'
+        f"<title>{escape(title)}: report</title>\n<style>{STYLE}{PICTURES}{_axis_style()}</style>\n<main>\n"
+    )
+
+
+def _axis_style() -> str:
+    """Show the pictures of the chosen axis only."""
+    return "".join(f".axes:has(#by-{a}:checked) div:is({_others(a)}){{display:none}}\n" for a in AXES)
+
+
+def _others(axis: str) -> str:
+    return ",".join(f".by-{other}" for other in AXES if other != axis)
+
+
+STYLE = """
+:root{color-scheme:light dark;--ink:#222;--paper:#fff;--grid:#e4e4e4;--soft:#666;
+--line-0:#0b62c4;--line-1:#c9530a;--line-2:#1c7f3f;--line-3:#8a3fb0;--line-4:#a3186a;--line-5:#6b6b00}
+@media (prefers-color-scheme:dark){:root{--ink:#ddd;--paper:#16181b;--grid:#33373c;--soft:#9a9a9a;
+--line-0:#6cb2ff;--line-1:#ff9a57;--line-2:#5fd08a;--line-3:#cf95f2;--line-4:#ff7fbf;--line-5:#d6d65a}}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.45 system-ui,sans-serif}
+main{max-width:75rem;margin:auto;padding:.5rem 1rem 3rem}
+h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}h3{font-size:1rem}
+.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:1rem}
+figure{margin:0}
+.key{white-space:nowrap;margin-right:.7em;font-size:.85rem}
+.key::before{content:"";display:inline-block;width:.9em;height:.25em;margin-right:.3em;vertical-align:middle;background:var(--key)}
+.note,small{color:var(--soft);font-size:.8rem}small{display:block;white-space:nowrap}
+.axes label{white-space:nowrap;margin-right:.8em}
+.scroll{overflow-x:auto}table{border-collapse:collapse;margin:.5rem 0}
+th,td{padding:.25rem .6rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--grid)}
+td{font-variant-numeric:tabular-nums}
+th:first-child{text-align:left;white-space:nowrap;position:sticky;left:0;background:var(--paper)}
+.group th{padding-top:1rem;color:var(--soft);font-weight:normal}
+pre{overflow-x:auto;font-size:.8rem}
+"""
