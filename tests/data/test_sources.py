@@ -95,7 +95,6 @@ def test_rewards_and_goal_can_be_others_than_the_source_s(tmp_path: Path) -> Non
     assert sessions(log)[5] == [(20, "view", 1.0, True)]
 
 
-@pytest.mark.slow
 def test_last_items_on_the_retailrocket_sample() -> None:
     """The visitor's last distinct items, over all visitors of at least three events, first events and repeats kept."""
     data = prepared("retailrocket", shared_data("retailrocket-sample"), min_item_count=1)
