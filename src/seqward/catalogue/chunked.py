@@ -65,11 +65,10 @@ class ChunkedScores:
         for rows in _slices(self.n_rows, ROWS):
             for start, scores in self._chunks(rows):
                 here = scores.amax(1)
-                better = ~(here <= value[rows])  # NaN counts as better, so that it is seen below
-                value[rows] = torch.where(better, here, value[rows])
-                chunk_of[rows] = torch.where(better, start, chunk_of[rows])
+                chunk_of[rows] = torch.where(here > value[rows], start, chunk_of[rows])
+                value[rows] = torch.maximum(value[rows], here)  # carries NaN on
         refuse_nan(value)
-        return Best(value, self._argmax_within(chunk_of))
+        return Best(value, self._argmax_within(chunk_of).masked_fill(value == -torch.inf, -1))
 
     def _argmax_within(self, chunk_of: Tensor) -> Tensor:
         """Position of each row's best item, given the chunk that holds it. argmax of everything is far slower."""
@@ -93,7 +92,7 @@ class ChunkedScores:
         for _, scores in self._chunks(rows, exclude):
             short = -scores.shape[1] % BLOCK
             padded = torch.nn.functional.pad(scores, (0, short), value=-torch.inf) if short else scores
-            maxima.append(padded.view(len(scores), -1, BLOCK).amax(2))
+            maxima.append(padded.reshape(len(scores), -1, BLOCK).amax(2))
         by_block = torch.cat(maxima, 1)
         refuse_nan(by_block.amax(1))
         blocks = topk_of_matrix(by_block, min(k, by_block.shape[1])).items
@@ -155,7 +154,10 @@ class ChunkedScores:
         buffer = torch.empty(len(states), CHUNK, device=states.device)
         for number in numbers:
             start = number * CHUNK
-            scores = _product(states, self.weight[start : start + CHUNK], _part(self.bias, start), buffer)
+            # A short last chunk is the end of a full one: a narrow product may round otherwise, and part twins.
+            first = max(0, min(start, self.n_items - CHUNK))
+            whole = _product(states, self.weight[first : first + CHUNK], _part(self.bias, first), buffer)
+            scores = whole[:, start - first :]
             if taken is not None:
                 low, high = torch.searchsorted(
                     taken.items, torch.tensor([start, start + CHUNK]).to(taken.items)
@@ -186,7 +188,7 @@ class _LogSumExp(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         ctx.autocast_dtype = dtype
         some_bias = bias if len(bias) else None
-        grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        grad = any(ctx.needs_input_grad)
         keep = grad and states.shape[0] * weight.shape[0] * dtype.itemsize <= SCRATCH
         total = torch.empty(len(states), device=states.device)
         mean = torch.empty(states.shape, device=states.device) if grad else None
@@ -211,7 +213,7 @@ class _LogSumExp(torch.autograd.Function):
         states, weight, bias, items, total, mean = ctx.saved_tensors
         (grad,) = grads
         grad_states = (mean * grad[:, None]).to(states.dtype) if ctx.needs_input_grad[0] else None
-        if not ctx.needs_input_grad[1]:
+        if not any(ctx.needs_input_grad[1:3]):
             return grad_states, None, None, None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = torch.zeros_like(bias) if len(bias) else None
@@ -242,7 +244,8 @@ def _forward_of_rows(
     for start in range(0, len(weight), CHUNK):
         chunk = weight[start : start + CHUNK].to(states.dtype)
         scores = _product(states, chunk, _part(bias, start), buffer)
-        shift = torch.maximum(highest, scores.amax(1))
+        # Finite where no item so far is a candidate: -inf less -inf would be NaN.
+        shift = torch.maximum(highest, scores.amax(1)).clamp(min=torch.finfo(torch.float32).min)
         scores.sub_(shift[:, None])
         exponential = torch.exp(scores) if keep and states.dtype == torch.float32 else scores.exp_()
         fade = torch.exp(highest - shift)

@@ -1,0 +1,349 @@
+"""Every engine against slow definitions, a float64 matrix and the dense engine: answers, ties, gradients, refusals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from torch import Tensor
+
+from reference import slow_order, slow_rank
+from seqward.catalogue import ENGINES, MISS, Pairs, Scores, chunked, engines, scores_of
+from seqward.errors import Finding
+
+every_engine = pytest.mark.parametrize("engine", ENGINES)
+
+
+@contextmanager
+def small_chunks(scratch: int = 1 << 20) -> Iterator[None]:
+    """Row blocks of 3, chunks of 8 items, top-k blocks of 4: small worlds then have several of each."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("ROWS", 3), ("CHUNK", 8), ("BLOCK", 4), ("SCRATCH", scratch)):
+            patch.setattr(chunked, name, value)
+        yield
+
+
+@dataclass(frozen=True)
+class World:
+    """Whole numbers throughout, so that sums are exact in any order and equal scores are equal to the bit."""
+
+    states: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    pairs: list[tuple[int, int]]
+    targets: Tensor
+
+    @property
+    def rows(self) -> list[list[float]]:
+        scores = self.states.double() @ self.weight.double().T
+        return (scores if self.bias is None else scores + self.bias.double()).tolist()
+
+    @property
+    def exclude(self) -> Pairs:
+        return Pairs(*torch.tensor(self.pairs, dtype=torch.int64).view(-1, 2).T)
+
+    def excluded(self, row: int) -> set[int]:
+        return {item for r, item in self.pairs if r == row}
+
+
+@st.composite
+def worlds(draw: st.DrawFn, minus_infinity: bool = True) -> World:
+    n, items, width = draw(st.integers(1, 7)), draw(st.integers(1, 30)), draw(st.integers(1, 2))
+    number = st.integers(-1, 1).map(float)
+    bias_of = st.sampled_from([0.0, 1.0, -math.inf]) if minus_infinity else number
+
+    def matrix(rows: int, columns: int) -> Tensor:
+        return torch.tensor(draw(st.lists(number, min_size=rows * columns, max_size=rows * columns))).view(rows, -1)
+
+    bias = draw(st.none() | st.lists(bias_of, min_size=items, max_size=items))
+    if bias is not None and minus_infinity:
+        dead = draw(st.integers(0, items))  # whole chunks without a candidate
+        bias[:dead] = [-math.inf] * dead
+    return World(
+        states=matrix(n, width),
+        weight=matrix(items, width),
+        bias=None if bias is None else torch.tensor(bias),
+        pairs=draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, items - 1)), max_size=40)),
+        targets=torch.tensor(draw(st.lists(st.integers(0, items - 1), min_size=n, max_size=n))),
+    )
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@every_engine
+@examples(deadline=None)
+@given(world=worlds(), k=st.integers(1, 34))
+def test_order_is_that_of_the_slow_definition(engine: str, world: World, k: int) -> None:
+    """at, max, topk and rank_of, with and without exclusions, ties and -inf among them; k beyond the catalogue too."""
+    with small_chunks():
+        scores = ENGINES[engine](world.states, world.weight, world.bias)
+        n = len(world.states)
+        assert (scores.n_rows, scores.n_items) == (n, len(world.weight))
+        rows = world.rows
+        both = torch.stack([world.targets, world.targets.flip(0)], 1)
+        assert scores.at(world.targets).tolist() == [row[i] for row, i in zip(rows, world.targets, strict=True)]
+        assert scores.at(both).tolist() == [[row[i] for i in pair] for row, pair in zip(rows, both, strict=True)]
+        for exclude in (None, world.exclude):
+            gone = [set() if exclude is None else world.excluded(row) for row in range(n)]
+            expected = [slow_rank(row, int(i), g) for row, i, g in zip(rows, world.targets, gone, strict=True)]
+            assert scores.rank_of(world.targets, exclude).tolist() == expected
+            best = scores.topk(k, exclude)
+            for row, g, values, items in zip(rows, gone, best.values.tolist(), best.items.tolist(), strict=True):
+                order = slow_order(row, g)[:k]
+                assert items == order + [-1] * (k - len(order))
+                assert values == [row[i] for i in order] + [-math.inf] * (k - len(order))
+        first = scores.topk(1)
+        assert scores.max().values.tolist() == first.values[:, 0].tolist()
+        assert scores.max().items.tolist() == first.items[:, 0].tolist()
+
+
+@every_engine
+@pytest.mark.parametrize("scratch", [0, 1 << 20], ids=["multiplied again", "kept"])
+@examples(deadline=None, max_examples=60)
+@given(world=worlds(minus_infinity=False), temperature=st.sampled_from([0.1, 0.5, 1.0, 3.0]), seed=st.integers(0, 99))
+def test_values_and_gradients_are_those_of_a_double_matrix(
+    engine: str, scratch: int, world: World, temperature: float, seed: int
+) -> None:
+    """nll, logsumexp and at, in one loss with other weights a row; gradients of states, weight and bias."""
+    upstream = normal(3, len(world.states), seed=seed)
+    # Not whole numbers here, and scores far from 0, so that a lost shift would overflow.
+    leaves = [x + 0.3 * normal(*x.shape, seed=seed) for x in (world.states, world.weight)]
+    leaves += [] if world.bias is None else [30 * world.bias]
+    found = [x.clone().requires_grad_() for x in leaves]
+    exact = [x.double().requires_grad_() for x in leaves]
+    with small_chunks(scratch):
+        scores = ENGINES[engine](found[0], found[1], found[2] if len(found) > 2 else None)
+        answers = [scores.nll(world.targets, temperature), scores.logsumexp(temperature), scores.at(world.targets)]
+        sum((u * a).sum() for u, a in zip(upstream, answers, strict=True)).backward()  # type: ignore[union-attr]
+    matrix = torch.nn.functional.linear(exact[0], exact[1], exact[2] if len(exact) > 2 else None)
+    own = matrix.gather(1, world.targets[:, None])[:, 0]
+    total = temperature * torch.logsumexp(matrix / temperature, 1)
+    expected = [total - own, total, own]
+    sum((u * e).sum() for u, e in zip(upstream.double(), expected, strict=True)).backward()  # type: ignore[union-attr]
+    for answer, value in zip(answers, expected, strict=True):
+        torch.testing.assert_close(answer.double(), value, rtol=2e-5, atol=2e-4)
+    for leaf, oracle in zip(found, exact, strict=True):
+        assert leaf.grad is not None
+        torch.testing.assert_close(leaf.grad.double(), oracle.grad, rtol=2e-4, atol=2e-4)
+
+
+@every_engine
+@examples(deadline=None, max_examples=60)
+@given(world=worlds(), temperature=st.sampled_from([0.5, 1.0]))
+def test_what_is_no_candidate_has_no_part_in_the_sum(engine: str, world: World, temperature: float) -> None:
+    """-inf by the bias: whole chunks of it, the first ones or all; the gradient stays finite where a candidate is."""
+    weight = world.weight.clone().requires_grad_()
+    with small_chunks(0):
+        scores = ENGINES[engine](world.states, weight, world.bias)
+        total, nll = scores.logsumexp(temperature), scores.nll(world.targets, temperature)
+        rows = torch.tensor(world.rows)
+        expected = temperature * torch.logsumexp(rows / temperature, 1)
+        torch.testing.assert_close(total.detach(), expected)
+        own = rows[torch.arange(len(rows)), world.targets]
+        listed = own > -math.inf
+        torch.testing.assert_close(nll[listed].detach(), (expected - own)[listed])
+        if bool((expected > -math.inf).all()):
+            total.sum().backward()
+            assert weight.grad is not None
+            assert bool(torch.isfinite(weight.grad).all())
+
+
+@every_engine
+def test_ties_go_to_the_lower_number_across_chunks(engine: str) -> None:
+    """600 twins score 1, item 550 alone 2: ranks 2, 3, ... in the order of numbers, past the chunk's border at 512."""
+    weight = torch.ones(1200, 1)
+    weight[550], weight[600:] = 2.0, 0.0
+    scores = ENGINES[engine](torch.ones(6, 1), weight, None)
+    ranks = scores.rank_of(torch.tensor([550, 0, 1, 511, 512, 599]))
+    assert ranks.tolist() == [1, 2, 3, 513, 514, 600]
+    assert scores.topk(4).items[0].tolist() == [550, 0, 1, 2]
+    assert scores.max().items.tolist() == [550] * 6
+
+
+@every_engine
+@pytest.mark.parametrize("n_items", [1100, 1024, 515])
+def test_twins_of_uneven_scores_keep_their_order_everywhere(engine: str, n_items: int) -> None:
+    """The same random row at several places of the catalogue scores the same to the bit, wherever it stands."""
+    weight, states = normal(n_items, 64), normal(40, 64, seed=1)
+    places = [3, 60, n_items // 2, n_items - 2, n_items - 1]
+    weight[places] = 4 * weight[3]
+    scores = ENGINES[engine](states, weight, normal(n_items, seed=2).index_fill(0, torch.tensor(places), 0.5))
+    ranks = torch.stack([scores.rank_of(torch.full((40,), place)) for place in places], 1)
+    assert bool((ranks.diff(dim=1) == 1).all())
+    best = scores.topk(n_items)
+    for place, rank in zip(places, ranks.T, strict=True):
+        assert best.items.gather(1, rank[:, None] - 1)[:, 0].tolist() == [place] * 40
+
+
+@every_engine
+def test_all_scores_equal(engine: str) -> None:
+    """A scorer that says the same of all has the order of numbers, not a hit every time."""
+    scores = ENGINES[engine](torch.zeros(3, 2), normal(1500, 2), None)
+    assert scores.rank_of(torch.tensor([0, 700, 1499])).tolist() == [1, 701, 1500]
+    assert scores.topk(3).items.tolist() == [[0, 1, 2]] * 3
+    assert scores.max().items.tolist() == [0] * 3
+    torch.testing.assert_close(scores.nll(torch.tensor([0, 1, 2])), torch.full((3,), math.log(1500)))
+
+
+@every_engine
+def test_signed_zeros_are_equal(engine: str) -> None:
+    weight = torch.tensor([[0.0], [-0.0], [0.0], [-1.0]])
+    with small_chunks():
+        scores = ENGINES[engine](torch.ones(4, 1), weight, None)
+        assert scores.rank_of(torch.arange(4)).tolist() == [1, 2, 3, 4]
+
+
+@every_engine
+def test_ranks_and_topk_are_one_order(engine: str) -> None:
+    """What is recommended at place r has rank r: the k-th recommendation is what evaluation counts at k."""
+    scores = ENGINES[engine](normal(9, 16), normal(1300, 16, seed=1), normal(1300, seed=2))
+    exclude = Pairs(torch.arange(9).repeat(20), torch.arange(180) * 7 % 1300)
+    best = scores.topk(25, exclude)
+    for place in range(25):
+        assert scores.rank_of(best.items[:, place], exclude).tolist() == [place + 1] * 9
+    torch.testing.assert_close(scores.at(best.items), best.values)
+
+
+@every_engine
+def test_more_than_the_catalogue_is_filled_with_nothing(engine: str) -> None:
+    weight = torch.tensor([[1.0], [3.0], [2.0]])
+    scores = ENGINES[engine](torch.ones(2, 1), weight, None)
+    best = scores.topk(5, Pairs(torch.tensor([1]), torch.tensor([1])))
+    assert best.items.tolist() == [[1, 2, 0, -1, -1], [2, 0, -1, -1, -1]]
+    assert best.values.tolist() == [[3, 2, 1, -math.inf, -math.inf], [2, 1, -math.inf, -math.inf, -math.inf]]
+
+
+@every_engine
+def test_an_item_that_is_no_candidate_is_a_miss(engine: str) -> None:
+    bias = torch.tensor([0.0, -math.inf, 0.0])
+    scores = ENGINES[engine](torch.zeros(3, 1), torch.zeros(3, 1), bias)
+    exclude = Pairs(torch.tensor([0, 0]), torch.tensor([0, 0]))
+    assert scores.rank_of(torch.tensor([0, 1, 2])).tolist() == [1, MISS, 2]
+    assert scores.rank_of(torch.tensor([0, 1, 2]), exclude).tolist() == [MISS, MISS, 2]
+
+
+@every_engine
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("where", [0, 1400])
+def test_scores_that_are_not_finite_are_a_finding(engine: str, bad: float, where: int) -> None:
+    bias = torch.zeros(1500)
+    bias[where] = bad
+    scores = ENGINES[engine](normal(5, 4), normal(1500, 4, seed=1), bias)
+    for ask in (scores.max, lambda: scores.topk(3), lambda: scores.rank_of(torch.arange(5))):
+        with pytest.raises(Finding, match="not finite in 5 of 5 rows: the model has diverged") as refusal:
+            ask()
+        assert refusal.value.exit_status == 1
+
+
+@every_engine
+def test_one_bad_row_is_enough(engine: str) -> None:
+    states = normal(5, 4)
+    states[3] = math.nan
+    with pytest.raises(Finding, match="1 of 5 rows"):
+        ENGINES[engine](states, normal(20, 4), None).rank_of(torch.arange(5))
+
+
+def trainable(engine: str) -> tuple[Scores, list[Tensor]]:
+    leaves = [normal(5, 4).requires_grad_(), normal(20, 4, seed=1).requires_grad_(), torch.zeros(20).requires_grad_()]
+    return ENGINES[engine](*leaves), leaves
+
+
+@every_engine
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad])
+def test_detached_scores_have_no_gradient_wherever_they_are_asked(engine: str, mode: type) -> None:
+    """Born under no_grad or not, asked later with gradients on: a target must not train."""
+    items = torch.arange(5)
+    with mode():
+        scores, _ = trainable(engine)
+        detached = scores.detach()
+    for answer in (detached.at(items), detached.nll(items), detached.logsumexp(0.5), detached.max().values):
+        assert not answer.requires_grad
+    assert torch.equal(detached.at(items), scores.at(items))
+    assert torch.equal(detached.max().items, scores.max().items)
+
+
+@every_engine
+def test_a_first_question_without_gradient_spoils_no_later_one(engine: str) -> None:
+    """The greedy item is asked under no_grad before the loss: the loss trains all the same."""
+    items = torch.arange(5)
+    expected = trainable(engine)
+    expected[0].nll(items, 0.5).sum().backward()
+    scores, leaves = trainable(engine)
+    with torch.no_grad():
+        scores.max(), scores.at(items), scores.rank_of(items), scores.logsumexp()
+    scores.nll(items, 0.5).sum().backward()
+    for leaf, other in zip(leaves, expected[1], strict=True):
+        assert leaf.grad is not None
+        assert other.grad is not None
+        assert torch.equal(leaf.grad, other.grad)
+
+
+@every_engine
+def test_orders_carry_no_gradient(engine: str) -> None:
+    scores, _ = trainable(engine)
+    assert not scores.max().values.requires_grad
+    assert not scores.topk(3).values.requires_grad
+
+
+@every_engine
+@pytest.mark.parametrize("learns", [(0,), (1,), (2,), (0, 2), (1, 2)], ids=str)
+@pytest.mark.parametrize("scratch", [0, 1 << 20])
+def test_any_part_may_learn_alone(engine: str, learns: tuple[int, ...], scratch: int) -> None:
+    """states, weight, bias: what is frozen changes nothing for the others."""
+    with small_chunks(scratch):
+        everything, leaves = trainable(engine)
+        everything.nll(torch.arange(5), 0.5).sum().backward()
+        parts = [leaf.detach().clone().requires_grad_(i in learns) for i, leaf in enumerate(leaves)]
+        ENGINES[engine](*parts).nll(torch.arange(5), 0.5).sum().backward()
+    for i, (part, leaf) in enumerate(zip(parts, leaves, strict=True)):
+        assert (part.grad is not None) == (i in learns)
+        if part.grad is not None:
+            torch.testing.assert_close(part.grad, leaf.grad)
+
+
+@every_engine
+def test_gradients_at_default_chunks_are_those_of_dense(engine: str) -> None:
+    """1,100 items and 1,030 rows at the chunk sizes in use: two row blocks, three chunks, the last one short."""
+    parts = [normal(1030, 8), normal(1100, 8, seed=1), normal(1100, seed=2)]
+    items = torch.arange(1030)
+    found: list[list[Tensor]] = []
+    for name in (engine, "dense"):
+        leaves = [p.clone().requires_grad_() for p in parts]
+        ENGINES[name](*leaves).nll(items, 0.5).sum().backward()
+        found.append([leaf.grad for leaf in leaves if leaf.grad is not None])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@every_engine
+@pytest.mark.parametrize("scratch", [0, 512 << 20])
+def test_bfloat16_products_stay_near(engine: str, scratch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunked, "SCRATCH", scratch)
+    parts = [normal(50, 16), normal(700, 16, seed=1) / 4, normal(700, seed=2)]
+    items = torch.arange(50)
+    answers: list[list[Tensor]] = []
+    for low in (False, True):
+        leaves = [p.clone().requires_grad_() for p in parts]
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = ENGINES[engine](*leaves).nll(items)
+        assert loss.dtype == torch.float32
+        loss.mean().backward()
+        answers.append([loss.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)])
+    for exact, near in zip(*answers, strict=True):
+        assert near.dtype == torch.float32
+        assert float((near - exact).norm() / exact.norm()) < 0.02
+
+
+def test_auto_writes_the_matrix_only_where_it_is_small() -> None:
+    for items, kind in ((engines.DENSE_BELOW - 1, "dense"), (engines.DENSE_BELOW, "chunked")):
+        assert type(scores_of(torch.zeros(1, 1), torch.zeros(items, 1))) is ENGINES[kind]
+    assert type(scores_of(torch.zeros(1, 1), torch.zeros(5, 1), None, "chunked")) is ENGINES["chunked"]
