@@ -102,6 +102,13 @@ def test_columns_are_renamed_by_options_and_only_those_needed_are_read(tmp_path)
     assert log.user_ids is not None and log.user_ids.tolist() == [1]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n\r\n\r\n"])
+def test_how_the_text_ends_and_begins_does_not_matter(tmp_path, end):
+    path = tmp_path / "events.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + (HEADER + "s,1,2\ns,2,3" + end).encode())
+    assert EventLog.read(path).item_ids.tolist() == [1, 2]
+
+
 def test_another_separator_is_an_option(tmp_path):
     path = csv(tmp_path, HEADER.replace(",", ";") + "s;1;2\n")
     assert EventLog.read(path, separator=";").n_events == 1
@@ -290,6 +297,10 @@ def test_categories_are_strings():
         (HEADER + "s,1,\ns,1,2\n", "e.csv", r"Time column 'timestamp' is missing in 1 row, first in row 1"),
         (HEADER + "s,1,2\ns,1,soon\n", "e.csv", r"row 2 holds 'soon', which is no number"),
         (HEADER + "s,1,2024-01-01\ns,1,2024-13-01\n", "e.csv", r"row 2 holds '2024-13-01', which is no time"),
+        (HEADER + "s,1,2024-02-30\ns,1,2024-01-01\n", "e.csv", r"row 1 holds '2024-02-30', which is no time"),
+        (HEADER + "s,1,2\ns,NULL,3\n", "e.csv", r"'item_id' \(items\) is missing in 1 row, first in row 2"),
+        (HEADER + "s,1,2\nNA,1,3\n", "e.csv", r"'session_id' \(sessions\) is missing in 1 row, first in row 2"),
+        (HEADER + "s,1,2\n\ns,1,3\n", "e.csv", r"is missing in 1 row, first in row 2"),
         (HEADER + "s,1,01/02/2024\n", "e.csv", r"row 1 holds '01/02/2024', which is no time.*ISO 8601"),
         (HEADER + "s,1,2024-01-01T00:00:00Z\ns,1,bad\n", "e.csv", r"row 2 holds 'bad', which is no time"),
         (

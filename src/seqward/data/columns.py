@@ -290,7 +290,10 @@ def _parse_iso(text: pl.Series) -> NDArray[np.int64]:
         zones = text.str.extract(ZONE).fill_null("")
         local = text.str.slice(0, text.str.len_chars() - zones.str.len_chars()).str.strip_chars_end()
     iso = local.str.contains(r"^\d{4}-\d{2}-\d{2}")
-    times = local.str.to_datetime(time_unit="us", strict=False) if iso[0] else local.clear(len(local))
+    try:
+        times = local.str.to_datetime(time_unit="us", strict=False) if iso[0] else local.clear(len(local))
+    except pl.exceptions.ComputeError:  # nothing like a time in the first row
+        times = local.clear(len(local))
     if not (parsed := times.is_not_null() & iso).all():
         row = _first(~parsed)
         raise SeqwardError(

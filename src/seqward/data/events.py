@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -416,8 +415,7 @@ def _time_facts(times: Times | None, unit: str | None) -> dict[str, Any] | None:
         return None
     first, last = times.values.min().item(), times.values.max().item()
     if times.kind == "date":
-        first, last = (datetime.fromtimestamp(t / UNITS["us"], UTC).isoformat() for t in (first, last))
-        return {"kind": "date", "first": first, "last": last}
+        return {"kind": "date", "first": str(np.datetime64(first, "us")), "last": str(np.datetime64(last, "us"))}
     return {"kind": "number", "unit": unit or f"{times.unit} (guessed)", "first": first, "last": last}
 
 

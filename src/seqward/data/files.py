@@ -18,6 +18,8 @@ PARQUET = (".parquet", ".pq")
 COMPRESSED = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}
 SAMPLE = 10_000
 """Rows that decide whether a CSV file's ids are integers."""
+NULLS = ["NULL", "null", "NaN", "nan", "NA", "None", "\\N"]
+"""Words for a missing value in text, as databases, R and Python write them, beside nothing at all."""
 INTEGER = r"^(0|-?[1-9]\d{0,17})$"
 """An integer that reads back as it was written: zero-padded ids are strings."""
 
@@ -116,7 +118,7 @@ def read_columns(
 
     In a text file the columns ``ids`` are integers where the first 10,000 rows of theirs are, written plainly, else
     strings: zero-padded, decimal and very long numbers stay as they stand in the file. A column whose type changes
-    further down is read as strings, so that the row at fault can be named by who parses it.
+    further down is read as strings, so that the row at fault can be named by who parses it. ``NULLS`` are nulls.
 
     Raises:
         SeqwardError: the file cannot be read.
@@ -126,14 +128,23 @@ def read_columns(
     names = list(dict.fromkeys(names))
     if check_file(path) == "parquet":
         return _reading(path, lambda: pl.read_parquet(path, columns=names))
-    options: dict[str, Any] = _dialect(path, separator) | {"columns": names}
+    options: dict[str, Any] = _dialect(path, separator) | {"columns": names, "null_values": NULLS}
     sample = _reading(path, lambda: pl.read_csv(path, n_rows=SAMPLE, infer_schema=False, **options))
     types: dict[str, Any] = {name: pl.Int64 if _all_integers(sample[name]) else pl.String for name in ids}
     try:
-        return pl.read_csv(path, schema_overrides=types, infer_schema_length=SAMPLE, **options)
+        table = pl.read_csv(path, schema_overrides=types, infer_schema_length=SAMPLE, **options)
     except pl.exceptions.ComputeError:
         text = _reading(path, lambda: pl.read_csv(path, infer_schema=False, **options))
-        return text.with_columns(text[name].cast(pl.Int64) for name in ids if _all_integers(text[name]))
+        table = text.with_columns(text[name].cast(pl.Int64) for name in ids if _all_integers(text[name]))
+    return table.head(len(table) - _blank_lines_at_end(path))
+
+
+def _blank_lines_at_end(path: Path) -> int:
+    """Empty lines after the last row, which polars reads as rows of nulls."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 4096))
+        tail = stream.read()
+    return max(0, tail[len(tail.rstrip(b"\r\n")) :].count(b"\n") - 1)
 
 
 def _all_integers(text: pl.Series) -> bool:
