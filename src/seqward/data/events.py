@@ -152,7 +152,7 @@ class EventLog:
         users, mixed = _users(grouped, rows, offsets)
         log = cls(
             item=item[rows],
-            time=keys if "order" not in parts else None if times is None else times.values[rows],
+            time=None if times is None else times.values[rows] if "order" in parts else keys,
             event_type=event_type,
             reward=reward,
             goal=goals(goal, event_types, event_type, reward),
