@@ -56,10 +56,10 @@ def permutation() -> Augment:
 
 
 def permutation_with_padding(slots: int) -> Augment:
-    """Pad the history to ``slots`` and shuffle all of them: as released. The slot that is read is then often a pad."""
+    """Pad the history to ``slots`` and shuffle them all: as released. The slot that is read is then often a pad."""
 
     def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
-        items = torch.nn.functional.pad(items[:, :slots], (0, max(0, slots - items.shape[1])), value=pad)
+        items = torch.nn.functional.pad(items, (0, max(0, slots - items.shape[1])), value=pad)
         return _shuffle(items, torch.ones_like(items, dtype=torch.bool), generator)
 
     return augment

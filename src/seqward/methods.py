@@ -132,14 +132,14 @@ def td_loss(gamma: float) -> Loss:
     return loss
 
 
-def contrast(augment: Augment, temperature: float) -> Loss:
+def contrast(augment: Augment, temperature: float, same_row: bool = False) -> Loss:
     """L_CO: a session's state and the state of its augmented history, against other sessions."""
-    return lambda s: contrastive.nt_xent(s.state(), s.view("augmented", augment), temperature)
+    return lambda s: contrastive.nt_xent(s.state(), s.view("augmented", augment, same_row), temperature)
 
 
 def contrast_by_coordinate(augment: Augment) -> Loss:
     """L_CO as released for RetailRocket."""
-    return lambda s: contrastive.by_coordinate(s.state(), s.view("augmented", augment))
+    return lambda s: contrastive.by_coordinate(s.state(), s.view("augmented", augment, same_row=True))
 
 
 def conservative_on_negatives(k: int, temperature: float) -> Loss:
@@ -328,7 +328,7 @@ def sasrec_ccql_released(backbone: SASRecSettings, objective: CCQLReleasedSettin
     o = objective
     augment = permutation_with_padding(backbone.session_max_len)
     by_coordinate = o.contrast == "coordinate"
-    co = contrast_by_coordinate(augment) if by_coordinate else contrast(augment, o.contrast_temperature)
+    co = contrast_by_coordinate(augment) if by_coordinate else contrast(augment, o.contrast_temperature, same_row=True)
     released = (
         Term("L_CE", 1.0, cross_entropy),
         Term("ω L_Q", o.omega, td_loss(o.gamma)),

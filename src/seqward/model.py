@@ -134,7 +134,12 @@ class NetworkScorer:
         states = self.model.states(histories)
         if every:
             return states.flatten(0, 1)
-        slots = torch.arange(histories.items.shape[1] + 1, device=states.device)
-        # The start token in front counts as a slot that is always real.
-        real = torch.nn.functional.pad(histories.items != self.model.pad, (1, 0), value=True)
-        return states[torch.arange(len(states), device=states.device), (real * slots).amax(1)]
+        return states[torch.arange(len(states), device=states.device), last_row(histories.items, self.model.pad)]
+
+
+def last_row(items: Tensor, pad: int) -> Tensor:
+    """[B] the row of ``Model.states`` after the last item of each history [B, S], padded anywhere; 0 for none."""
+    slots = torch.arange(items.shape[1] + 1, device=items.device)
+    # The start token in front counts as a slot that is always real.
+    real = torch.nn.functional.pad(items != pad, (1, 0), value=True)
+    return (real * slots).amax(1)

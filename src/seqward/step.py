@@ -12,7 +12,7 @@ from seqward.augment import Augment
 from seqward.catalogue import Best, Scores
 from seqward.data.batches import Batch
 from seqward.errors import SeqwardError
-from seqward.model import Histories, Model
+from seqward.model import Histories, Model, last_row
 from seqward.randomness import generator_of, seed_of
 
 T = TypeVar("T")
@@ -85,9 +85,13 @@ class Step:
         pieces = torch.arange(len(self.batch.end), device=self.batch.end.device)
         return self._once(("state",), lambda: self._states()[pieces, self.batch.end])
 
-    def view(self, name: str, augment: Augment) -> Tensor:
-        """[B, width] the state at the same row after the history that led there was augmented; fresh dropout."""
-        return self._once(("view", name), lambda: self._view(name, augment))
+    def view(self, name: str, augment: Augment, same_row: bool = False) -> Tensor:
+        """[B, width] ``state`` of the histories augmented, with fresh dropout: the state after the last item left.
+
+        Args:
+            same_row: read the row of the unchanged history instead, though it may have become padding: as released.
+        """
+        return self._once(("view", name), lambda: self._view(name, augment, same_row))
 
     def negatives(self, k: int) -> Tensor:
         """[n, k] items drawn uniformly from those that the session does not hold, with replacement.
@@ -122,13 +126,15 @@ class Step:
         torch.manual_seed(seed_of(self.seed, self.number, f"dropout {name}"))
         return model.states(Histories(items)).float()
 
-    def _view(self, name: str, augment: Augment) -> Tensor:
-        items, end, pad = self.batch.items, self.batch.end, self.online.pad
+    def _view(self, name: str, augment: Augment, same_row: bool) -> Tensor:
+        end, pad = self.batch.end, self.online.pad
+        items = self.batch.items[:, : int(end.max())]
         slot = torch.arange(items.shape[1], device=items.device)
         history = torch.where(slot < end[:, None], items, pad)
         generator = generator_of(self.seed, self.number, f"augment {name}", items.device)
-        states = self._encode(f"view {name}", self.online, augment(history, generator, pad))
-        return states[torch.arange(len(end), device=end.device), end]
+        changed = augment(history, generator, pad)
+        states = self._encode(f"view {name}", self.online, changed)
+        return states[torch.arange(len(end), device=end.device), end if same_row else last_row(changed, pad)]
 
     def _negatives(self, k: int) -> Tensor:
         data, session = self.batch.data, self.column("session")
