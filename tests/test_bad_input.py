@@ -199,13 +199,22 @@ def test_run_folder_that_is_there(popularity_run: Path, shop_data: Path, refused
     assert "--force" in message
     assert (popularity_run / "run.json").read_bytes() == before
     (tmp_path / "precious").write_text("text")
-    assert "is not a run folder" in refused("train", shop_data, "--method", "popularity", "--out", tmp_path, "--force")
+    assert "holds no run, and what it holds is left alone" in refused(
+        "train", shop_data, "--method", "popularity", "--out", tmp_path, "--force"
+    )
     assert (tmp_path / "precious").exists()
 
 
 def test_resume_as_another_run(ccql_run: Path, shop_data: Path, refused: Refused) -> None:
     message = refused("train", shop_data, "--method", "sasrec-ccql", "--out", ccql_run, "--resume", "--set", "lr=0.1")
     assert "cannot be resumed" in message
+
+
+def test_data_set_that_must_be_fetched_by_hand(refused: Refused, tmp_path: Path) -> None:
+    message = refused("data", "fetch", "retailrocket", "--to", tmp_path)
+    assert "is to be downloaded by hand" in message
+    assert f"put it into {tmp_path / 'retailrocket'}" in message
+    assert "Did you mean 'retailrocket'?" in refused("data", "fetch", "retail-rocket")
 
 
 def test_no_run(refused: Refused, tmp_path: Path) -> None:

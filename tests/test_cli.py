@@ -20,6 +20,8 @@ import typer
 from seqward import config
 from seqward.cli import app, main, output, progress
 from seqward.data.dataset import Dataset
+from seqward.data.fetch import Fetched
+from seqward.data.sources import SOURCES
 from seqward.errors import Finding
 from seqward.methods import METHODS
 from seqward.recommender import Recommender
@@ -95,6 +97,22 @@ def test_simulate_tells_the_shape_and_writes_the_same_log_again(seqward: Command
     assert shape["sessions"] == "50"
     seqward("simulate", "--out", tmp_path / "b.csv", "--sessions", 50, "--seed", 3)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_sources_are_listed_uncut_with_how_to_get_each(seqward: Command) -> None:
+    rows = table(seqward("data", "list"))
+    assert rows[0] == ["name", "what it is", "files", "reader tried on real data", "how to get it", "terms"]
+    assert [row[0] for row in rows[1:]] == list(SOURCES)
+    assert all(all(row) for row in rows)
+
+
+def test_fetch_tells_what_to_do_next(seqward: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fetch(name: str, folder: Path) -> Fetched:
+        return Fetched(source=name, path=folder / "u.data", archive="ml-100k.zip", sha256="ab12", is_first=True)
+
+    monkeypatch.setattr("seqward.data.fetch.fetch", fetch)
+    lines = seqward("data", "fetch", "ml-100k", "--to", tmp_path)
+    assert lines[-1] == f"Next: seqward prepare {tmp_path}/u.data --source ml-100k --out DATA"
 
 
 def test_prepare_with_every_option(seqward: Command, tmp_path: Path) -> None:
@@ -188,11 +206,15 @@ def test_evaluate_writes_metrics_and_report(ccql_run: Path, seqward: Command, tm
 
 @pytest.mark.usefixtures("no_report")
 def test_a_second_look_at_test_is_told(
-    popularity_run: Path, seqward: Command, capsys: pytest.CaptureFixture[str]
+    shop_data: Path, seqward: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    seqward("evaluate", popularity_run)
-    assert main(["evaluate", str(popularity_run)]) == 0
-    assert "warning: the test split of this run was evaluated 1 times before" in capsys.readouterr().err
+    run = tmp_path / "run"
+    seqward("train", shop_data, "--method", "popularity", "--out", run)
+    for told in ("", "warning: the test split of this run was evaluated 1 times before"):
+        assert main(["evaluate", str(run)]) == 0
+        assert capsys.readouterr().err.startswith(told)
+        assert main(["evaluate", str(run), "--split", "validation"]) == 0
+        assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("no_report")

@@ -155,9 +155,11 @@ def list_sources() -> None:
 
 
 @app.command("fetch")
-def fetch(
+def fetch_source(
     name: Annotated[str, Argument(metavar="NAME", help="Name of the data set (see `seqward data list`).")],
     to: Annotated[Path, Option(help="Folder to put it in.")] = Path("data"),
 ) -> None:
     """Download a data set, or say which file to download by hand where its licence or a login forbids fetching."""
-    raise NotImplementedError
+    from seqward.data.fetch import fetch
+
+    typer.echo(fetch(name, to).message)
