@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         app(argv)
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+        return int(stop.code or 0)
     except SeqwardError as error:
         print(error, file=sys.stderr)
         return error.exit_status

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from seqward.cli.output import print_table, warn
 from seqward.errors import SeqwardError
+
+if TYPE_CHECKING:
+    from seqward.data.events import EventLog
+    from seqward.data.prepare import PrepareSettings
 
 app = typer.Typer(help="Public data sets: what can be read, and fetching what may be fetched.", no_args_is_help=True)
 
@@ -61,10 +65,7 @@ def prepare_log(
     force: Annotated[bool, Option("--force", help="Replace a data set that is already there.")] = False,
 ) -> None:
     """Check, filter, split and number an event log: a folder of Parquet files and dataset.json."""
-    from seqward.data.columns import Columns
-    from seqward.data.events import EventLog
-    from seqward.data.prepare import PrepareSettings, prepare
-    from seqward.data.sources import read_source
+    from seqward.data.prepare import prepare
 
     columns = {
         "session_id": session_col,
@@ -75,27 +76,45 @@ def prepare_log(
         "event_type": event_col,
         "reward": reward_col,
     }
-    rewards = parse_rewards(reward) if reward else None
-    if source is None:
-        how = {"session_gap_minutes": session_gap, "time_unit": time_unit, "rewards": rewards, "goal": goal}
-        log, settings = EventLog.read(events, Columns(**columns), separator=separator, **how), PrepareSettings()
-    else:
-        if any(option is not None for option in (*columns.values(), session_gap, time_unit, separator)):
-            raise SeqwardError(
-                f"--source {source} knows the columns of its files. Leave out --session-col and the like, "
-                "or leave out --source to read the file as any log."
-            )
-        log, settings = read_source(source, events, seed=seed or 0, rewards=rewards, goal=goal)
-    given = {
+    worth = {"rewards": parse_rewards(reward) if reward else None, "goal": goal}
+    shape = {"separator": separator, "session_gap_minutes": session_gap, "time_unit": time_unit}
+    log, settings = _read_log(events, source, columns, shape, worth, seed or 0)
+    changes = {
         "min_session_length": min_session_length,
         "min_item_count": min_item_count,
         "split": split,
         "vocabulary": vocabulary,
         "seed": seed,
     }
-    changes = {name: value for name, value in given.items() if value is not None}
-    data = prepare(log, settings, out=out, force=force, warn=warn, **changes)
+    data = prepare(log, settings, out=out, force=force, warn=warn, **_given(changes))
     print_table(*_counts_of(data.protocol))
+
+
+def _read_log(
+    file: Path,
+    source: str | None,
+    columns: Mapping[str, str | None],
+    shape: Mapping[str, Any],
+    worth: Mapping[str, Any],
+    seed: int,
+) -> tuple[EventLog, PrepareSettings]:
+    """The log in a file or of a public data set, and how it is prepared by default."""
+    from seqward.data.events import Columns, EventLog
+    from seqward.data.prepare import PrepareSettings
+    from seqward.data.sources import read_source
+
+    if source is None:
+        return EventLog.read(file, Columns(**columns), **shape, **worth), PrepareSettings()
+    if _given(columns) or _given(shape):
+        raise SeqwardError(
+            f"--source {source} knows the columns of its files. Leave out --session-col and the like, "
+            "or leave out --source to read the file as any log."
+        )
+    return read_source(source, file, seed=seed, **worth)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _counts_of(protocol: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
