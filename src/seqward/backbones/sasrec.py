@@ -39,6 +39,10 @@ class SASRecSettings:
     init: Literal["normal", "xavier"] = "normal"
     """normal: N(0, 0.01) everywhere (released with SASRec-CCQL); xavier: Glorot-uniform but for embeddings (SNQN)."""
 
+    def __post_init__(self) -> None:
+        if self.n_factors % self.n_heads:
+            raise ValueError(f"n_factors {self.n_factors} is not a multiple of n_heads {self.n_heads}")
+
 
 class SASRec(nn.Module):
     """States of histories by causal self-attention, post-norm feed-forward, as in section 3 of the SASRec paper."""
@@ -46,8 +50,6 @@ class SASRec(nn.Module):
     def __init__(self, s: SASRecSettings, n_tokens: int, pad: int) -> None:
         """Args: n_tokens: items and special tokens; pad: the token that is never attended."""
         super().__init__()
-        if s.n_factors % s.n_heads:
-            raise ValueError(f"n_factors {s.n_factors} is not a multiple of n_heads {s.n_heads}")
         self.settings, self.pad = s, pad
         self.items = nn.Embedding(n_tokens, s.n_factors)
         # A start token stands in front of the context.

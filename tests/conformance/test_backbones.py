@@ -1,0 +1,291 @@
+"""What every backbone must do, in every variant that its settings name. Backbones are found by themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import seqward.backbones
+from seqward.backbones.sasrec import SASRec, SASRecSettings, initialise
+from seqward.errors import SeqwardError
+from seqward.methods import METHODS
+from seqward.model import Histories, Model
+from seqward.recommender import Recommender
+
+N_ITEMS, PAD, START = 12, 12, 13
+CONTEXT = 5
+
+
+def variants(section: type) -> Iterator[dict[str, Any]]:
+    """Each choice of each named setting, the others at their defaults; the switches and the words, not the numbers."""
+    yield {}
+    hints = typing.get_type_hints(section)
+    for field in dataclasses.fields(section):
+        choices = [False, True] if hints[field.name] is bool else typing.get_args(hints[field.name])
+        if typing.get_origin(hints[field.name]) is typing.Literal or hints[field.name] is bool:
+            yield from ({field.name: choice} for choice in choices if choice != field.default)
+
+
+def found() -> Iterator[Any]:
+    """(class, settings class, changes) of every module with a class X and its XSettings."""
+    for place in pkgutil.iter_modules(seqward.backbones.__path__):
+        module = importlib.import_module(f"seqward.backbones.{place.name}")
+        for name, kind in inspect.getmembers(module, inspect.isclass):
+            section = getattr(module, f"{name}Settings", None)
+            if section is not None:
+                for changes in [*variants(section), {"n_blocks": 2, "n_heads": 2}]:
+                    words = "-".join(f"{key}={value}" for key, value in changes.items())
+                    yield pytest.param(kind, section, changes, id=f"{name}-{words or 'defaults'}")
+
+
+BACKBONES = list(found())
+every_backbone = pytest.mark.parametrize(("kind", "section", "changes"), BACKBONES)
+HISTORY = st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=CONTEXT)
+
+
+def build(kind: Any, section: Any, changes: dict[str, Any], dropout: float = 0.0) -> nn.Module:
+    """The backbone at width 8, in training mode, its weights of a size at which every slot matters."""
+    torch.manual_seed(0)
+    known = {"n_factors": 8, "session_max_len": CONTEXT, "dropout_rate": dropout} | changes
+    backbone = kind(section(**{k: v for k, v in known.items() if hasattr(section, k)}), N_ITEMS + 2, PAD)
+    for p in backbone.parameters():
+        nn.init.normal_(p, std=0.5)
+    return backbone
+
+
+def tokens(*rows: list[int]) -> Tensor:
+    return torch.tensor([[START, *row] for row in rows])
+
+
+def test_there_are_backbones() -> None:
+    assert {p.values[0].__name__ for p in BACKBONES} >= {"SASRec"}
+    assert len(BACKBONES) >= 6
+
+
+@every_backbone
+@examples(deadline=None, max_examples=30)
+@given(history=HISTORY, data=st.data())
+def test_no_state_reads_a_later_event(
+    kind: Any, section: Any, changes: dict[str, Any], history: list[int], data: Any
+) -> None:
+    """Another item at place t changes the states from the one after it on, and none before."""
+    backbone = build(kind, section, changes)
+    place = data.draw(st.integers(0, len(history) - 1))
+    other = history.copy()
+    other[place] = (other[place] + data.draw(st.integers(1, N_ITEMS - 1))) % N_ITEMS
+    one, two = backbone(tokens(history)), backbone(tokens(other))
+    torch.testing.assert_close(one[:, : place + 1], two[:, : place + 1])
+    assert not torch.allclose(one[:, place + 1], two[:, place + 1])
+
+
+@every_backbone
+@examples(deadline=None, max_examples=30)
+@given(history=HISTORY, more=st.integers(1, 3))
+def test_padding_on_the_right_changes_nothing(
+    kind: Any, section: Any, changes: dict[str, Any], history: list[int], more: int
+) -> None:
+    backbone = build(kind, section, changes)
+    padded = backbone(tokens(history + [PAD] * more))
+    torch.testing.assert_close(padded[:, : len(history) + 1], backbone(tokens(history)))
+
+
+@every_backbone
+@examples(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_padding_is_never_attended_wherever_it_stands(
+    kind: Any, section: Any, changes: dict[str, Any], data: Any
+) -> None:
+    """In front and in between too: what the pad's embedding holds is not in any state of an item."""
+    backbone = build(kind, section, changes)
+    row = data.draw(st.lists(st.integers(0, N_ITEMS - 1) | st.just(PAD), min_size=1, max_size=CONTEXT))
+    items = tokens(row)
+    before = backbone(items)
+    with torch.no_grad():
+        backbone.items.weight[PAD] = 100.0
+    after = backbone(items)
+    assert bool(torch.isfinite(after).all())
+    assert torch.equal(before[items != PAD], after[items != PAD])
+
+
+@every_backbone
+def test_nothing_flows_into_the_pad(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(kind, section, changes)
+    items = tokens([PAD, 3, PAD, 4, PAD])
+    (backbone(items)[items != PAD] ** 2).sum().backward()
+    assert backbone.items.weight.grad[PAD].tolist() == [0.0] * backbone.width
+
+
+@every_backbone
+def test_a_session_alone_is_a_session_in_a_batch(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(kind, section, changes)
+    rows = [[1, 2, 3, 4, 5], [6, PAD, PAD, PAD, PAD], [PAD, 7, PAD, 8, PAD]]
+    together = backbone(tokens(*rows))
+    for row, states in zip(rows, together, strict=True):
+        real = tokens(row)[0] != PAD
+        torch.testing.assert_close(backbone(tokens(row))[0][real], states[real])
+
+
+@every_backbone
+def test_every_parameter_learns(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+    """But for a bias that the softmax takes out (the attention's keys)."""
+    backbone = build(kind, section, changes)
+    states = backbone(tokens([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]))
+    (states * torch.randn(states.shape)).sum().backward()
+    for name, parameter in backbone.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool((parameter.grad != 0).any()) or name.endswith("key.bias"), name
+
+
+@every_backbone
+def test_order_matters(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(kind, section, changes)
+    there, back = backbone(tokens([1, 2, 3], [2, 1, 3]))[:, -1]
+    assert not torch.allclose(there, back)
+
+
+@every_backbone
+def test_dropout_is_on_in_training_only(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+    backbone, items = build(kind, section, changes, dropout=0.5), tokens([1, 2, 3])
+    assert not torch.equal(backbone(items), backbone(items))
+    backbone.eval()
+    assert torch.equal(backbone(items), backbone(items))
+
+
+@every_backbone
+def test_widths_and_contexts_are_told(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(kind, section, changes)
+    assert (backbone.width, backbone.context) == (8, CONTEXT)
+    for items in ([], [1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6]):
+        states = backbone(tokens(items))
+        assert states.shape == (1, len(items) + 1, 8)
+        assert bool(torch.isfinite(states).all())
+
+
+@every_backbone
+def test_without_causality_every_slot_reads_all(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(kind, section, changes)
+    one, two = (backbone(tokens([1, 2, last, PAD]), causal=False) for last in (3, 4))
+    for slot in range(3):
+        assert not torch.allclose(one[0, slot], two[0, slot])
+    with torch.no_grad():
+        backbone.items.weight[PAD] = 100.0
+    torch.testing.assert_close(backbone(tokens([1, 2, 3, PAD]), causal=False)[:, :4], one[:, :4])
+
+
+@every_backbone
+def test_rows_of_a_model_stand_after_each_item(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+    """Row t of the states of a history is the last row of its first t items."""
+    torch.manual_seed(0)
+    model = Model(lambda n_tokens, pad: build(kind, section, changes), {}, N_ITEMS)
+    states = model.states(Histories(torch.tensor([[4, 1, 7]])))[0]
+    for length in range(4):
+        part = torch.tensor([[4, 1, 7][:length]], dtype=torch.int64).view(1, -1)
+        torch.testing.assert_close(model.states(Histories(part))[0, -1], states[length])
+
+
+# SASRec's own choices ------------------------------------------------------------------------------------------------
+
+
+def sasrec(**changes: Any) -> SASRec:
+    backbone = build(SASRec, SASRecSettings, changes)
+    assert isinstance(backbone, SASRec)
+    return backbone
+
+
+def slow_sasrec(b: SASRec, items: list[int]) -> Tensor:
+    """One block, one head, slot by slot, as method-spec 2.1 and 2.2 have it. No padding."""
+    s = b.settings
+    scale = 8**0.5 if s.scale_embedding else 1.0
+    x = [scale * b.items.weight[i] + b.positions.weight[min(p, CONTEXT)] for p, i in enumerate(items)]
+    block: Any = b.blocks[0]
+    states = []
+    for t in range(len(x)):
+        q = block.norm_attention(x[t])
+        keys, values = (torch.stack([layer(v) for v in x[: t + 1]]) for layer in (block.key, block.value))
+        share = torch.softmax(keys @ block.query(q) / 8**0.5, 0)
+        attended = block.projection(share @ values)
+        y = block.norm_feed(q + attended + (q if s.residual == "double" else 0))
+        y = y + block.feed_2(torch.relu(block.feed_1(y)))
+        states.append(b.norm(y))
+    return torch.stack(states)
+
+
+@pytest.mark.parametrize("changes", list(variants(SASRecSettings)), ids=str)
+def test_sasrec_against_its_equations(changes: dict[str, Any]) -> None:
+    """Double residual, scaled embeddings and projection each as stated; a sixth item stands at the last position."""
+    backbone = sasrec(**changes)
+    for items in ([START], [START, 1, 2, 3], [START, 1, 2, 3, 4, 5, 6]):
+        torch.testing.assert_close(backbone(torch.tensor([items]))[0], slow_sasrec(backbone, items))
+
+
+def test_sasrec_variants_differ() -> None:
+    items = tokens([1, 2, 3])
+    plain = sasrec()(items)
+    for changes in ({"residual": "double"}, {"scale_embedding": False}):
+        assert not torch.allclose(sasrec(**changes)(items), plain)
+
+
+def test_sasrec_dropping_before_and_after_the_relu_is_the_same() -> None:
+    """Dropout multiplies by 0 or a positive number, which the ReLU lets through: the two orders are one function."""
+    states = []
+    for order in ("relu-dropout", "dropout-relu"):
+        backbone = build(SASRec, SASRecSettings, {"feed_forward": order}, dropout=0.3)
+        torch.manual_seed(1)
+        states.append(backbone(tokens([1, 2, 3, 4, 5])))
+    torch.testing.assert_close(*states)
+
+
+def test_sasrec_states_of_padding_are_the_last_norms_bias() -> None:
+    backbone = sasrec()
+    states = backbone(tokens([1, PAD, 2, PAD]))[0]
+    for slot in (2, 4):
+        torch.testing.assert_close(states[slot], backbone.norm.bias)
+
+
+@pytest.mark.parametrize("init", ["normal", "xavier"])
+def test_sasrec_initialisation(init: str) -> None:
+    """N(0, .01) everywhere, or Glorot-uniform in +- sqrt(6 / (fan in + fan out)) but for embeddings; biases 0."""
+    torch.manual_seed(0)
+    backbone = SASRec(SASRecSettings(init=init, n_factors=64), 1000, 998)  # type: ignore[arg-type]
+    head = nn.Linear(64, 1000)
+    initialise(head, init)
+    for p in (*backbone.parameters(), *head.parameters()):
+        p.requires_grad_(False)
+    assert abs(float(backbone.items.weight.std()) - 0.01) < 0.0005
+    for layer, bound in ((backbone.blocks[0].query, (6 / 128) ** 0.5), (head, (6 / 1064) ** 0.5)):  # type: ignore[index]
+        assert isinstance(layer, nn.Linear)
+        assert bool((layer.bias == 0).all())
+        if init == "normal":
+            assert abs(float(layer.weight.std()) - 0.01) < 0.001
+        else:
+            assert 0.97 * bound < float(layer.weight.abs().max()) <= bound
+            assert abs(float(layer.weight.std()) - bound / 3**0.5) < 0.05 * bound
+    assert bool((backbone.norm.weight == 1).all())
+
+
+def test_sasrec_heads_must_divide_the_width() -> None:
+    with pytest.raises(SeqwardError) as refusal:
+        Recommender("sasrec", n_heads=3)
+    assert str(refusal.value) == "backbone n_factors 64 is not a multiple of n_heads 3."
+
+
+def test_published_backbones() -> None:
+    """method-spec 2.1: scaled, 2q + attn, dropout before ReLU, N(0, .01); 2.2: unscaled, q + attn, Glorot."""
+    released, snqn = (METHODS[name].sections["backbone"] for name in ("sasrec-ccql-released", "sasrec-ac"))
+    choice = lambda s: (s.scale_embedding, s.residual, s.feed_forward, s.init, s.projection)  # noqa: E731
+    assert choice(released) == (True, "double", "dropout-relu", "normal", False)
+    assert choice(snqn) == (False, "single", "relu-dropout", "xavier", False)
+    for s in (released, snqn):
+        assert (s.n_factors, s.n_blocks, s.n_heads, s.session_max_len, s.dropout_rate) == (64, 1, 1, 10, 0.1)

@@ -1,0 +1,286 @@
+"""The lazy step: right rows, one computation each, gradients where they belong, and draws that follow from names."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqward.augment import Augment, crop, mask, permutation, permutation_with_padding, reorder
+from seqward.backbones.sasrec import SASRec, SASRecSettings
+from seqward.data.batches import Draw, TrainingEvents
+from seqward.errors import SeqwardError
+from seqward.heads import item_head
+from seqward.model import Histories, Model
+from seqward.step import Step
+from worlds import data_of, random_sessions
+
+N = 9
+CONTEXT = 4
+SESSIONS = [[0, 1, 2, 3], [4, 5], [6, 7, 8, 0, 1, 2, 3], [8]]
+
+
+def model_of(seed: int = 0, dropout: float = 0.0, n_items: int = N) -> Model:
+    torch.manual_seed(seed)
+    settings = SASRecSettings(n_factors=8, session_max_len=CONTEXT, dropout_rate=dropout, init="xavier")
+    heads = {"policy": item_head("xavier"), "q": item_head("xavier")}
+    return Model(lambda tokens, pad: SASRec(settings, tokens, pad), heads, n_items)
+
+
+def step_of(
+    sessions: list[list[int]] = SESSIONS,
+    draw: Draw = "sessions",
+    dropout: float = 0.0,
+    number: int = 0,
+    n_items: int = N,
+) -> Step:
+    events = TrainingEvents(data_of(sessions, n_items), CONTEXT, draw)
+    batch = events.collate(torch.arange(events.n_pieces))
+    return Step(model_of(0, dropout, n_items), model_of(1, dropout, n_items), batch, seed=3, number=number)
+
+
+def unchanged(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+    return items
+
+
+def alone(model: Model, history: list[int]) -> Tensor:
+    """The state after a history, computed by itself."""
+    return model.states(Histories(torch.tensor([history], dtype=torch.int64).view(1, -1)))[0, -1]
+
+
+@pytest.mark.parametrize("draw", ["sessions", "transitions"])
+def test_now_stands_before_the_event_and_next_after_it(draw: Draw) -> None:
+    """Each row against the history encoded alone, on both networks; the state after has read the event itself."""
+    step = step_of(SESSIONS[:2] + SESSIONS[3:], draw)
+    rows = torch.arange(N).expand(len(step.action), N)
+    session_of = step.column("session").tolist()
+    seen: Counter[int] = Counter()
+    for i, session in enumerate(session_of):
+        items = [SESSIONS[0], SESSIONS[1], SESSIONS[3]][session]
+        t = seen[session]
+        seen[session] += 1
+        assert step.action[i] == items[t]
+        for model, now, following in (
+            (step.online, step.now("q"), step.next("q")),
+            (step.target, step.target_now("q"), step.target_next("q")),
+        ):
+            before = model.scores("q", alone(model, items[:t])[None]).at(rows[:1])
+            after = model.scores("q", alone(model, items[: t + 1])[None]).at(rows[:1])
+            torch.testing.assert_close(now.at(rows)[i : i + 1], before)
+            torch.testing.assert_close(following.at(rows)[i : i + 1], after)
+
+
+def test_a_full_piece_has_a_next_state() -> None:
+    """Context 4: the fifth event of a piece has all four before it, and the state after it exists."""
+    step = step_of([SESSIONS[2]])
+    assert int(step.batch.row.max()) == CONTEXT
+    assert step.next("q").n_rows == len(step.action)
+
+
+def test_nll_and_logged_are_of_the_logged_item() -> None:
+    step = step_of()
+    matrix = step.now("q").at(torch.arange(N).expand(len(step.action), N))
+    own = matrix.gather(1, step.action[:, None])[:, 0]
+    torch.testing.assert_close(step.logged("q"), own)
+    torch.testing.assert_close(step.nll("q", 0.5), 0.5 * torch.logsumexp(matrix / 0.5, 1) - own)
+    following = step.next("q").at(torch.arange(N).expand(len(step.action), N))
+    assert torch.equal(step.greedy("q").items, following.argmax(1))
+
+
+def everything(step: Step, order: int = 1) -> list[Tensor]:
+    """All questions, forwards or backwards; the answers in one order."""
+    questions = [
+        lambda: step.now("policy").at(step.action),
+        lambda: step.logged("q"),
+        lambda: step.next("q").at(step.action),
+        lambda: step.greedy("q").values,
+        lambda: step.target_now("q").at(step.action),
+        lambda: step.target_next("q").at(step.action),
+        lambda: step.nll("policy"),
+        lambda: step.nll("q", 0.5),
+        step.state,
+        lambda: step.view("one", permutation()),
+        lambda: step.negatives(3),
+        lambda: step.live,
+    ]
+    answers = {i: questions[i]() for i in range(len(questions))[::order]}
+    return [answers[i] for i in range(len(questions))]
+
+
+def test_nothing_is_computed_before_it_is_asked_and_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The online histories, their view and the target's are encoded once each, whatever is asked how often."""
+    calls: Counter[object] = Counter()
+    encode, score = Model.states, Model.scores
+
+    def counted_states(self: Model, histories: Histories) -> Tensor:
+        calls["states", self] += 1
+        return encode(self, histories)
+
+    def counted_scores(self: Model, head: str, states: Tensor) -> object:
+        calls["scores", self, head] += 1
+        return score(self, head, states)
+
+    monkeypatch.setattr(Model, "states", counted_states)
+    monkeypatch.setattr(Model, "scores", counted_scores)
+    step = step_of()
+    assert not calls
+    for _ in range(3):
+        everything(step)
+    assert calls["states", step.online] == 2
+    assert calls["states", step.target] == 1
+    assert calls["scores", step.online, "policy"] == 1
+    assert calls["scores", step.online, "q"] == 2, "now and next"
+    assert calls["scores", step.target, "q"] == 2
+    other = step_of()
+    other.nll("policy")
+    assert calls["states", other.online] == 1
+    assert calls["states", other.target] == 0, "cross-entropy alone asks no target"
+
+
+def test_what_is_asked_first_changes_no_bit() -> None:
+    """Dropout, augmentation and negatives are drawn by their names, not in the order of the questions."""
+    for a, b in zip(everything(step_of(dropout=0.5)), everything(step_of(dropout=0.5), order=-1), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_draws_follow_from_seed_and_step() -> None:
+    def drawn(step: Step) -> tuple[Tensor, ...]:
+        return step.logged("q"), step.negatives(3), step.view("one", permutation())
+
+    same, again = drawn(step_of(dropout=0.5)), drawn(step_of(dropout=0.5))
+    assert all(torch.equal(a, b) for a, b in zip(same, again, strict=True))
+    later = drawn(step_of(dropout=0.5, number=1))
+    assert not any(torch.equal(a, b) for a, b in zip(same, later, strict=True))
+
+
+def test_passes_drop_out_apart() -> None:
+    """Online, target and each view have noise of their own, though the networks and histories be the same."""
+    step = step_of(dropout=0.5)
+    step.target = step.online
+    assert not torch.equal(step.now("q").at(step.action), step.target_now("q").at(step.action))
+    one, two = step.view("one", unchanged), step.view("two", unchanged)
+    assert not torch.equal(one, two)
+    assert not torch.equal(one, step.state())
+
+
+def test_gradient_flows_through_the_online_scores_only() -> None:
+    step = step_of()
+    for answer in (step.logged("q"), step.nll("q"), step.state(), step.view("one", permutation())):
+        assert answer.requires_grad
+    items = step.action
+    for scores in (step.next("q"), step.target_now("q"), step.target_next("q")):
+        assert not scores.at(items).requires_grad
+        assert not scores.nll(items).requires_grad
+    assert not step.greedy("q").values.requires_grad
+
+
+def test_gradient_mode_is_the_steps_own() -> None:
+    """The first question stands under no_grad, as when a target or a log is computed first: the loss still trains."""
+    step = step_of()
+    with torch.no_grad():
+        step.greedy("q"), step.state(), step.nll("policy"), step.view("one", permutation())
+    step.nll("policy").sum().backward()
+    assert all(p.grad is not None for p in step.online.backbone.parameters())
+    with torch.no_grad():
+        frozen = step_of()
+    assert not frozen.nll("policy").requires_grad
+
+
+def test_the_target_network_is_encoded_without_gradient() -> None:
+    step = step_of()
+    (step.target_next("q").at(step.action).sum() + step.nll("policy").sum()).backward()
+    assert [p.grad for p in step.target.parameters()] == [None] * len(list(step.target.parameters()))
+
+
+@pytest.mark.parametrize("augment", [crop(0.5), mask(0.5), reorder(0.5), permutation()], ids=["c", "m", "r", "p"])
+@pytest.mark.parametrize("draw", ["sessions", "transitions"])
+def test_a_view_is_the_state_after_the_last_item_left(augment: Augment, draw: Draw) -> None:
+    """Crop and mask leave padding where the history ended; its state is a constant that tells nothing."""
+    step = step_of(draw=draw)
+    constant = step.online.backbone.norm.bias
+    view = step.view("one", augment)
+    assert view.shape == step.state().shape
+    assert not bool((view == constant).all(1).any())
+
+
+def test_a_view_reads_the_changed_history() -> None:
+    """Against the changed history encoded alone, each item at its own position."""
+
+    def drop_last(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+        return items.index_fill(1, torch.tensor([3]), pad)
+
+    step = step_of([[0, 1, 2, 3], [4, 5]])
+    view = step.view("one", drop_last)
+    torch.testing.assert_close(view[0], alone(step.online, [0, 1, 2]))
+    torch.testing.assert_close(view[1], alone(step.online, [4, 5]))
+    released = step_of([[0, 1, 2, 3], [4, 5]])
+    same_row = released.view("one", drop_last, same_row=True)
+    torch.testing.assert_close(same_row[0], released.online.backbone.norm.bias.detach())
+    torch.testing.assert_close(same_row[1], view[1])
+
+
+@pytest.mark.parametrize("draw", ["sessions", "transitions"])
+def test_the_released_view_takes_any_draw(draw: Draw) -> None:
+    """Pieces of five events with a context of four, padding permuted too."""
+    step = step_of(draw=draw)
+    view = step.view("one", permutation_with_padding(CONTEXT), same_row=True)
+    assert view.shape == step.state().shape
+
+
+def test_a_view_of_drawn_transitions_has_not_read_the_event() -> None:
+    step = step_of([[0, 1, 2]], "transitions")
+    expected = torch.stack([alone(step.online, [0, 1, 2][:t]) for t in range(3)])
+    torch.testing.assert_close(step.view("one", unchanged), expected)
+    torch.testing.assert_close(step.state(), expected)
+
+
+def test_negatives_are_never_in_the_session() -> None:
+    """Nor later in it: 2,000 draws for an event, from all five that the session does not hold, about as often."""
+    step = step_of([[0, 1, 0, 2, 3]])
+    drawn = step.negatives(2000)
+    assert drawn.shape == (5, 2000)
+    counts = drawn.flatten().bincount(minlength=N)
+    assert counts[:4].tolist() == [0] * 4
+    expected = 10_000 / 5
+    assert bool(((counts[4:] - expected).abs() < 5 * expected**0.5).all())
+
+
+def test_negatives_of_each_session_are_its_own() -> None:
+    step = step_of(random_sessions(40, N, 6))
+    sessions: dict[int, set[int]] = {}
+    data = step.batch.data
+    for session, item in zip(data.session.tolist(), data.item.tolist(), strict=True):
+        sessions.setdefault(session, set()).add(item)
+    for session, items in zip(step.column("session").tolist(), step.negatives(20).tolist(), strict=True):
+        assert not sessions[session] & set(items)
+
+
+def test_a_session_that_holds_nearly_everything_still_has_negatives() -> None:
+    """299 of 300 items: drawing again would take 300 tries; the one that is left is found."""
+    step = step_of([list(range(299)), [0, 1]], n_items=300)
+    session = step.column("session")
+    drawn = step.negatives(4)
+    assert bool((drawn[session == 0] == 299).all())
+    assert bool((drawn[session == 1] > 1).all())
+
+
+def test_a_session_that_holds_everything_has_no_negatives() -> None:
+    step = step_of([list(range(N)), [0, 1]])
+    with pytest.raises(SeqwardError) as refusal:
+        step.negatives(2)
+    assert str(refusal.value) == (
+        "a session holds all 9 items of the catalogue, so it has no negatives. "
+        "Set objective.conservative=catalogue, or prepare the data with a higher --min-item-count."
+    )
+    assert refusal.value.exit_status == 2
+
+
+def test_columns_are_packed_like_the_scores() -> None:
+    step = step_of()
+    n = len(step.action)
+    assert n == sum(map(len, SESSIONS))
+    assert len(step.reward) == len(step.live) == step.now("q").n_rows == step.target_next("q").n_rows == n
+    assert int((step.live == 0).sum()) == len(SESSIONS)
+    assert step.state().shape == (len(step.batch.items), 8)
