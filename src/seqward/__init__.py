@@ -10,19 +10,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seqward.data.columns import Columns
     from seqward.data.dataset import Dataset
     from seqward.data.events import EventLog
-    from seqward.data.prepare import prepare
+    from seqward.data.prepare import PrepareSettings, prepare
     from seqward.data.simulate import simulate
     from seqward.errors import SeqwardError
     from seqward.recommender import Recommender
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "EventLog", "Recommender", "SeqwardError", "prepare", "simulate"]
+__all__ = [
+    "Columns",
+    "Dataset",
+    "EventLog",
+    "PrepareSettings",
+    "Recommender",
+    "SeqwardError",
+    "prepare",
+    "simulate",
+]
 
 _HOMES = {
+    "Columns": "seqward.data.columns",
     "Dataset": "seqward.data.dataset",
     "EventLog": "seqward.data.events",
+    "PrepareSettings": "seqward.data.prepare",
     "Recommender": "seqward.recommender",
     "SeqwardError": "seqward.errors",
     "prepare": "seqward.data.prepare",

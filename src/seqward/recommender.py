@@ -109,7 +109,7 @@ class Recommender:
                 self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe)
             return self
         run = Run(Path(out))
-        run.prepare_folder(force, resume)
+        run.check_free(force, resume)
         resumed = resume and (run.folder / "run.json").is_file()
         if resumed:
             run.check_same(describe(self.method, self.settings, self.seed, data), data)
@@ -237,9 +237,9 @@ class Recommender:
         """
         scorer = self._fitted()
         folder = Path(folder)
-        Run(folder).prepare_folder(force=False, resume=False)
-        save_weights(scorer.model if isinstance(scorer, NetworkScorer) else scorer, folder / "best", {})
+        Run(folder).check_free(force=False, resume=False)
         Run(folder).create(self.description, self._item_ids())
+        save_weights(scorer.model if isinstance(scorer, NetworkScorer) else scorer, folder / "best", {})
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> Self:

@@ -61,8 +61,10 @@ class Run:
         return items
 
     def create(self, description: dict[str, Any], item_ids: NDArray[Any]) -> None:
-        """Write ``run.json`` and ``items.json``."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write ``run.json`` and ``items.json`` into an empty folder; what ``check_free`` allowed to replace is gone."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
         (self.folder / "items.json").write_text(json.dumps(item_ids.tolist()) + "\n")
         self._write(description)
 
@@ -76,25 +78,22 @@ class Run:
         self.update(evaluations=[*touched, {"split": split, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}])
         return sum(e["split"] == split for e in touched)
 
-    def prepare_folder(self, force: bool, resume: bool) -> None:
-        """Make the folder ready to be written.
+    def check_free(self, force: bool, resume: bool) -> None:
+        """Whether a run may be written here; nothing is touched.
 
         Raises:
-            SeqwardError: something is there already and neither ``force`` nor ``resume`` was given.
+            SeqwardError: something is there already and neither ``force`` nor ``resume`` was given, or what is there
+                is no run.
         """
-        there = self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir()))
-        if not there or (resume and not force):
+        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
             return
-        if not force:
+        if not (force or resume):
             raise SeqwardError(
                 f"{self.folder} already exists and is never overwritten. Give another --out, "
                 "--resume to go on with it, or --force to replace it."
             )
         if not (self.folder / "run.json").is_file():
-            raise SeqwardError(
-                f"{self.folder} is not a run folder, so --force will not replace it. Give another --out."
-            )
-        shutil.rmtree(self.folder)
+            raise SeqwardError(f"{self.folder} holds no run, and what it holds is left alone. Give another --out.")
 
     def check_same(self, description: dict[str, Any], data: Dataset) -> None:
         """Refuse to resume a run that began as another one; only how long it may last may change.

@@ -51,7 +51,7 @@ def train(
     if epochs is not None and "train" in entry.sections:
         overrides.append(f"train.epochs={epochs}")
     sections = read_config(entry.sections, config, overrides)
-    Run(out).prepare_folder(force, resume)
+    Run(out).check_free(force, resume)
     dataset = Dataset.load(data)
     recommender = Recommender.from_sections(entry.name, sections, seed, device)
     total = int((dataset.split == TRAIN).sum()) * (sections["train"].epochs if sections else 1)
@@ -116,6 +116,7 @@ def evaluate(
     write_report(run, run / "report.html")
     print_table(*by_group(metrics, recommender.method), title=f"{split} split")
     print_table(*by_ranker(metrics, recommender.method))
+    typer.echo(f"report: {run / 'report.html'}", err=True)
 
 
 def _data_of(run: Run, given: Path | None) -> Dataset:
