@@ -23,8 +23,9 @@ lint: .venv/developing
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonversion 3.14
 
-bench: .venv/developing            ## speed and memory against the naive step; writes benchmarks/results
-	$(BIN)/python -m benchmarks.speed
+bench: .venv/developing            ## speed and memory, beside the usual way and beside reading the file alone
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ccql_step.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
 
 clean:
 	rm -rf .venv demo build dist

@@ -5,7 +5,7 @@ set -euo pipefail
 out=${1:-demo}
 mkdir -p "$out"
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*" >&2; }
+say() { printf '\n== %s\n' "$*" >&2; }
 
 say "1. An event log: who viewed and carted what, and when"
 seqward simulate --preset retailrocket --sessions 8000 --items 800 --seed 1 --out "$out/events.csv" --force
@@ -20,7 +20,6 @@ seqward train "$out/data" --method sasrec-ccql --out "$out/run" --force \
 
 say "4. An honest evaluation: the whole catalogue, beside two baselines without parameters"
 seqward evaluate "$out/run"
-echo "report: $out/run/report.html"
 
 say "5. Recommendations for ten sessions of the test split"
 seqward recommend "$out/run" --examples 10 -k 3
