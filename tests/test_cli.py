@@ -363,7 +363,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_table_on_a_terminal_is_ruled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_on_a_terminal_is_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     output.print_table(("name", "value"), [("[red]a", 0.123456), ("b", None)], title="test split")

@@ -65,8 +65,9 @@ def prepare_log(
     force: Annotated[bool, Option("--force", help="Replace a data set that is already there.")] = False,
 ) -> None:
     """Check, filter, split and number an event log: a folder of Parquet files and dataset.json."""
-    from seqward.data.prepare import prepare
+    from seqward.data.prepare import free_folder, prepare
 
+    free_folder(out, force)  # before minutes go into reading
     columns = {
         "session_id": session_col,
         "user_id": user_col,

@@ -1,4 +1,4 @@
-"""Tables on standard output: ruled on a terminal; tab-separated with nothing cut anywhere else."""
+"""Tables on standard output: aligned on a terminal; tab-separated with nothing cut anywhere else."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def print_table(header: Sequence[str], rows: Iterable[Row], title: str | None = 
         writer.writerow(header)
         writer.writerows([_text(value, ".7g") for value in row] for row in rows)
         return
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     rows = list(rows)
     for column, name in enumerate(header):
         numeric = any(isinstance(row[column], int | float) for row in rows)

@@ -48,4 +48,4 @@ def _rankers(metrics: Figures, model: str) -> list[tuple[str, Figures]]:
 
 
 def _interval(figures: Figures, metric: str) -> str | None:
-    return None if figures["ci"] is None else "{:.4f} to {:.4f}".format(*figures["ci"][metric])
+    return None if figures["ci"] is None else "{:.3f}-{:.3f}".format(*figures["ci"][metric])

@@ -67,7 +67,7 @@ def prepare(
             after the filters, or none to train on.
     """
     chosen = _checked(settings or PrepareSettings(), changes)
-    folder = None if out is None else _free_folder(Path(out), force)
+    folder = None if out is None else free_folder(Path(out), force)
     kept, removed = _filtered(log, chosen)
     split = split_events(chosen.split, kept.offsets, kept.time, chosen.seed)
     order, n_items = number_items(kept.item, split == TRAIN, chosen)
@@ -249,7 +249,7 @@ def _counts(data: Dataset, events: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def _free_folder(folder: Path, force: bool) -> Path:
+def free_folder(folder: Path, force: bool) -> Path:
     """``folder``, once it is sure that it may be written."""
     if folder.exists() and not folder.is_dir():
         raise SeqwardError(f"{folder} is a file. Expected the name of a folder to write.")
