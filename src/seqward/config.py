@@ -12,7 +12,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def to_yaml(method: str, sections: Sections) -> str:
 def key_docs(section: type) -> dict[str, str]:
     """The string literal below each field of a settings class, on one line; fields without one are left out."""
     docs: dict[str, str] = {}
-    for cls in filter(is_dataclass, reversed(section.__mro__)):
+    for cls in (cls for cls in reversed(section.__mro__) if "__dataclass_fields__" in vars(cls)):
         body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, below in zip(body.body, body.body[1:], strict=False):
