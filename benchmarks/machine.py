@@ -45,5 +45,12 @@ def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return platform.processor()
-    facts = dict(line.split("\t: ", 1) for line in info.read_text().split("\n\n")[0].splitlines() if "\t: " in line)
+    first = info.read_text().split("\n\n")[0]
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
     return f"{facts.get('model name', 'unknown')} (family {facts.get('cpu family')}, model {facts.get('model')})"
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies in bfloat16."""
+    info = Path("/proc/cpuinfo")
+    return info.is_file() and "avx512_bf16" in info.read_text()

@@ -67,10 +67,8 @@ class NaiveCCQL:
         q_logged = q[rows, t.item]
         nll = cross_entropy(logits, t.item, reduction="none")
         error = t.reward + s.gamma * t.live * q_next - q_logged
-        if s.conservative == "catalogue":
-            over = q
-        else:
-            over = torch.cat([q_logged[:, None], q.gather(1, negatives)], dim=1)
+        sampled = torch.cat([q_logged[:, None], q.gather(1, negatives)], dim=1)
+        over = q if s.conservative == "catalogue" else sampled
         gap = s.temperature * torch.logsumexp(over / s.temperature, dim=1) - q_logged
         return Losses(
             cross_entropy=(nll if self.phase == 1 else q_logged.detach() * nll).mean(),

@@ -1,4 +1,4 @@
-"""The training step against the step as it is usually written (benchmarks/naive_ccql.py): same losses, same gradients."""
+"""The training step against the step as it is usually written (benchmarks/naive_ccql.py): same losses and gradients."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from naive_ccql import Losses, NaiveCCQL, transitions_of
-from shape import retailrocket_shape
 from torch import Tensor
 
+from naive_ccql import Losses, NaiveCCQL, transitions_of
 from seqward import augment
 from seqward.config import from_keywords
 from seqward.data.batches import TrainingEvents
@@ -19,6 +18,7 @@ from seqward.data.dataset import Dataset
 from seqward.methods import Method, method_named
 from seqward.step import Step
 from seqward.train import Job, Networks, total_loss
+from shape import retailrocket_shape
 
 CONTEXT = 8
 

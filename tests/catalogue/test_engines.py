@@ -325,6 +325,27 @@ def test_gradients_at_default_chunks_are_those_of_dense(engine: str) -> None:
 
 
 @every_engine
+@pytest.mark.parametrize("gap", [20.0, 45.0, 85.0, 100.0])
+@pytest.mark.parametrize("scratch", [0, 1 << 20], ids=["multiplied again", "kept"])
+def test_a_best_item_far_above_the_first_chunk(engine: str, scratch: int, gap: float) -> None:
+    """Gradients as small as a mean over thousands of events gives them, and the item that matters comes late."""
+    weight, states, items = 0.1 * normal(40, 4), normal(5, 4, seed=1), torch.tensor([0, 39, 38, 7, 12])
+    bias = torch.where(torch.arange(40) < 38, 0.0, gap)
+    found = [x.clone().requires_grad_() for x in (states, weight, bias)]
+    exact = [x.double().requires_grad_() for x in (states, weight, bias)]
+    with small_chunks(scratch):
+        value = ENGINES[engine](*found).nll(items)
+        (1e-6 * value).sum().backward()
+    matrix = torch.nn.functional.linear(*exact)
+    oracle = torch.nn.functional.cross_entropy(matrix, items, reduction="none")
+    (1e-6 * oracle).sum().backward()
+    torch.testing.assert_close(value.double(), oracle, rtol=1e-6, atol=2e-5)
+    for one, other in zip(found, exact, strict=True):
+        assert one.grad is not None and other.grad is not None
+        torch.testing.assert_close(one.grad.double() * 1e6, other.grad * 1e6, rtol=1e-4, atol=1e-4)
+
+
+@every_engine
 @pytest.mark.parametrize("scratch", [0, 512 << 20])
 def test_bfloat16_products_stay_near(engine: str, scratch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked, "SCRATCH", scratch)

@@ -22,6 +22,8 @@ ROWS = 1024
 """States multiplied at a time: 1,024 x 512 scores are 2 MB."""
 BLOCK = 64
 """Items behind one maximum in ``topk``; divides CHUNK."""
+LARGE = 1e17
+"""Sums of exponentials that are too large: their inverse times a small gradient must still be a normal number."""
 SCRATCH = 512 << 20
 """Bytes of exponentials that one log-sum-exp may keep for its backward pass."""
 
@@ -60,14 +62,10 @@ class ChunkedScores:
 
     @torch.no_grad()
     def max(self) -> Best:
-        value = self.states.new_full((self.n_rows,), -torch.inf, dtype=torch.float32)
-        chunk_of = torch.zeros(self.n_rows, dtype=torch.int64, device=self.states.device)
-        for rows in _slices(self.n_rows, ROWS):
-            for start, scores in self._chunks(rows):
-                here = scores.amax(1)
-                chunk_of[rows] = torch.where(here > value[rows], start, chunk_of[rows])
-                value[rows] = torch.maximum(value[rows], here)  # carries NaN on
+        maxima = [torch.stack([s.amax(1) for _, s in self._chunks(rows)]) for rows in _slices(self.n_rows, ROWS)]
+        value, number = torch.cat(maxima, 1).max(0)  # the first of equals; carries NaN on
         refuse_nan(value)
+        chunk_of = number * CHUNK
         return Best(value, self._argmax_within(chunk_of).masked_fill(value == -torch.inf, -1))
 
     def _argmax_within(self, chunk_of: Tensor) -> Tensor:
@@ -175,8 +173,8 @@ class _Kept(NamedTuple):
 
     exponentials: list[Tensor] | None
     """A [rows, chunk] tensor a chunk, or None to multiply again."""
-    shifts: list[Tensor]
-    """The running maximum under which each chunk's exponentials were taken, [rows] a chunk."""
+    shift: Tensor
+    """[rows] what was subtracted from the scores before they were exponentiated."""
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -233,35 +231,39 @@ def _forward_of_rows(
 ) -> tuple[Tensor, Tensor, _Kept]:
     """logsumexp [rows], the expected row of ``weight`` under the softmax [rows, width], and what backward needs.
 
-    The sum runs over chunks under a running maximum; what was summed under an older one is scaled down.
+    What is subtracted from the scores of a row is its best of the first chunk: one sweep, and no running maximum.
+    Where another chunk's scores are so much higher that the sum grows too large, the best of all chunks is found and
+    the sweep repeated.
     """
-    highest = states.new_full((len(states),), -torch.inf, dtype=torch.float32)
-    total = torch.zeros_like(highest)
-    expected = torch.zeros(states.shape, device=states.device)
-    exponentials: list[Tensor] = []
-    shifts: list[Tensor] = []
     buffer = torch.empty(len(states), CHUNK, device=states.device)
-    for start in range(0, len(weight), CHUNK):
-        chunk = weight[start : start + CHUNK].to(states.dtype)
-        scores = _product(states, chunk, _part(bias, start), buffer)
-        # Finite where no item so far is a candidate: -inf less -inf would be NaN.
-        shift = torch.maximum(highest, scores.amax(1)).clamp(min=torch.finfo(torch.float32).min)
-        scores.sub_(shift[:, None])
-        exponential = torch.exp(scores) if keep and states.dtype == torch.float32 else scores.exp_()
-        fade = torch.exp(highest - shift)
-        total = total * fade + exponential.sum(1)
-        if grad:
-            low = exponential.to(states.dtype)
-            expected = (
-                torch.addmm(expected * fade[:, None], low, chunk)
-                if low.dtype == torch.float32
-                else (expected * fade[:, None] + (low @ chunk).float())
-            )
-            if keep:
-                exponentials.append(low)
-                shifts.append(shift)
-        highest = shift
-    return highest + total.log(), expected / total[:, None], _Kept(exponentials if keep else None, shifts)
+    starts = range(0, len(weight), CHUNK)
+
+    def best(start: int) -> Tensor:
+        return _product(states, weight[start : start + CHUNK], _part(bias, start), buffer).amax(1)
+
+    def sweep(shift: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        total, expected = torch.zeros_like(shift), torch.zeros(states.shape, device=states.device)
+        exponentials: list[Tensor] = []
+        for start in starts:
+            chunk = weight[start : start + CHUNK].to(states.dtype)
+            scores = _product(states, chunk, _part(bias, start), buffer).sub_(shift[:, None])
+            exponential = torch.exp(scores) if keep and states.dtype == torch.float32 else scores.exp_()
+            total += exponential.sum(1)
+            if grad:
+                low = exponential.to(states.dtype)
+                expected = expected.addmm_(low, chunk) if low.dtype == torch.float32 else expected + (low @ chunk)
+                if keep:
+                    exponentials.append(low)
+        return total, expected, exponentials
+
+    # Finite where no item is a candidate: -inf less -inf would be NaN.
+    lowest = torch.finfo(torch.float32).min
+    shift = best(0).clamp(min=lowest)
+    total, expected, exponentials = sweep(shift)
+    if not bool((total < LARGE).all()):
+        shift = torch.stack([best(start) for start in starts]).amax(0).clamp(min=lowest)
+        total, expected, exponentials = sweep(shift)
+    return shift + total.log(), expected / total[:, None], _Kept(exponentials if keep else None, shift)
 
 
 class _Block(NamedTuple):
@@ -277,17 +279,18 @@ def _backward_of_rows(
 ) -> None:
     """Add softmax.T @ (grad * states) of one row block to the gradients of weight and bias, in place."""
     states = block.states.to(block.dtype)
+    kept = block.kept.exponentials
+    # What was kept is the softmax but for the row's own factor.
+    factor = block.grad if kept is None else block.grad * torch.exp(block.kept.shift - block.total)
+    weighted = (block.states.float() * factor[:, None]).to(block.dtype)
     buffer = torch.empty(len(states), CHUNK, device=states.device)
     for number, start in enumerate(range(0, len(weight), CHUNK)):
-        if block.kept.exponentials is not None:
-            softmax = block.kept.exponentials[number]
-            factor = block.grad * torch.exp(block.kept.shifts[number] - block.total)
+        if kept is not None:
+            softmax = kept[number]
         else:
             chunk = weight[start : start + CHUNK].to(block.dtype)
             scores = _product(states, chunk, _part(bias if len(bias) else None, start), buffer)
             softmax = scores.sub_(block.total[:, None]).exp_().to(block.dtype)
-            factor = block.grad
-        weighted = (block.states.float() * factor[:, None]).to(block.dtype)
         part = grad_weight[start : start + CHUNK]
         if block.dtype == torch.float32:
             part.addmm_(softmax.T, weighted)
