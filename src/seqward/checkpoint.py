@@ -47,7 +47,7 @@ def save_checkpoint(folder: Path, networks: nn.ModuleList, optimiser: torch.opti
     }
     save_file(_contiguous(moments), new / "optimiser.safetensors")
     (new / "state.json").write_text(json.dumps(asdict(progress), indent=2) + "\n")
-    _replace(folder, new)
+    replace_folder(folder, new)
 
 
 def load_checkpoint(folder: Path, networks: nn.ModuleList, optimiser: torch.optim.Adam) -> Progress:
@@ -69,9 +69,17 @@ def load_checkpoint(folder: Path, networks: nn.ModuleList, optimiser: torch.opti
 
 
 def read_progress(folder: Path) -> Progress:
-    """The progress stored in a checkpoint."""
+    """The progress stored in a checkpoint.
+
+    Raises:
+        SeqwardError: the file is missing, cut off, or holds something else.
+    """
     try:
-        return Progress(**json.loads((folder / "state.json").read_text()))
+        progress = Progress(**json.loads((folder / "state.json").read_text()))
+        numbers = (progress.step, progress.events, progress.phase, progress.phase_events, progress.stale)
+        if not all(isinstance(n, int) and n >= 0 for n in numbers):
+            raise ValueError("a count is no whole number")
+        return progress
     except (OSError, ValueError, TypeError) as error:
         raise SeqwardError(
             f"{folder}/state.json cannot be read ({error}): the checkpoint was cut off or edited."
@@ -91,7 +99,24 @@ def save_weights(model: nn.Module, folder: Path, about: dict[str, Any]) -> None:
     new = _fresh(folder)
     save_file(_contiguous(model.state_dict()), new / "model.safetensors")
     (new / "state.json").write_text(json.dumps(about, indent=2) + "\n")
-    _replace(folder, new)
+    replace_folder(folder, new)
+
+
+def copy_checkpoint(folder: Path, to: Path) -> None:
+    """Replace ``to`` by a copy of ``folder``."""
+    new = _fresh(to)
+    shutil.copytree(folder, new, dirs_exist_ok=True)
+    replace_folder(to, new)
+
+
+def replace_folder(folder: Path, new: Path) -> None:
+    """Put ``new`` in the place of ``folder``; a moment without either leaves ``folder``.old beside ``new``."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
@@ -129,12 +154,3 @@ def _fresh(folder: Path) -> Path:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     return new
-
-
-def _replace(folder: Path, new: Path) -> None:
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

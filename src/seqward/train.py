@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from seqward.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint, save_weights
+from seqward.checkpoint import (
+    Progress,
+    copy_checkpoint,
+    load_checkpoint,
+    newest_checkpoint,
+    replace_folder,
+    save_checkpoint,
+    save_weights,
+)
 from seqward.data.batches import Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
 from seqward.model import Model, NetworkScorer
@@ -63,6 +71,8 @@ class TrainSettings:
     """Which engine scores the catalogue; the results are the same."""
 
 
+BEST_BEFORE = "best.before"
+"""The best weights of the validations on schedule, while ``best/`` holds those of a run that the time limit stopped."""
 Observe = Callable[[dict[str, Any]], None]
 """Receives every record of the log as it is written."""
 
@@ -148,10 +158,8 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
                 progress.seconds = clock.seconds()
             if clock.checkpoint_due(job.settings.checkpoint_minutes):
                 save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
-        if progress.stopped and progress.validated_step < progress.step:
-            validation(job, networks, progress, log)
         progress.seconds = clock.seconds()
-        save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
+        close(job, networks, progress, log)
         log.event(progress.stopped or "interrupted: resume with --resume", progress)
         log.close()
     if interrupted.is_set():
@@ -165,9 +173,28 @@ def restore(job: Job, networks: Networks) -> Progress:
     if folder is None:
         return Progress()
     progress = load_checkpoint(folder, networks.modules, networks.optimiser)
+    if (job.folder / BEST_BEFORE).is_dir():
+        replace_folder(job.folder / "best", job.folder / BEST_BEFORE)
     for group in networks.optimiser.param_groups:
         group["lr"] = job.method.phases[progress.phase].lr
     return progress
+
+
+def close(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
+    """Save, and measure a run that stopped between two validations, as its weights may be the best so far.
+
+    Short of the last step that measurement is not saved: the run may go on, and is then to select as if it had never
+    stopped. ``restore`` brings the best weights of before back.
+    """
+    finished = progress.step >= job.last_step
+    if not finished:
+        save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
+    if progress.stopped and progress.validated_step < progress.step:
+        if not finished and (job.folder / "best").is_dir():
+            copy_checkpoint(job.folder / "best", job.folder / BEST_BEFORE)
+        validation(job, networks, progress, log)
+    if finished:
+        save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
 
 
 def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Tensor]:
@@ -199,17 +226,25 @@ def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Ten
 
 
 def total_loss(phase: Phase, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the terms' means, and each mean by its symbol. A term of weight 0 is not called."""
+    """The weighted sum of the terms' means, and each mean by its symbol. A term of weight 0 is not called.
+
+    Terms are asked in the order of their symbols, so that the order in which a method lists them changes no bit.
+
+    Raises:
+        Finding: scores that a term asks for are not finite.
+    """
     total = torch.zeros((), device=step.batch.items.device)
     means: dict[str, Tensor] = {}
-    for term in phase.terms:
-        if term.weight == 0:
-            continue
-        values = term.loss(step)
+    for term in sorted((t for t in phase.terms if t.weight != 0), key=lambda t: t.symbol):
+        try:
+            values = term.loss(step)
+        except Finding as finding:
+            refuse_non_finite(means, step.number)
+            raise Finding(f"the loss term {term.symbol} met {finding} This was step {step.number}.") from None
         mean = values.sum() / values.numel()
         total = total + term.weight * mean
         means[term.symbol] = mean.detach()
-    return total, means
+    return total, {term.symbol: means[term.symbol] for term in phase.terms if term.symbol in means}
 
 
 def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
@@ -219,7 +254,7 @@ def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
         symbol = list(means)[finite.index(False)]
         raise Finding(
             f"the loss term {symbol} is {means[symbol].item()} at step {step}: training has diverged and was stopped. "
-            "Its last checkpoint is kept. Lower train.lr, or set train.clip_norm."
+            "A checkpoint of before is kept. Lower train.lr, or set train.clip_norm."
         )
 
 
@@ -345,7 +380,7 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.observe, self.last = observe, (progress.events, progress.seconds)
         self.file = folder / "log.jsonl"
-        kept = read_log(self.file) if progress.step else []
+        kept = read_log(self.file) if progress.validated_step >= 0 else []
         kept = [r for r in kept if r["step"] <= progress.step]
         self.file.write_text("".join(json.dumps(r) + "\n" for r in kept))
         self.board = _tensorboard(folder / "tensorboard", progress.step)

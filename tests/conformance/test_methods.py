@@ -1,0 +1,411 @@
+"""What every method must do. Methods are found in the registry; a new one is held to all of this by its entry."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jobs import (
+    TRAINED,
+    after_steps,
+    assert_same_bits,
+    job_of,
+    objectives,
+    recommender,
+    shop,
+    weights,
+)
+from seqward import train as training
+from seqward.data.dataset import TRAIN
+from seqward.evaluate import ranks
+from seqward.methods import METHODS, Phase
+from seqward.recommender import Recommender
+from seqward.step import Step
+from seqward.target import Ema, Twin
+from seqward.train import Clock, Networks, total_loss
+from worlds import data_of
+
+every_method = pytest.mark.parametrize("name", METHODS)
+every_trained = pytest.mark.parametrize("name", TRAINED)
+with_phases = [name for name in TRAINED if len(job_of(name, shop()).method.phases) > 1]
+
+
+class Killed(BaseException):
+    """As if the process had ended there: nothing is saved, nothing is cleaned up."""
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """name -> folder of a run that was never stopped."""
+    folders: dict[str, Path] = {}
+
+    def folder_of(name: str) -> Path:
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp("straight") / name
+            recommender(name).fit(shop(), folders[name])
+        return folders[name]
+
+    return folder_of
+
+
+def phase_switch(folder: Path) -> int | None:
+    """The step after which a run went on to its second phase."""
+    events = [r for r in training.read_log(folder / "log.jsonl") if r["kind"] == "event"]
+    return next((r["step"] for r in events if r["text"] == "phase 2 begins"), None)
+
+
+def stops(folder: Path) -> list[int]:
+    """Steps worth stopping at: the first, one with a validation, and those around a phase's end."""
+    switch = phase_switch(folder)
+    around = [] if switch is None else [switch - 1, switch, switch + 1]
+    validated = next(
+        r["step"] for r in training.read_log(folder / "log.jsonl") if r["kind"] == "validation" and r["step"]
+    )
+    return sorted({1, validated, *around})
+
+
+# Every method -------------------------------------------------------------------------------------------------------
+
+
+@every_method
+def test_it_is_described(name: str) -> None:
+    entry = METHODS[name]
+    assert entry.summary.endswith(".")
+    assert entry.source
+    assert set(entry.sections) in (set(), {"backbone", "objective", "train"})
+
+
+@every_method
+def test_saved_and_loaded_it_recommends_the_same(name: str, straight: Any, tmp_path: Path) -> None:
+    histories = [["i1", "i2"], [], ["i3"] * 9, ["i0", "i5", "i7", "i1", "i2", "i4"]]
+    fitted = recommender(name).fit(shop())
+    fitted.save(tmp_path / "saved")
+    loaded = [Recommender.load(folder, "cpu") for folder in (tmp_path / "saved", straight(name))]
+    expected = fitted.recommend(histories=histories, k=5)
+    assert len(expected)
+    for other in loaded:
+        assert other.recommend(histories=histories, k=5).equals(expected)
+        assert other.settings == fitted.settings
+
+
+@every_method
+def test_what_it_recommends_at_place_k_is_what_evaluation_ranks_k(name: str, straight: Any) -> None:
+    data = shop()
+    fitted = Recommender.load(straight(name), "cpu")
+    found = ranks(fitted.scorer, data, "train")
+    events = data.events_of("train")
+    starts = data.offsets[np.searchsorted(data.offsets, events, side="right") - 1]
+    histories = [data.item_ids[data.item[start:event]].tolist() for start, event in zip(starts, events, strict=True)]
+    frame = fitted.recommend(histories=histories, k=6)
+    assert (found.rank <= 6).any()
+    for row, (event, rank) in enumerate(zip(events, found.rank, strict=True)):
+        listed = frame.filter(frame["session_id"] == row)["item_id"].to_list()
+        target = data.item_ids[data.item[event]]
+        assert (listed.index(target) + 1 if target in listed else rank) == rank
+        assert (target in listed) == (rank <= 6)
+
+
+@every_method
+def test_the_same_seed_gives_the_same_bits(name: str, straight: Any, tmp_path: Path) -> None:
+    recommender(name).fit(shop(), tmp_path / "again")
+    assert_same_bits(weights(tmp_path / "again"), weights(straight(name)))
+    if name in TRAINED:
+        recommender(name, seed=1).fit(shop(), tmp_path / "other")
+        one, other = weights(tmp_path / "other"), weights(straight(name))
+        assert not all(torch.equal(one[key], other[key]) for key in one)
+
+
+def digests() -> list[str]:
+    """A line a method: its weights after four steps."""
+    lines = []
+    for name in TRAINED:
+        digest = hashlib.sha256()
+        for p in after_steps(job_of(name, shop()), 4).modules.parameters():
+            digest.update(p.detach().numpy().tobytes())
+        lines.append(f"{name} {digest.hexdigest()}")
+    return lines
+
+
+def test_another_process_gives_the_same_bits() -> None:
+    """With another PYTHONHASHSEED: ``hash`` must have no part in any seed."""
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import test_methods; print(*test_methods.digests(), sep='\\n')"
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *folders], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.splitlines() == digests()
+
+
+# Methods that are trained -------------------------------------------------------------------------------------------
+
+
+@every_trained
+def test_ctrl_c_and_resume_give_the_bits_of_a_straight_run(name: str, straight: Any, tmp_path: Path) -> None:
+    expected, log = weights(straight(name)), training.read_log(straight(name) / "log.jsonl")
+    for stop in stops(straight(name)):
+        folder = tmp_path / str(stop)
+
+        def interrupt(record: dict[str, Any], stop: int = stop) -> None:
+            if record["kind"] == "step" and record["step"] == stop:
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            recommender(name).fit(shop(), folder, observe=interrupt)
+        last = training.read_log(folder / "log.jsonl")[-1]
+        assert (last["step"], last["text"]) == (stop, "interrupted: resume with --resume")
+        recommender(name).fit(shop(), folder, resume=True)
+        assert_same_bits(weights(folder), expected)
+        resumed = [r for r in training.read_log(folder / "log.jsonl") if r is not last]
+        assert [timeless(r) for r in resumed if r.get("text") != last["text"]] == [timeless(r) for r in log]
+
+
+def timeless(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in ("seconds", "events_per_second")}
+
+
+@every_trained
+def test_killed_and_resumed_from_an_older_checkpoint(
+    name: str, straight: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints after every fourth step; the process ends at step 11, and steps 9 to 11 are done again."""
+    expected, log = weights(straight(name)), training.read_log(straight(name) / "log.jsonl")
+    calls = iter(range(1, 1000))
+
+    def every_fourth(self: Clock, minutes: float) -> bool:
+        return next(calls) % 4 == 0
+
+    def kill(record: dict[str, Any]) -> None:
+        if record["kind"] == "step" and record["step"] == 11:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "checkpoint_due", every_fourth)
+        with pytest.raises(Killed):
+            recommender(name).fit(shop(), tmp_path / "run", observe=kill)
+    seen: list[dict[str, Any]] = []
+    recommender(name).fit(shop(), tmp_path / "run", resume=True, observe=seen.append)
+    assert seen[0]["step"] == 9
+    assert_same_bits(weights(tmp_path / "run"), expected)
+    assert [timeless(r) for r in training.read_log(tmp_path / "run" / "log.jsonl")] == [timeless(r) for r in log]
+
+
+@every_trained
+def test_a_finished_run_resumed_is_left_as_it_is(name: str, straight: Any, tmp_path: Path) -> None:
+    shutil.copytree(straight(name), tmp_path / "run")
+    recommender(name).fit(shop(), tmp_path / "run", resume=True)
+    assert_same_bits(weights(tmp_path / "run"), weights(straight(name)))
+
+
+@every_trained
+def test_it_learns_one_batch_by_heart(name: str) -> None:
+    """Four sessions in which an item says what comes next: after 150 steps it says so, too."""
+    data = data_of([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12], [13, 14, 15, 16]], 17)
+    job = job_of(name, data, n_factors=16, session_max_len=6, dropout_rate=0.0, lr=0.02, warmup_events=10**6)
+    scorer = training.scorer_of(job.method, after_steps(job, 150).evaluated)
+    found = ranks(scorer, data, "train", first_events=False)
+    assert (found.rank == 1).mean() >= 0.9
+
+
+@every_trained
+def test_each_objective_takes_a_step_in_each_phase(name: str) -> None:
+    """Every choice among the named settings; all online parameters of a network that learned have moved."""
+    for changes in objectives(METHODS[name]):
+        job = job_of(name, shop(), **changes)
+        for number in range(len(job.method.phases)):
+            before = [p.clone() for p in Networks(job).evaluated.parameters()]
+            networks = after_steps(job, 8, number)
+            for p, old in zip(networks.evaluated.parameters(), before, strict=True):
+                assert bool(torch.isfinite(p).all())
+                assert not torch.equal(p, old), f"{changes}, phase {number + 1}: a parameter never learns"
+
+
+@every_trained
+def test_a_weight_of_zero_is_a_term_left_out(name: str) -> None:
+    """To the bit, in each phase; and its loss is not even computed."""
+    job = job_of(name, shop())
+    for number, phase in enumerate(job.method.phases):
+        for term in phase.terms if len(phase.terms) > 1 else ():
+            uncalled = replace(term, weight=0.0, loss=lambda step: pytest.fail("a term of weight 0 was called"))
+            zero = Phase(tuple(uncalled if t is term else t for t in phase.terms), phase.lr, phase.events)
+            absent = Phase(tuple(t for t in phase.terms if t is not term), phase.lr, phase.events)
+            one, other = (
+                after_steps(replace(job, method=replace(job.method, phases=(p,))), 4).modules.state_dict()
+                for p in (zero, absent)
+            )
+            assert_same_bits(one, other)
+            assert number < len(job.method.phases)
+
+
+@every_trained
+def test_the_order_of_terms_changes_no_bit(name: str) -> None:
+    job = job_of(name, shop())
+    for phase in job.method.phases:
+        turned = Phase(phase.terms[::-1], phase.lr, phase.events)
+        one, other = (
+            after_steps(replace(job, method=replace(job.method, phases=(p,))), 4).modules.state_dict()
+            for p in (phase, turned)
+        )
+        assert_same_bits(one, other)
+
+
+def targets_of(name: str) -> list[str]:
+    """The kinds of target network that a method may have."""
+    return ["twin", "ema"] if hasattr(METHODS[name].sections["objective"], "target") else ["alone"]
+
+
+@every_trained
+def test_no_gradient_reaches_the_target(name: str) -> None:
+    """Term by term, with every engine: the network that gives the targets stays without a gradient."""
+    for target in targets_of(name):
+        for engine in ("dense", "chunked"):
+            job = job_of(name, shop(), target=target, catalogue=engine)
+            networks = Networks(job)
+            online, other = networks.modules[0], networks.modules[-1]
+            if online is other:
+                continue
+            other.requires_grad_(True)
+            for phase in job.method.phases:
+                for term in phase.terms:
+                    step = Step(online, other, job.data.batch(0, 8, 0), 0, 0)  # type: ignore[arg-type]
+                    term.loss(step).sum().backward()
+                    assert [p.grad for p in other.parameters()] == [None] * len(list(other.parameters())), term.symbol
+                    assert any(p.grad is not None for p in online.parameters())
+
+
+@every_trained
+def test_the_target_moves_by_its_rule_only(name: str) -> None:
+    """A twin that does not learn is not touched; a follower goes tau of the way after each step."""
+    for target in targets_of(name):
+        job = job_of(name, shop(), target=target, tau=0.25)
+        kind = job.method.target
+        for count in range(3):
+            networks = after_steps(job, count)
+            before = [[p.clone() for p in m.parameters()] for m in networks.modules]
+            after = [[p.clone() for p in m.parameters()] for m in after_steps(job, count + 1).modules]
+            roles = kind.roles(job.seed, count)
+            if isinstance(kind, Twin):
+                assert all(torch.equal(p, q) for p, q in zip(before[roles.target], after[roles.target], strict=True))
+            if isinstance(kind, Ema):
+                for old, online, new in zip(before[1], after[0], after[1], strict=True):
+                    torch.testing.assert_close(new, old + 0.25 * (online - old))
+            assert not all(torch.equal(p, q) for p, q in zip(before[roles.online], after[roles.online], strict=True))
+
+
+@every_trained
+def test_engines_give_the_same_losses_and_gradients(name: str) -> None:
+    """Of one step, not of a trajectory: Adam amplifies rounding where the true gradient is 0."""
+    found = []
+    for engine in ("dense", "chunked"):
+        job = job_of(name, shop(), catalogue=engine)
+        for phase in job.method.phases:
+            networks = Networks(job)
+            online, target = networks.modules[0], networks.modules[-1]
+            step = Step(online, target, job.data.batch(0, 8, 0), 0, 0)  # type: ignore[arg-type]
+            loss, means = total_loss(phase, step)
+            loss.backward()
+            found.append((engine, means, [p.grad for p in online.parameters() if p.grad is not None]))
+    half = len(found) // 2
+    for (_, means, gradients), (_, others, other_gradients) in zip(found[:half], found[half:], strict=True):
+        assert means.keys() == others.keys()
+        for symbol, mean in means.items():
+            torch.testing.assert_close(mean, others[symbol], rtol=1e-4, atol=1e-5)
+        for gradient, other in zip(gradients, other_gradients, strict=True):
+            torch.testing.assert_close(gradient, other, rtol=1e-3, atol=1e-5)
+
+
+@every_trained
+def test_half_precision_stays_near(name: str) -> None:
+    """The losses of one step; weights and moments stay in fp32. (Trajectories part: Adam amplifies rounding.)"""
+    means = []
+    for precision in ("fp32", "bf16"):
+        job = job_of(name, shop(), precision=precision)
+        networks = Networks(job)
+        means.append(training.take_step(job, networks, training.Progress()))
+        assert all(p.dtype == torch.float32 and bool(torch.isfinite(p).all()) for p in networks.modules.parameters())
+    exact, near = means
+    assert exact.keys() == near.keys()
+    for symbol in exact:
+        assert abs(float(near[symbol] - exact[symbol])) < 0.01 * (1 + abs(float(exact[symbol]))), symbol
+    assert any(near[symbol] != exact[symbol] for symbol in exact), "the products were not in half precision"
+
+
+@pytest.mark.parametrize("name", with_phases)
+def test_the_second_phase_begins_after_its_events_with_a_fresh_optimiser(name: str, straight: Any) -> None:
+    """The first step that begins with at least 190 events counted is the first of phase 2."""
+    records = [r for r in training.read_log(straight(name) / "log.jsonl") if r["kind"] == "step"]
+    first = [r for r in records if r["phase"] == 1]
+    assert first[-1]["events"] >= 190 > first[-2]["events"]
+    assert [r["phase"] for r in records] == [1] * len(first) + [2] * (len(records) - len(first))
+    assert phase_switch(straight(name)) == first[-1]["step"]
+    assert first[0]["terms"].keys() != records[-1]["terms"].keys()
+    moments = {k: v for k, v in weights(straight(name) / "last").items() if k.endswith("/step")}
+    assert max(float(v) for v in moments.values()) <= len(records) - len(first)
+
+
+# Identities between methods -----------------------------------------------------------------------------------------
+
+
+def same_backbone(name: str, **changes: Any) -> Networks:
+    """Five steps of a method with everything equal but its objective."""
+    backbone = {"residual": "single", "feed_forward": "relu-dropout", "init": "normal", "scale_embedding": True}
+    equal = {"lr": 0.01, "clip_value": None, "draw": "sessions", "batch_size": 8, "phases": 1, "target": "ema"}
+    return after_steps(job_of(name, shop(), **(backbone | equal | changes)), 5)
+
+
+def online(networks: Networks, without: str = "heads.q") -> dict[str, torch.Tensor]:
+    return {k: v for k, v in networks.evaluated.state_dict().items() if not k.startswith(without)}
+
+
+@pytest.mark.parametrize("name", with_phases)
+def test_without_its_own_terms_a_method_is_sasrec(name: str) -> None:
+    """omega, alpha and the contrast's weight at 0: what is left is cross-entropy, to the bit."""
+    bare = same_backbone(name, omega=0.0, alpha=0.0, contrast_weight=0.0)
+    assert_same_bits(online(bare), online(same_backbone("sasrec")))
+
+
+def test_ccql_without_contrast_and_conservation_is_sqn() -> None:
+    bare = same_backbone("sasrec-ccql", alpha=0.0, contrast_weight=0.0)
+    assert_same_bits(online(bare, "-"), online(same_backbone("sasrec-ac"), "-"))
+
+
+def test_the_actors_weight_teaches_the_critic_nothing() -> None:
+    """Q L_CE moves the policy head and the states, never the Q head; nor does the released product of means."""
+    for name in with_phases:
+        job = job_of(name, shop())
+        networks = Networks(job)
+        model = networks.evaluated
+        step = Step(model, networks.modules[1], job.data.batch(0, 8, 0), 0, 0)  # type: ignore[arg-type]
+        job.method.phases[1].terms[0].loss(step).sum().backward()
+        assert [p.grad for p in model.heads["q"].parameters()] == [None, None], name
+        assert all(p.grad is not None for p in model.heads["policy"].parameters())
+
+
+def test_settings_of_a_method_are_told_apart_by_name() -> None:
+    """A flat keyword finds its section only where no two sections of a method share a key."""
+    for entry in METHODS.values():
+        keys = [field.name for section in entry.sections.values() for field in dataclasses.fields(section)]
+        assert len(keys) == len(set(keys)), entry.name
+
+
+def test_the_shop_is_as_these_tests_need_it() -> None:
+    data = shop()
+    assert int((data.split == TRAIN).sum()) > 100
+    for name in with_phases:
+        job = job_of(name, data)
+        assert job.steps_per_epoch >= 5
+        assert job.method.phases[0].events is not None
+        assert 20 < job.method.phases[0].events < 3 * job.data.n_events - 20
