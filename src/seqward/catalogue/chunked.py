@@ -7,7 +7,8 @@ the scratch budget and were kept. Gradients are exact either way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -115,40 +116,47 @@ class ChunkedScores:
 
     @torch.no_grad()
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
-        parts = [self._rank_of_rows(rows, items[rows], exclude) for rows in _slices(self.n_rows, ROWS)]
-        return torch.cat(parts)
+        # Rows in the order of their items: the items of a block then lie in few chunks.
+        order = items.argsort()
+        ordered = ChunkedScores(self.states[order], self.weight, self.bias)
+        pairs = None if exclude is None else Pairs(order.argsort()[exclude.rows], exclude.items)
+        parts = [ordered._rank_of_rows(rows, items[order][rows], pairs) for rows in _slices(self.n_rows, ROWS)]
+        return torch.empty_like(items).index_copy_(0, order, torch.cat(parts))
 
     def _rank_of_rows(self, rows: slice, items: Tensor, exclude: Pairs | None) -> Tensor:
+        """Ranks of ascending items."""
+        starts = torch.arange(0, self.n_items + CHUNK, CHUNK, device=items.device)
+        edges = torch.searchsorted(items, starts).tolist()
         # Two sweeps: an item's score is the one its chunk gives, to the bit, so that it equals itself and its twins.
         own = self.states.new_full((len(items),), torch.nan, dtype=torch.float32)
-        for start, scores in self._chunks(rows, exclude, only=items.div(CHUNK, rounding_mode="floor").unique()):
-            here = ((items >= start) & (items < start + CHUNK)).nonzero()[:, 0]
-            own[here] = scores[here, items[here] - start]
-        below = torch.nextafter(own, own.new_tensor(-torch.inf))
+        holding = [number for number, (low, high) in enumerate(pairwise(edges)) if low < high]
+        for start, scores in self._chunks(rows, exclude, only=holding):
+            low, high = edges[start // CHUNK], edges[start // CHUNK + 1]
+            own[low:high] = scores[low:high].gather(1, items[low:high, None] - start)[:, 0]
+        # Equal scores count before the item's own chunk (x >= own is x > the float below own), not after it.
+        threshold = torch.nextafter(own, own.new_tensor(-torch.inf))
         better = torch.zeros_like(items)
         largest = own.clone()
         flags = own.new_empty(len(items), CHUNK)
         for start, scores in self._chunks(rows, exclude):
+            low, high = edges[start // CHUNK], edges[start // CHUNK + 1]
+            threshold[low:high] = own[low:high]
             largest = torch.maximum(largest, scores.amax(1))
-            # Equal scores count before the item's own chunk (x >= own is x > the float below own), not after it.
-            threshold = torch.where(start + CHUNK <= items, below, own)
             # Flags as floats: five times faster to write and add up than booleans.
-            flag = torch.gt(scores, threshold[:, None], out=flags[:, : scores.shape[1]])
-            better += flag.sum(1).long()
-            here = ((items >= start) & (items < start + CHUNK)).nonzero()[:, 0]
-            column = torch.arange(scores.shape[1], device=items.device)
-            twin = (scores[here] == own[here, None]) & (column < (items[here] - start)[:, None])
-            better[here] += twin.sum(1)
+            better += torch.gt(scores, threshold[:, None], out=flags[:, : scores.shape[1]]).sum(1).long()
+            if low < high:
+                earlier = torch.arange(scores.shape[1], device=items.device) < items[low:high, None] - start
+                better[low:high] += (earlier & (scores[low:high] == own[low:high, None])).sum(1)
         refuse_nan(largest)
         return torch.where(own == -torch.inf, MISS, 1 + better)
 
     def _chunks(
-        self, rows: slice, exclude: Pairs | None = None, only: Tensor | None = None
+        self, rows: slice, exclude: Pairs | None = None, only: Sequence[int] | None = None
     ) -> Iterator[tuple[int, Tensor]]:
         """(first item, scores [rows, <= CHUNK]) of each chunk, or of those numbered by ``only``; one buffer."""
         states = self.states[rows]
         taken = _by_item(exclude, rows) if exclude is not None else None
-        numbers = range(-(-self.n_items // CHUNK)) if only is None else only.tolist()
+        numbers = range(-(-self.n_items // CHUNK)) if only is None else only
         buffer = torch.empty(len(states), CHUNK, device=states.device)
         for number in numbers:
             start = number * CHUNK
