@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/rank_speed.py [--rounds 5] [--out FILE]
 
 70,852 items, 64 wide. Both get the states and find the rank of one item a state; counted are states a second of
-processor time, in turns. NumPy 2 sorts with vector instructions where the processor has them, in a third of the time, so
+processor time, in turns. NumPy 2 sorts with vector instructions where the processor has them, three times as fast, so
 both kinds of sorting are compared. Beside them stands what a plain matrix product reaches on this processor, and the
 share of it that the ranks reach, each score counted once. Prints JSON.
 """
