@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from seqward.checkpoint import Progress
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
-from seqward.methods import METHODS, Entry, Method
+from seqward.method import Method
+from seqward.methods import METHODS, Entry
 from seqward.recommender import Recommender
 from seqward.train import Job, Networks, take_step
 from worlds import data_of, random_sessions, split_by_session

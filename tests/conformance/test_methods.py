@@ -30,8 +30,10 @@ from jobs import (
 from seqward import train as training
 from seqward.data.dataset import TRAIN
 from seqward.evaluate import ranks
-from seqward.methods import METHODS, Phase
+from seqward.method import Phase
+from seqward.methods import METHODS
 from seqward.recommender import Recommender
+from seqward.runlog import read_log
 from seqward.step import Step
 from seqward.target import Ema, Twin
 from seqward.train import Clock, Networks, total_loss
@@ -62,7 +64,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def phase_switch(folder: Path) -> int | None:
     """The step after which a run went on to its second phase."""
-    events = [r for r in training.read_log(folder / "log.jsonl") if r["kind"] == "event"]
+    events = [r for r in read_log(folder / "log.jsonl") if r["kind"] == "event"]
     return next((r["step"] for r in events if r["text"] == "phase 2 begins"), None)
 
 
@@ -70,9 +72,7 @@ def stops(folder: Path) -> list[int]:
     """Steps worth stopping at: the first, one with a validation, and those around a phase's end."""
     switch = phase_switch(folder)
     around = [] if switch is None else [switch - 1, switch, switch + 1]
-    validated = next(
-        r["step"] for r in training.read_log(folder / "log.jsonl") if r["kind"] == "validation" and r["step"]
-    )
+    validated = next(r["step"] for r in read_log(folder / "log.jsonl") if r["kind"] == "validation" and r["step"])
     return sorted({1, validated, *around})
 
 
@@ -155,7 +155,7 @@ def test_another_process_gives_the_same_bits() -> None:
 
 @every_trained
 def test_ctrl_c_and_resume_give_the_bits_of_a_straight_run(name: str, straight: Any, tmp_path: Path) -> None:
-    expected, log = weights(straight(name)), training.read_log(straight(name) / "log.jsonl")
+    expected, log = weights(straight(name)), read_log(straight(name) / "log.jsonl")
     for stop in stops(straight(name)):
         folder = tmp_path / str(stop)
 
@@ -165,11 +165,11 @@ def test_ctrl_c_and_resume_give_the_bits_of_a_straight_run(name: str, straight: 
 
         with pytest.raises(KeyboardInterrupt):
             recommender(name).fit(shop(), folder, observe=interrupt)
-        last = training.read_log(folder / "log.jsonl")[-1]
+        last = read_log(folder / "log.jsonl")[-1]
         assert (last["step"], last["text"]) == (stop, "interrupted: resume with --resume")
         recommender(name).fit(shop(), folder, resume=True)
         assert_same_bits(weights(folder), expected)
-        resumed = [r for r in training.read_log(folder / "log.jsonl") if r is not last]
+        resumed = [r for r in read_log(folder / "log.jsonl") if r is not last]
         assert [timeless(r) for r in resumed if r.get("text") != last["text"]] == [timeless(r) for r in log]
 
 
@@ -182,7 +182,7 @@ def test_killed_and_resumed_from_an_older_checkpoint(
     name: str, straight: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Checkpoints after every fourth step; the process ends at step 11, and steps 9 to 11 are done again."""
-    expected, log = weights(straight(name)), training.read_log(straight(name) / "log.jsonl")
+    expected, log = weights(straight(name)), read_log(straight(name) / "log.jsonl")
     calls = iter(range(1, 1000))
 
     def every_fourth(self: Clock, minutes: float) -> bool:
@@ -200,7 +200,7 @@ def test_killed_and_resumed_from_an_older_checkpoint(
     recommender(name).fit(shop(), tmp_path / "run", resume=True, observe=seen.append)
     assert seen[0]["step"] == 9
     assert_same_bits(weights(tmp_path / "run"), expected)
-    assert [timeless(r) for r in training.read_log(tmp_path / "run" / "log.jsonl")] == [timeless(r) for r in log]
+    assert [timeless(r) for r in read_log(tmp_path / "run" / "log.jsonl")] == [timeless(r) for r in log]
 
 
 @every_trained
@@ -346,7 +346,7 @@ def test_half_precision_stays_near(name: str) -> None:
 @pytest.mark.parametrize("name", with_phases)
 def test_the_second_phase_begins_after_its_events_with_a_fresh_optimiser(name: str, straight: Any) -> None:
     """The first step that begins with at least 190 events counted is the first of phase 2."""
-    records = [r for r in training.read_log(straight(name) / "log.jsonl") if r["kind"] == "step"]
+    records = [r for r in read_log(straight(name) / "log.jsonl") if r["kind"] == "step"]
     first = [r for r in records if r["phase"] == 1]
     assert first[-1]["events"] >= 190 > first[-2]["events"]
     assert [r["phase"] for r in records] == [1] * len(first) + [2] * (len(records) - len(first))
