@@ -31,7 +31,8 @@ from seqward.augment import permutation
 from seqward.checkpoint import Progress
 from seqward.config import from_keywords
 from seqward.data.batches import TrainingEvents
-from seqward.methods import Method, method_named
+from seqward.method import Method
+from seqward.methods import method_named
 from seqward.model import Model
 from seqward.train import Job, Networks, take_step
 from shape import retailrocket_shape

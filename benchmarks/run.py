@@ -31,7 +31,7 @@ from seqward.config import to_dict
 from seqward.data.dataset import read_description
 from seqward.evaluate import evaluate
 from seqward.run import Run, describe
-from seqward.train import read_log
+from seqward.runlog import read_log
 from study import Key, Study, data_of, read_study
 from summary import method_table, published_check, summary
 

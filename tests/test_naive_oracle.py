@@ -15,7 +15,8 @@ from seqward import augment
 from seqward.config import from_keywords
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
-from seqward.methods import Method, method_named
+from seqward.method import Method
+from seqward.methods import method_named
 from seqward.step import Step
 from seqward.train import Job, Networks, total_loss
 from shape import retailrocket_shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +51,11 @@ def of_histories(histories: Any, item_ids: NDArray[Any], report: Report) -> Name
     Raises:
         SeqwardError: nothing in them, or a frame without the columns.
     """
-    column, owners, lists, backend = "session_id", [], [], "polars"
+    column, backend = "session_id", "polars"
     if isinstance(histories, Mapping):
-        owners, lists = list(histories), [list(h) for h in histories.values()]
+        owners, lists = list(histories), _lists(list(histories.values()))
     elif isinstance(histories, Sequence) and not isinstance(histories, str):
-        if any(isinstance(h, str) or not hasattr(h, "__iter__") for h in histories):
-            raise SeqwardError('histories must be lists of item ids, such as [["a", "b"]]; got a list of single ids.')
-        owners, lists = list(range(len(histories))), [list(h) for h in histories]
+        owners, lists = list(range(len(histories))), _lists(histories)
     else:
         column, owners, lists, backend = _of_frame(histories)
     if not owners:
@@ -88,6 +86,12 @@ def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> Na
     return NamedHistories(column, known, [items[items < data.n_items] for items in sessions])
 
 
+def _lists(histories: Sequence[Any]) -> list[list[Any]]:
+    if any(isinstance(h, str) or not hasattr(h, "__iter__") for h in histories):
+        raise SeqwardError('histories must be lists of item ids, such as [["a", "b"]]; got a list of single ids.')
+    return [list(h) for h in histories]
+
+
 def _of_frame(frame: Any) -> tuple[str, list[Any], list[list[Any]], Any]:
     import narwhals as nw
 
@@ -114,7 +118,11 @@ def _of_frame(frame: Any) -> tuple[str, list[Any], list[list[Any]], Any]:
 def _numbered(lists: Sequence[Sequence[Any]], item_ids: NDArray[Any], report: Report) -> list[NDArray[np.int64]]:
     """Item numbers of each history, the unknown ones skipped and reported."""
     numbers = {item: number for number, item in enumerate(item_ids.tolist())}
-    found = [np.array([numbers[i] for i in items if i in numbers], dtype=np.int64) for items in lists]
+    try:
+        found = [np.array([numbers[i] for i in items if i in numbers], dtype=np.int64) for items in lists]
+    except TypeError:
+        strange = next(item for items in lists for item in items if not isinstance(item, Hashable))
+        raise SeqwardError(f"item ids must be texts or whole numbers; got {strange!r}.") from None
     unknown = [item for items in lists for item in items if item not in numbers]
     if unknown:
         empty = sum(len(known) == 0 and len(items) > 0 for known, items in zip(found, lists, strict=True))

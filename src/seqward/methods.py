@@ -6,7 +6,7 @@ Eq. 4 of the paper, L = L_CE + w L_Q + L_CO + a L_CQL, is the list in ``sasrec_c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -15,51 +15,13 @@ from seqward.augment import AUGMENTATIONS, Augment, permutation_with_padding
 from seqward.backbones.sasrec import SASRec, SASRecSettings
 from seqward.baselines import LastItems, Popularity
 from seqward.errors import SeqwardError, did_you_mean
-from seqward.heads import HeadFactory, item_head
+from seqward.heads import item_head
+from seqward.method import Loss, Method, Phase, Term
 from seqward.objectives import conservative, contrastive, supervised, td
 from seqward.settings import NonNegative, Positive, Rate, Share, Whole, settings
 from seqward.step import Step
-from seqward.target import Alone, Ema, Target, Twin
+from seqward.target import Ema, Twin
 from seqward.train import TrainSettings
-
-Loss = Callable[[Step], Tensor]
-"""A step to one value an example, [n]."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """One summand of a method's loss; its mean over examples is weighted and added."""
-
-    symbol: str
-    weight: float
-    loss: Loss
-
-
-@dataclass(frozen=True)
-class Phase:
-    """What is minimised for a while."""
-
-    terms: tuple[Term, ...]
-    lr: float
-    events: int | None = None
-    """Length in training events; None until the end."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """A trained method."""
-
-    backbone: Callable[[int, int], nn.Module]
-    """(n_tokens, pad) -> module"""
-    heads: Mapping[str, HeadFactory]
-    phases: tuple[Phase, ...]
-    target: Target = field(default_factory=Alone)
-    ranks: str = "policy"
-    """The head that ranks."""
-    critic: str | None = None
-    """The head whose scores are Q-values, if any."""
-    gamma: float = 0.0
-    """Discount of the critic."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqward.baselines import fitted_baselines
+from seqward.baselines import LastItems, Popularity, fitted_baselines
 from seqward.catalogue import Best, Pairs, Scores
 from seqward.catalogue.dense import topk_of_matrix
 from seqward.checkpoint import load_weights, save_weights
@@ -22,16 +22,20 @@ from seqward.data.dataset import VALIDATION, Dataset
 from seqward.errors import SeqwardError
 from seqward.evaluate import compare, outcomes, q_of_log, ranks_of
 from seqward.histories import of_dataset, of_histories
-from seqward.methods import Method, method_named
+from seqward.method import Method
+from seqward.methods import method_named
 from seqward.metrics import summarise
 from seqward.model import Histories, Model, NetworkScorer, Scorer
 from seqward.reading import targets
 from seqward.run import Run, check_catalogue, describe
-from seqward.train import Job, Observe, TrainSettings, scorer_of, train
+from seqward.runlog import Observe
+from seqward.train import Job, TrainSettings, scorer_of, train
 
 RankBy = Literal["policy", "q", "mixture"]
 ROWS = 512
 """Histories scored at a time."""
+CANDIDATES = 1024
+"""Named items scored at a time."""
 VALIDATION_Q = 2000
 """Events whose Q is compared with the return at each validation."""
 
@@ -118,21 +122,22 @@ class Recommender:
 
     def _fit(self, data: Dataset, run: Run, resume: bool, max_minutes: float | None, observe: Observe) -> None:
         self.item_ids = data.item_ids[: data.n_items]
-        method = self._build(data.n_items)
-        job = self._job(method, data, run, max_minutes) if isinstance(method, Method) else None
+        built = self._build(data.n_items)
+        job = self._job(built, data, run, max_minutes) if isinstance(built, Method) else None
         if not resume:
             run.create(describe(self.method, self.settings, self.seed, data), self.item_ids)
-        if job is not None:
+        if isinstance(built, Method):
+            assert job is not None
             progress = train(job, resume, observe)
             run.update(state=progress.stopped, best={"step": progress.best_step, "value": progress.best})
-            self.scorer = self._load_weights(job.method, run.folder)
+            self.scorer = self._load_weights(built, run.folder)
         else:
-            self.scorer = method.fit(data)
+            self.scorer = built.fit(data)
             save_weights(self.scorer, run.folder / "best", {})
             run.update(state="fitted")
         self.description = run.description
 
-    def _build(self, n_items: int) -> Any:
+    def _build(self, n_items: int) -> Method | LastItems | Popularity:
         return self.entry.build(**self.sections) if self.sections else self.entry.build(n_items)
 
     def _job(self, method: Method, data: Dataset, run: Run, max_minutes: float | None) -> Job:
@@ -205,7 +210,10 @@ class Recommender:
         if (histories is None) == (dataset is None):
             raise SeqwardError("give either histories=... or dataset=... (with users=...), and not both.")
         item_ids = self._item_ids()
-        report = {"raise": _refuse, "warn": logger.warning, "ignore": lambda message: None}[on_unsupported_targets]
+        reports = {"raise": _refuse, "warn": logger.warning, "ignore": lambda message: None}
+        if on_unsupported_targets not in reports:
+            raise SeqwardError(f"on_unsupported_targets must be raise, warn or ignore; got {on_unsupported_targets!r}.")
+        report = reports[on_unsupported_targets]
         if dataset is not None:
             data = loaded(dataset)
             check_catalogue(self._fingerprint(), data, "the model")
@@ -304,7 +312,8 @@ def recommend(
 def topk_among(scores: Scores, among: Tensor, k: int, exclude: Pairs | None) -> Best:
     """As ``Scores.topk`` with ``among`` [m] as the only candidates."""
     candidates = among.expand(scores.n_rows, -1)
-    values = scores.at(candidates)
+    # Asked in parts: an engine may gather a row of weights for each score that is named.
+    values = torch.cat([scores.at(part) for part in candidates.split(CANDIDATES, dim=1)], dim=1)
     if exclude is not None:
         rows = torch.arange(scores.n_rows, device=among.device)[:, None]
         taken = torch.isin(rows * scores.n_items + candidates, exclude.rows * scores.n_items + exclude.items)

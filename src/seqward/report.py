@@ -14,7 +14,7 @@ from seqward.panels import AXES, GROUP_TITLES, Panel, Record, marks, metric_titl
 from seqward.pictures import STYLE as PICTURES
 from seqward.pictures import Dot, colour, curves, dots
 from seqward.run import Run
-from seqward.train import read_log
+from seqward.runlog import read_log
 
 
 def write_report(run: Path | str, out: Path | str) -> Path:

@@ -61,7 +61,7 @@ class Run:
         return items
 
     def create(self, description: dict[str, Any], item_ids: NDArray[Any]) -> None:
-        """Write ``run.json`` and ``items.json`` into an empty folder; what ``check_free`` allowed to replace is gone."""
+        """Write ``run.json`` and ``items.json``; what stood there, and ``check_free`` allowed to replace, is gone."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
@@ -102,6 +102,11 @@ class Run:
             SeqwardError: names the first difference.
         """
         check_catalogue(self.description["catalogue"], data, self.folder)
+        if self.description["data"].get("events") not in (None, description["data"]["events"]):
+            raise SeqwardError(
+                f"{self.folder} was begun on other events than those of {data.path or 'this data set'} (rewards, goals "
+                "and splits count, too). Resume with the data it was begun on, or give another --out."
+            )
         now, then = _choices(description), _choices(self.description)
         for key in sorted(now.keys() | then.keys()):
             if key not in ("train.epochs", "train.patience") and now.get(key) != then.get(key):
@@ -123,7 +128,11 @@ def describe(method: str, settings: dict[str, Any], seed: int, data: Dataset) ->
         "settings": settings,
         "seed": seed,
         "catalogue": data.catalogue_fingerprint(),
-        "data": {"path": str(data.path.resolve()) if data.path else None, "protocol": data.protocol},
+        "data": {
+            "path": str(data.path.resolve()) if data.path else None,
+            "events": data.events_fingerprint(),
+            "protocol": data.protocol,
+        },
         "versions": {"seqward": seqward.__version__, "python": platform.python_version(), **_torch_version()},
         "state": "training",
     }

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +25,12 @@ from seqward.checkpoint import (
 )
 from seqward.data.batches import Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
+from seqward.method import Method, Phase
 from seqward.model import Model, NetworkScorer
 from seqward.randomness import seed_of
+from seqward.runlog import Averages, Observe, RunLog
 from seqward.settings import Count, Positive, Whole, settings
 from seqward.step import Step
-
-if TYPE_CHECKING:
-    from seqward.methods import Method, Phase
 
 
 @settings
@@ -73,8 +70,6 @@ class TrainSettings:
 
 BEST_BEFORE = "best.before"
 """The best weights of the validations on schedule, while ``best/`` holds those of a run that the time limit stopped."""
-Observe = Callable[[dict[str, Any]], None]
-"""Receives every record of the log as it is written."""
 
 
 @dataclass(frozen=True)
@@ -335,22 +330,6 @@ def metric_named(metrics: dict[str, Any], name: str) -> float:
     return float(values[key])
 
 
-class Averages:
-    """Means of what every step reports, between two lines of the log."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, list[Tensor]] = {}
-
-    def add(self, means: dict[str, Tensor]) -> None:
-        for name, value in means.items():
-            self.values.setdefault(name, []).append(value)
-
-    def flush(self) -> dict[str, float]:
-        means = {name: float(torch.stack(values).mean()) for name, values in self.values.items()}
-        self.values.clear()
-        return means
-
-
 @dataclass
 class Clock:
     """Seconds of training, those before a resume included."""
@@ -368,81 +347,6 @@ class Clock:
         if due:
             self.checkpoint = time.monotonic()
         return due
-
-
-SCALES = ("grad_norm", "q_mean", "q_max", "q_greedy")
-
-
-class RunLog:
-    """``log.jsonl`` and, where it is installed, TensorBoard. What a lost stretch had written is cut on resume."""
-
-    def __init__(self, folder: Path, progress: Progress, observe: Observe) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.observe, self.last = observe, (progress.events, progress.seconds)
-        self.file = folder / "log.jsonl"
-        kept = read_log(self.file) if progress.validated_step >= 0 else []
-        kept = [r for r in kept if r["step"] <= progress.step]
-        self.file.write_text("".join(json.dumps(r) + "\n" for r in kept))
-        self.board = _tensorboard(folder / "tensorboard", progress.step)
-
-    def step(self, means: dict[str, float], progress: Progress) -> None:
-        events, seconds = progress.events - self.last[0], progress.seconds - self.last[1]
-        self.last = (progress.events, progress.seconds)
-        terms = {k: v for k, v in means.items() if k not in SCALES}
-        scales = {k: v for k, v in means.items() if k in SCALES}
-        rate = events / seconds if seconds > 0 else 0.0
-        record = {"phase": progress.phase + 1, "terms": terms, **scales, "events_per_second": round(rate, 1)}
-        self._write("step", record, progress)
-        self._draw(
-            {**{f"loss/{k}": v for k, v in terms.items()}, **{f"scale/{k}": v for k, v in scales.items()}}, progress
-        )
-
-    def validation(self, metrics: dict[str, Any], value: float, best: bool, progress: Progress) -> None:
-        self._write("validation", {"metrics": metrics, "value": value, "best": best}, progress)
-        flat = {f"validation/{k}": v for k, v in metrics.items() if isinstance(v, int | float)}
-        for group, values in metrics.items():
-            if isinstance(values, dict):
-                flat |= {f"validation/{group}/{k}": v for k, v in values.items() if isinstance(v, int | float)}
-        self._draw(flat, progress)
-
-    def event(self, text: str, progress: Progress) -> None:
-        self._write("event", {"text": text}, progress)
-
-    def _write(self, kind: str, record: dict[str, Any], progress: Progress) -> None:
-        where = {"step": progress.step, "events": progress.events, "seconds": round(progress.seconds, 3)}
-        whole = {"kind": kind, **where, **record}
-        with self.file.open("a") as stream:
-            stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
-        self.observe(whole)
-
-    def _draw(self, values: Mapping[str, float], progress: Progress) -> None:
-        if self.board is not None:
-            for name, value in values.items():
-                if math.isfinite(value):
-                    self.board.add_scalar(name, value, progress.step)
-
-    def close(self) -> None:
-        if self.board is not None:
-            self.board.close()
-
-
-def read_log(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; a last line that was cut off is left out."""
-    records = []
-    for line in file.read_text().splitlines() if file.is_file() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=step)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ ROWS = 1024
 """States multiplied at a time: 1,024 x 512 scores are 2 MB."""
 BLOCK = 64
 """Items behind one maximum in ``topk``; divides CHUNK."""
+LOG2E = 1.4426950408889634
+"""Powers of 2 take half the time of powers of e: scores that are raised are multiplied by this before."""
 LARGE = 1e17
 """Sums of exponentials that are too large: their inverse times a small gradient must still be a normal number."""
 SCRATCH = 512 << 20
@@ -194,17 +196,19 @@ class _LogSumExp(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         ctx.autocast_dtype = dtype
         some_bias = bias if len(bias) else None
+        sharp_bias = None if some_bias is None else some_bias * LOG2E
         grad = any(ctx.needs_input_grad)
         keep = grad and states.shape[0] * weight.shape[0] * dtype.itemsize <= SCRATCH
         total = torch.empty(len(states), device=states.device)
         mean = torch.empty(states.shape, device=states.device) if grad else None
         ctx.kept = []
         for rows in _slices(len(states), ROWS):
-            total[rows], expected, kept = _forward_of_rows(states[rows].to(dtype), weight, some_bias, keep, grad)
+            sharp = (states[rows] * LOG2E).to(dtype)
+            total[rows], expected, kept = _forward_of_rows(sharp, weight, sharp_bias, keep, grad)
             ctx.kept.append(kept)
             if mean is not None:
                 mean[rows] = expected
-        value = total.clone()
+        value = total / LOG2E
         if items is not None:
             own = torch.nn.functional.embedding(items, weight)
             value -= (states.float() * own).sum(1)
@@ -223,9 +227,10 @@ class _LogSumExp(torch.autograd.Function):
             return grad_states, None, None, None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = torch.zeros_like(bias) if len(bias) else None
+        sharp_bias = bias * LOG2E if len(bias) else None
         for rows, kept in zip(_slices(len(states), ROWS), ctx.kept, strict=True):
             block = _Block(states[rows], grad[rows], total[rows], kept, ctx.autocast_dtype)
-            _backward_of_rows(block, weight, bias, grad_weight, grad_bias)
+            _backward_of_rows(block, weight, sharp_bias, grad_weight, grad_bias)
         if items is not None:
             grad_weight.index_add_(0, items, states.float() * grad[:, None], alpha=-1)
             if grad_bias is not None:
@@ -237,7 +242,7 @@ class _LogSumExp(torch.autograd.Function):
 def _forward_of_rows(
     states: Tensor, weight: Tensor, bias: Tensor | None, keep: bool, grad: bool
 ) -> tuple[Tensor, Tensor, _Kept]:
-    """logsumexp [rows], the expected row of ``weight`` under the softmax [rows, width], and what backward needs.
+    """log2 of the sum of 2^score [rows], the mean row of ``weight`` weighted so [rows, width], and what backward needs.
 
     What is subtracted from the scores of a row is its best of the first chunk: one sweep, and no running maximum.
     Where another chunk's scores are so much higher that the sum grows too large, the best of all chunks is found and
@@ -255,7 +260,7 @@ def _forward_of_rows(
         for start in starts:
             chunk = weight[start : start + CHUNK].to(states.dtype)
             scores = _product(states, chunk, _part(bias, start), buffer).sub_(shift[:, None])
-            exponential = torch.exp(scores) if keep and states.dtype == torch.float32 else scores.exp_()
+            exponential = torch.exp2(scores) if keep and states.dtype == torch.float32 else scores.exp2_()
             total += exponential.sum(1)
             if grad:
                 low = exponential.to(states.dtype)
@@ -271,7 +276,7 @@ def _forward_of_rows(
     if not bool((total < LARGE).all()):
         shift = torch.stack([best(start) for start in starts]).amax(0).clamp(min=lowest)
         total, expected, exponentials = sweep(shift)
-    return shift + total.log(), expected / total[:, None], _Kept(exponentials if keep else None, shift)
+    return shift + total.log2(), expected / total[:, None], _Kept(exponentials if keep else None, shift)
 
 
 class _Block(NamedTuple):
@@ -283,22 +288,22 @@ class _Block(NamedTuple):
 
 
 def _backward_of_rows(
-    block: _Block, weight: Tensor, bias: Tensor, grad_weight: Tensor, grad_bias: Tensor | None
+    block: _Block, weight: Tensor, sharp_bias: Tensor | None, grad_weight: Tensor, grad_bias: Tensor | None
 ) -> None:
     """Add softmax.T @ (grad * states) of one row block to the gradients of weight and bias, in place."""
-    states = block.states.to(block.dtype)
+    sharp = (block.states * LOG2E).to(block.dtype)
     kept = block.kept.exponentials
     # What was kept is the softmax but for the row's own factor.
-    factor = block.grad if kept is None else block.grad * torch.exp(block.kept.shift - block.total)
+    factor = block.grad if kept is None else block.grad * torch.exp2(block.kept.shift - block.total)
     weighted = (block.states.float() * factor[:, None]).to(block.dtype)
-    buffer = torch.empty(len(states), CHUNK, device=states.device)
+    buffer = torch.empty(len(sharp), CHUNK, device=sharp.device)
     for number, start in enumerate(range(0, len(weight), CHUNK)):
         if kept is not None:
             softmax = kept[number]
         else:
             chunk = weight[start : start + CHUNK].to(block.dtype)
-            scores = _product(states, chunk, _part(bias if len(bias) else None, start), buffer)
-            softmax = scores.sub_(block.total[:, None]).exp_().to(block.dtype)
+            scores = _product(sharp, chunk, _part(sharp_bias, start), buffer)
+            softmax = scores.sub_(block.total[:, None]).exp2_().to(block.dtype)
         part = grad_weight[start : start + CHUNK]
         if block.dtype == torch.float32:
             part.addmm_(softmax.T, weighted)

@@ -86,6 +86,11 @@ class Dataset:
         """Names the vocabulary and its order: a model fits the data sets that share it."""
         return fingerprint_of_catalogue(self.item_ids[: self.n_items])
 
+    def events_fingerprint(self) -> str:
+        """Names what is learned and measured: items, rewards, goals and splits of all events, by session."""
+        columns = (self.offsets, self.item, self.reward, self.goal, self.split)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(column).tobytes() for column in columns)).hexdigest()
+
     def save(self, folder: Path | str) -> Dataset:
         """Write the folder (which must not exist or be empty) and return this data set with its ``path``."""
         import polars as pl

@@ -1,0 +1,51 @@
+"""What a method is: a backbone, heads, and phases of weighted loss terms. ``methods.py`` lists the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from seqward.heads import HeadFactory
+from seqward.step import Step
+from seqward.target import Alone, Target
+
+Loss = Callable[[Step], Tensor]
+"""A step to one value an example, [n]."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a method's loss; its mean over examples is weighted and added."""
+
+    symbol: str
+    weight: float
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is minimised for a while."""
+
+    terms: tuple[Term, ...]
+    lr: float
+    events: int | None = None
+    """Length in training events; None until the end."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A trained method."""
+
+    backbone: Callable[[int, int], nn.Module]
+    """(n_tokens, pad) -> module"""
+    heads: Mapping[str, HeadFactory]
+    phases: tuple[Phase, ...]
+    target: Target = field(default_factory=Alone)
+    ranks: str = "policy"
+    """The head that ranks."""
+    critic: str | None = None
+    """The head whose scores are Q-values, if any."""
+    gamma: float = 0.0
+    """Discount of the critic."""
