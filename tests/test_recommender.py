@@ -1,0 +1,414 @@
+"""The public object: what comes back for lists, mappings, frames and users, in which order, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from torch import Tensor
+
+from jobs import recommender, shop
+from seqward.catalogue import ENGINES, Pairs
+from seqward.errors import SeqwardError
+from seqward.model import Histories
+from seqward.recommender import Recommender, topk_among
+from worlds import data_of, random_sessions
+
+N = 12
+IDS = [f"i{n}" for n in range(N)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run with a critic."""
+    place = tmp_path_factory.mktemp("runs") / "ac"
+    recommender("sasrec-ac").fit(shop(), place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Recommender:
+    return Recommender.load(folder, "cpu")
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """``said.messages``: what was logged."""
+    caplog.set_level(logging.WARNING, "seqward")
+    return caplog
+
+
+def refusal(ask: Any, *args: Any, **options: Any) -> str:
+    with pytest.raises(SeqwardError) as error:
+        ask(*args, **options)
+    assert error.value.exit_status == 2
+    assert 1 <= len(str(error.value).splitlines()) <= 3
+    return str(error.value)
+
+
+def scores_of(model: Recommender, history: list[str], head: str = "policy") -> Tensor:
+    """[N] scores of all items, computed in the open: the last four items behind a start token."""
+    network = model.scorer.model
+    numbers = [IDS.index(item) for item in history if item in IDS][-4:]
+    with torch.no_grad():
+        state = network.states(Histories(torch.tensor([numbers], dtype=torch.int64).view(1, -1)))[0, -1]
+        linear = network.heads[head].linear
+        return linear.weight @ state + linear.bias
+
+
+def listed(frame: Any, owner: Any, column: str = "session_id") -> list[str]:
+    rows = frame.filter(frame[column] == owner)
+    assert rows["rank"].to_list() == list(range(1, len(rows) + 1))
+    return rows["item_id"].to_list()
+
+
+# What comes back ----------------------------------------------------------------------------------------------------
+
+HISTORIES = [["i1", "i2"], [], ["i3", "i4", "i3"], ["i0", "i1", "i2", "i3", "i4", "i5"]]
+
+
+@pytest.mark.parametrize("filter_viewed", [False, True])
+@pytest.mark.parametrize("among", [None, ["i7", "i2", "i9", "i4"]])
+@pytest.mark.parametrize(
+    ("how", "shares"),
+    [
+        ({}, {"policy": 1.0}),
+        ({"rank_by": "policy"}, {"policy": 1.0}),
+        ({"rank_by": "q"}, {"q": 1.0}),
+        ({"rank_by": "mixture"}, {"policy": 1.0, "q": 1.0}),
+        ({"rank_by": "mixture", "beta": 30.0}, {"policy": 1.0, "q": 30.0}),
+    ],
+)
+def test_lists_are_the_best_of_scores_computed_in_the_open(
+    model: Recommender, how: dict[str, Any], shares: dict[str, float], among: list[str] | None, filter_viewed: bool
+) -> None:
+    frame = model.recommend(histories=HISTORIES, k=5, items_to_recommend=among, filter_viewed=filter_viewed, **how)
+    assert isinstance(frame, pl.DataFrame)
+    assert frame.columns == ["session_id", "item_id", "score", "rank"]
+    for row, history in enumerate(HISTORIES):
+        scores = sum(share * scores_of(model, history, head) for head, share in shares.items())
+        assert isinstance(scores, Tensor)
+        gone = set(history) if filter_viewed else set()
+        candidates = [item for item in among or IDS if item not in gone]
+        best = sorted(candidates, key=lambda item: -float(scores[IDS.index(item)]))[:5]
+        assert listed(frame, row) == best
+        values = frame.filter(frame["session_id"] == row)["score"].to_list()
+        torch.testing.assert_close(torch.tensor(values), scores[[IDS.index(item) for item in best]])
+
+
+def test_the_three_ways_to_rank_differ(model: Recommender) -> None:
+    lists = [
+        tuple(model.recommend(histories=[["i1"]], k=N, rank_by=by)["item_id"]) for by in ("policy", "q", "mixture")
+    ]
+    assert len(set(lists)) == 3
+
+
+def test_filtered_items_are_those_of_the_whole_history(model: Recommender) -> None:
+    """Beyond the context of four, too."""
+    history = ["i0", "i1", "i2", "i3", "i4", "i5", "i6"]
+    frame = model.recommend(histories=[history], k=N, filter_viewed=True)
+    assert set(listed(frame, 0)) == set(IDS) - set(history)
+
+
+def test_more_than_the_catalogue_is_the_catalogue(model: Recommender) -> None:
+    assert len(model.recommend(histories=[["i1"]], k=100)) == N
+    few = model.recommend(histories=[["i1"], ["i2"]], k=100, items_to_recommend=["i1", "i2"], filter_viewed=True)
+    assert few.select("session_id", "item_id", "rank").rows() == [(0, "i2", 1), (1, "i1", 1)]
+
+
+def test_many_histories_are_answered_in_parts(model: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    histories = [[IDS[i] for i in session] for session in random_sessions(23, N, 9)]
+    whole = model.recommend(histories=histories, k=4, filter_viewed=True)
+    monkeypatch.setattr("seqward.recommender.ROWS", 5)
+    in_parts = model.recommend(histories=histories, k=4, filter_viewed=True)
+    assert in_parts.drop("score").equals(whole.drop("score"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_candidates_of_a_large_catalogue(engine: str) -> None:
+    """3,000 candidates of 4,000 items, as many as are scored in several parts."""
+    generator = torch.Generator().manual_seed(0)
+    states, weight = torch.randn(5, 8, generator=generator), torch.randn(4000, 8, generator=generator)
+    scores = ENGINES[engine](states, weight, None)
+    among = torch.randperm(4000, generator=generator)[:3000].sort().values
+    exclude = Pairs(torch.arange(5).repeat_interleave(100), among[:500])
+    best = topk_among(scores, among, 20, exclude)
+    matrix = torch.full((5, 4000), -torch.inf)
+    matrix[:, among] = (states @ weight.T)[:, among]
+    matrix[exclude.rows, exclude.items] = -torch.inf
+    assert torch.equal(best.items, matrix.topk(20).indices)
+
+
+# Who asks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_mapping_names_the_sessions(model: Recommender) -> None:
+    frame = model.recommend(histories={"ann": ["i1"], "bob": ["i2", "i3"]}, k=2)
+    plain = model.recommend(histories=[["i1"], ["i2", "i3"]], k=2)
+    assert frame["session_id"].to_list() == ["ann", "ann", "bob", "bob"]
+    assert frame["item_id"].to_list() == plain["item_id"].to_list()
+
+
+@pytest.mark.parametrize("owner", ["session_id", "user_id"])
+@pytest.mark.parametrize("kind", [pl.DataFrame, pd.DataFrame])
+def test_a_frame_gives_a_frame_of_its_kind(model: Recommender, kind: type, owner: str) -> None:
+    """Rows of two owners, mixed: each one's items in the order of the rows."""
+    frame = model.recommend(histories=kind({owner: [7, 8, 7], "item_id": ["i1", "i5", "i2"]}), k=3)
+    assert isinstance(frame, kind)
+    assert list(frame.columns) == [owner, "item_id", "score", "rank"]
+    plain = model.recommend(histories=[["i1", "i2"], ["i5"]], k=3)
+    assert list(frame["item_id"]) == plain["item_id"].to_list()
+    assert list(frame[owner]) == [7, 7, 7, 8, 8, 8]
+
+
+def test_lazy_frames_are_read(model: Recommender) -> None:
+    lazy = pl.LazyFrame({"session_id": ["a"], "item_id": ["i1"]})
+    assert model.recommend(histories=lazy, k=1)["session_id"].to_list() == ["a"]
+
+
+def test_a_data_set_names_its_sessions(model: Recommender) -> None:
+    data = shop()
+    everybody = model.recommend(dataset=data, k=2)
+    assert everybody["session_id"].unique(maintain_order=True).to_list() == data.session_ids.tolist()
+    one = model.recommend(["s3", "s1"], data, k=2)
+    assert one["session_id"].to_list() == ["s3", "s3", "s1", "s1"]
+    whole = [data.item_ids[i] for i in data.item[data.offsets[3] : data.offsets[4]]]
+    assert listed(one, "s3") == model.recommend(histories=[whole], k=2)["item_id"].to_list()
+
+
+def test_of_a_users_sessions_the_last_is_read() -> None:
+    data = data_of([[0, 1], [2], [3]], 4, users=["ann", "bob", "ann"])
+    frame = Recommender("last-items").fit(data).recommend(["ann", "bob"], data, k=3)
+    assert frame.select("user_id", "item_id").rows() == [("ann", "i3"), ("bob", "i2")]
+
+
+def test_integer_ids_stay_integers() -> None:
+    data = data_of([[0, 1, 0]], 2, item_ids=[900, 50])
+    frame = Recommender("popularity").fit(data).recommend(histories=[[50]], k=2)
+    assert frame["item_id"].to_list() == [900, 50]
+    assert frame["item_id"].dtype == pl.Int64
+    assert Recommender("last-items").fit(data).recommend(histories=[np.array([900, 50])])["item_id"].to_list() == [
+        50,
+        900,
+    ]
+
+
+def test_an_empty_history_gets_what_most_begin_with(model: Recommender) -> None:
+    assert len(model.recommend(histories=[[]], k=3)) == 3
+    nobody = Recommender("last-items").fit(shop()).recommend(histories=[[], ["i4"]], k=3)
+    assert nobody.select("session_id", "item_id").rows() == [(1, "i4")]
+    nothing = Recommender("last-items").fit(shop()).recommend(histories=[[]], k=3)
+    assert (nothing.columns, len(nothing)) == (["session_id", "item_id", "score", "rank"], 0)
+
+
+# What is not known --------------------------------------------------------------------------------------------------
+
+
+def test_unknown_items_are_skipped_and_told(model: Recommender, said: pytest.LogCaptureFixture) -> None:
+    frame = model.recommend(histories=[["i1", "new", "i2"], ["newer"]], k=3)
+    assert said.messages == [
+        "2 items of the histories are not in the catalogue and were skipped, such as 'new'; "
+        "1 histories held no other, and were read as empty."
+    ]
+    assert listed(frame, 0) == listed(model.recommend(histories=[["i1", "i2"]], k=3), 0)
+    assert listed(frame, 1) == listed(model.recommend(histories=[[]], k=3), 0)
+
+
+def test_unknown_users_are_left_out_and_told(model: Recommender, said: pytest.LogCaptureFixture) -> None:
+    frame = model.recommend(["s1", "nobody"], shop(), k=1)
+    assert frame["session_id"].to_list() == ["s1"]
+    assert said.messages == ["1 of 2 users are not in the data set, such as 'nobody'."]
+
+
+def test_unknown_candidates_are_left_out_and_told(model: Recommender, said: pytest.LogCaptureFixture) -> None:
+    frame = model.recommend(histories=[["i1"]], items_to_recommend=["i3", "new"], k=5)
+    assert frame["item_id"].to_list() == ["i3"]
+    assert said.messages == ["1 of 2 items to recommend are not in the catalogue, such as 'new'."]
+
+
+UNKNOWN = [
+    {"histories": [["i1", "new"]]},
+    {"users": ["s1", "nobody"], "dataset": shop()},
+    {"histories": [["i1"]], "items_to_recommend": ["i3", "new"]},
+]
+
+
+@pytest.mark.parametrize("asked", UNKNOWN)
+def test_what_is_unknown_is_ignored_or_refused_where_asked(
+    model: Recommender, said: pytest.LogCaptureFixture, asked: Any
+) -> None:
+    assert len(model.recommend(**asked, on_unsupported_targets="ignore"))
+    assert said.messages == []
+    assert "not in the" in refusal(model.recommend, **asked, on_unsupported_targets="raise")
+
+
+# What is refused ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"histories": [["i1"]], "k": 0}, "k must be at least 1; got 0."),
+        ({}, "give either histories=... or dataset=... (with users=...), and not both."),
+        ({"histories": [], "dataset": shop()}, "give either histories"),
+        ({"histories": []}, "there is no history to recommend for: expected at least one."),
+        ({"histories": {}}, "there is no history to recommend for: expected at least one."),
+        (
+            {"histories": ["i1", "i2"]},
+            'histories must be lists of item ids, such as [["a", "b"]]; got a list of single',
+        ),
+        ({"histories": [1, 2]}, "got a list of single ids."),
+        ({"histories": {"ann": "i1"}}, "got a list of single ids."),
+        ({"histories": [[["i1"]]]}, "item ids must be texts or whole numbers; got ['i1']."),
+        ({"histories": "i1"}, "got str."),
+        ({"histories": 7}, "histories must be lists of item ids, a mapping of id to such a list, or a frame; got int."),
+        (
+            {"histories": pl.DataFrame({"visitor": [1], "item_id": ["i1"]})},
+            "a frame of histories needs session_id or user_id, and item_id; it has visitor, item_id. Rename",
+        ),
+        ({"users": ["nobody"], "dataset": shop()}, "none of the users is in the data set. Pass their histories as"),
+        ({"histories": [["i1"]], "items_to_recommend": ["new"]}, "no item of items_to_recommend is in the catalogue"),
+        ({"histories": [["i1"]], "items_to_recommend": []}, "no item of items_to_recommend is in the catalogue"),
+        ({"histories": [["i1"]], "rank_by": "value"}, "rank_by must be policy, q or mixture; got 'value'."),
+        (
+            {"histories": [["i1"]], "on_unsupported_targets": "skip"},
+            "on_unsupported_targets must be raise, warn or ignore; got 'skip'.",
+        ),
+        ({"dataset": Path("nowhere")}, "nowhere is no folder."),
+    ],
+)
+def test_what_recommend_refuses(model: Recommender, asked: dict[str, Any], words: str) -> None:
+    assert words in refusal(model.recommend, **asked)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "popularity"])
+@pytest.mark.parametrize("by", ["q", "mixture"])
+def test_ranking_by_q_needs_a_critic(name: str, by: Any) -> None:
+    fitted = recommender(name, epochs=1).fit(shop())
+    message = refusal(fitted.recommend, histories=[["i1"]], rank_by=by)
+    assert message == f"{name} has no critic, so it cannot rank by {by}. Rank by policy."
+    assert len(fitted.recommend(histories=[["i1"]], rank_by="policy"))
+
+
+def test_another_catalogue_is_refused(model: Recommender) -> None:
+    other = data_of([[0, 1, 2]] * 3, 3)
+    for ask in (lambda: model.recommend(dataset=other), lambda: model.evaluate(other)):
+        assert refusal(ask) == (
+            "the model was trained on another catalogue than that of this data set (3 items there). "
+            "Use the data set it was trained on, or train on this one."
+        )
+
+
+def test_nothing_works_before_fit(tmp_path: Path) -> None:
+    new = Recommender("sasrec")
+    for ask in (
+        lambda: new.recommend(histories=[["i1"]]),
+        lambda: new.evaluate(shop()),
+        lambda: new.save(tmp_path / "x"),
+    ):
+        assert refusal(ask).startswith("the recommender is not fitted. Call fit(data)")
+    assert not (tmp_path / "x").exists()
+
+
+def test_no_training_events(tmp_path: Path) -> None:
+    data = data_of([[0, 1]], 2, splits=[[1, 2]])
+    assert refusal(Recommender("sasrec").fit, data, tmp_path / "run").startswith("the data set has no training events.")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"method": "sasrecc"}, "Did you mean 'sasrec'?"),
+        ({"alpha": 0.1}, "Unknown setting 'alpha'."),
+        ({"method": "sasrec-ccql", "alpha": -1}, "objective.alpha should be greater than or equal to 0, got -1"),
+        ({"device": "gpu"}, "device must be auto, cpu or cuda; got 'gpu'."),
+    ],
+)
+def test_what_the_constructor_refuses(how: dict[str, Any], words: str) -> None:
+    assert words in refusal(Recommender, **({"method": "sasrec"} | how))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_cuda_where_there_is_none() -> None:
+    assert "torch sees none here" in refusal(Recommender, "sasrec", device="cuda")
+
+
+# The run folder -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_folder_that_is_there_is_never_overwritten(folder: Path, tmp_path: Path) -> None:
+    message = refusal(recommender("sasrec").fit, shop(), folder)
+    assert message.startswith(f"{folder} already exists and is never overwritten.")
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "to-mum.txt").write_text("dear")
+    for how in ({}, {"force": True}, {"resume": True}):
+        refusal(recommender("sasrec").fit, shop(), tmp_path / "letters", **how)
+    refusal(recommender("sasrec").fit(shop()).save, folder)
+    assert [file.name for file in (tmp_path / "letters").iterdir()] == ["to-mum.txt"]
+
+
+def test_force_replaces_a_run(tmp_path: Path) -> None:
+    recommender("popularity").fit(shop(), tmp_path / "run")
+    recommender("sasrec", epochs=1).fit(shop(), tmp_path / "run", force=True)
+    assert Recommender.load(tmp_path / "run").method == "sasrec"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lr": 0.5}, "was begun with train.lr=0.01, and cannot be resumed with 0.5."),
+        ({"seed": 4}, "was begun with seed=0, and cannot be resumed with 4."),
+        ({"n_factors": 16}, "was begun with backbone.n_factors=8, and cannot be resumed with 16."),
+    ],
+)
+def test_a_run_is_resumed_as_it_was_begun(folder: Path, changes: dict[str, Any], words: str) -> None:
+    assert words in refusal(recommender("sasrec-ac", **changes).fit, shop(), folder, resume=True)
+
+
+def test_a_run_is_resumed_on_the_data_it_was_begun_on(folder: Path) -> None:
+    """The same items but other rewards: another problem."""
+    data = shop()
+    data.reward[:] = 7.0
+    message = refusal(recommender("sasrec-ac").fit, data, folder, resume=True)
+    assert message.startswith(f"{folder} was begun on other events than those of this data set")
+
+
+def test_what_a_run_is_stands_in_its_folder(folder: Path) -> None:
+    about = json.loads((folder / "run.json").read_text())
+    assert about["method"] == "sasrec-ac"
+    assert about["settings"]["backbone"]["n_factors"] == 8
+    assert (about["seed"], about["state"]) == (0, "all 3 epochs done")
+    assert about["best"]["step"] >= 0
+    assert json.loads((folder / "items.json").read_text()) == IDS
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("run.json", "", "was cut off or edited. Train again with --force."),
+        ("run.json", "[1]", "was cut off or edited. Train again with --force."),
+        ("run.json", '{"method": "sasrec"}', "was cut off or edited."),
+        ("items.json", '["i0"', "cannot be read: the run was cut off or edited."),
+        ("items.json", '["i1", "i0"]', "is not the catalogue that the run was trained on."),
+        ("best/model.safetensors", "xx", "it was cut off or edited."),
+    ],
+)
+def test_a_broken_run_is_refused(folder: Path, tmp_path: Path, file: str, text: str, words: str) -> None:
+    saved = Recommender.load(folder, "cpu")
+    saved.save(tmp_path / "run")
+    (tmp_path / "run" / file).write_text(text)
+    assert words in refusal(Recommender.load, tmp_path / "run")
+
+
+def test_no_run_is_told(tmp_path: Path) -> None:
+    assert refusal(Recommender.load, tmp_path / "none").endswith(
+        "holds no run.json: expected a run folder that `seqward train` wrote."
+    )
