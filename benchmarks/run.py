@@ -1,8 +1,10 @@
 """Runs a study and keeps what came out: python benchmarks/run.py benchmarks/studies/trivago.yaml
 
 One folder a run, ``benchmarks/work/STUDY/DATA/METHOD/seed-N``. Finished runs are skipped, interrupted ones go on where
-they stopped, failed ones are tried again; remove a folder to run it anew. The test split is ranked once a run, by the
-weights that validation chose. ``benchmarks/results/STUDY.json`` holds every run with what is needed to repeat it.
+they stopped, failed ones are tried again. The test split is ranked once a run, by the weights that validation chose.
+``benchmarks/results/STUDY.json`` holds every run with what is needed to repeat it, and a finished run that stands
+there is not repeated on another machine either: so several sessions fill one table. To run one anew, remove it from
+there, and its folder.
 """
 
 from __future__ import annotations
@@ -55,14 +57,15 @@ def main(
             chosen = replace(chosen, max_minutes=max_minutes)
         folder = work / chosen.name
         keys = [key for key in chosen.runs() if not only or any(fnmatch(str(key), pattern) for pattern in only)]
-        data = {name: prepared(chosen, name, folder) for name in dict.fromkeys(key.data for key in keys)}
+        data = {name: prepared(chosen, name, folder) for name in chosen.data}
     except SeqwardError as error:
         typer.echo(str(error), err=True)
         raise SystemExit(2) from None
-    runs: dict[Key, dict[str, Any]] = {}
-    for key, run in carry_out(chosen, keys, folder, jobs):
+    file = results / f"{chosen.name}.json"
+    runs = finished_before(file, chosen, data)
+    for key, run in carry_out(chosen, [key for key in keys if key not in runs], folder, jobs):
         runs[key] = run
-        write(results / f"{chosen.name}.json", report(chosen, data, runs))
+        write(file, report(chosen, data, runs))
     print_table(*method_table(report(chosen, data, runs)), title=chosen.name)
     if failed := [str(key) for key, run in runs.items() if run["state"] == "failed"]:
         typer.echo(f"failed: {', '.join(failed)}", err=True)
@@ -86,6 +89,22 @@ def prepared(study: Study, name: str, folder: Path) -> dict[str, Any]:
         "protocol": data.protocol,
         "baselines": json.loads(kept.read_text()),
     }
+
+
+def finished_before(file: Path, study: Study, data: dict[str, Any]) -> dict[Key, dict[str, Any]]:
+    """The finished runs of an earlier result: same data, same settings."""
+    if not file.is_file():
+        return {}
+    before = json.loads(file.read_text())
+    runs = {}
+    for run in before["runs"]:
+        key = Key(run["data"], run["method"], run["seed"])
+        if run["state"] != "finished" or key not in study.runs():
+            continue
+        same_data = before["data"][key.data]["sha256"] == data[key.data]["sha256"]
+        if same_data and run["settings"] == to_dict(study.method_of(key.method)[1]):
+            runs[key] = run
+    return runs
 
 
 def carry_out(study: Study, keys: list[Key], folder: Path, jobs: int) -> Iterator[tuple[Key, dict[str, Any]]]:
