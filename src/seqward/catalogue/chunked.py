@@ -198,13 +198,15 @@ class _LogSumExp(torch.autograd.Function):
         some_bias = bias if len(bias) else None
         sharp_bias = None if some_bias is None else some_bias * LOG2E
         grad = any(ctx.needs_input_grad)
-        keep = grad and states.shape[0] * weight.shape[0] * dtype.itemsize <= SCRATCH
+        size = len(states) * len(weight) * dtype.itemsize
+        ctx.scratch = _scratch(size, states.device) if grad and size <= SCRATCH else None
         total = torch.empty(len(states), device=states.device)
         mean = torch.empty(states.shape, device=states.device) if grad else None
         ctx.kept = []
         for rows in _slices(len(states), ROWS):
             sharp = (states[rows] * LOG2E).to(dtype)
-            total[rows], expected, kept = _forward_of_rows(sharp, weight, sharp_bias, keep, grad)
+            room = None if ctx.scratch is None else _room(ctx.scratch.view(dtype), rows, len(weight))
+            total[rows], expected, kept = _forward_of_rows(sharp, weight, sharp_bias, room, grad)
             ctx.kept.append(kept)
             if mean is not None:
                 mean[rows] = expected
@@ -235,18 +237,43 @@ class _LogSumExp(torch.autograd.Function):
             grad_weight.index_add_(0, items, states.float() * grad[:, None], alpha=-1)
             if grad_bias is not None:
                 grad_bias.index_add_(0, items, grad, alpha=-1)
-        ctx.kept = None
+        if ctx.scratch is not None and ctx.scratch.device.type == "cpu":
+            _SCRATCH.append(ctx.scratch)
+        ctx.kept = ctx.scratch = None
         return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None
 
 
+_SCRATCH: list[Tensor] = []
+"""Scratch memory that no log-sum-exp holds at present. To touch so much of it afresh at every step would take long, and
+given back in pieces of another size each time it leaves the heap full of holes. (CUDA's allocator does the same.)"""
+
+
+def _scratch(size: int, device: torch.device) -> Tensor:
+    """At least ``size`` bytes; what is never written takes no memory."""
+    free = _SCRATCH.pop() if _SCRATCH and device.type == "cpu" else None
+    if free is not None and len(free) >= size:
+        return free
+    return torch.empty(SCRATCH if device.type == "cpu" else size, dtype=torch.uint8, device=device)
+
+
+def _room(scratch: Tensor, rows: slice, n_items: int) -> list[Tensor]:
+    """The places in it for the exponentials of a row block: [rows, <= CHUNK] a chunk."""
+    count = rows.stop - rows.start
+    flat = scratch[rows.start * n_items : rows.stop * n_items]
+    return [part.view(count, -1) for part in flat.split(count * CHUNK)]
+
+
 def _forward_of_rows(
-    states: Tensor, weight: Tensor, bias: Tensor | None, keep: bool, grad: bool
+    states: Tensor, weight: Tensor, bias: Tensor | None, room: list[Tensor] | None, grad: bool
 ) -> tuple[Tensor, Tensor, _Kept]:
     """log2 of the sum of 2^score [rows], the mean row of ``weight`` weighted so [rows, width], and what backward needs.
 
     What is subtracted from the scores of a row is its best of the first chunk: one sweep, and no running maximum.
     Where another chunk's scores are so much higher that the sum grows too large, the best of all chunks is found and
     the sweep repeated.
+
+    Args:
+        room: where to keep the exponentials, if anywhere.
     """
     buffer = torch.empty(len(states), CHUNK, device=states.device)
     starts = range(0, len(weight), CHUNK)
@@ -254,29 +281,33 @@ def _forward_of_rows(
     def best(start: int) -> Tensor:
         return _product(states, weight[start : start + CHUNK], _part(bias, start), buffer).amax(1)
 
-    def sweep(shift: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def sweep(shift: Tensor) -> tuple[Tensor, Tensor]:
         total, expected = torch.zeros_like(shift), torch.zeros(states.shape, device=states.device)
-        exponentials: list[Tensor] = []
-        for start in starts:
+        for number, start in enumerate(starts):
             chunk = weight[start : start + CHUNK].to(states.dtype)
             scores = _product(states, chunk, _part(bias, start), buffer).sub_(shift[:, None])
-            exponential = torch.exp2(scores) if keep and states.dtype == torch.float32 else scores.exp2_()
+            if room is not None and states.dtype == torch.float32:
+                exponential = torch.exp2(scores, out=room[number])
+            else:
+                exponential = scores.exp2_()
             total += exponential.sum(1)
-            if grad:
-                low = exponential.to(states.dtype)
-                expected = expected.addmm_(low, chunk) if low.dtype == torch.float32 else expected + (low @ chunk)
-                if keep:
-                    exponentials.append(low)
-        return total, expected, exponentials
+            if not grad:
+                continue
+            if states.dtype == torch.float32:
+                expected.addmm_(exponential, chunk)
+            else:
+                low = exponential.to(states.dtype) if room is None else room[number].copy_(exponential)
+                expected += low @ chunk
+        return total, expected
 
     # Finite where no item is a candidate: -inf less -inf would be NaN.
     lowest = torch.finfo(torch.float32).min
     shift = best(0).clamp(min=lowest)
-    total, expected, exponentials = sweep(shift)
+    total, expected = sweep(shift)
     if not bool((total < LARGE).all()):
         shift = torch.stack([best(start) for start in starts]).amax(0).clamp(min=lowest)
-        total, expected, exponentials = sweep(shift)
-    return shift + total.log2(), expected / total[:, None], _Kept(exponentials if keep else None, shift)
+        total, expected = sweep(shift)
+    return shift + total.log2(), expected / total[:, None], _Kept(room, shift)
 
 
 class _Block(NamedTuple):
