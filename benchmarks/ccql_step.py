@@ -11,7 +11,6 @@ else the machine does falls on both. Prints JSON.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from machine import RESULTS, commit, has_bf16, machine
+from machine import RESULTS, commit, has_bf16, machine, peak_memory_mb
 from naive_ccql import NaiveCCQL, Transitions, transitions_of
 from seqward.augment import permutation
 from seqward.checkpoint import Progress
@@ -170,7 +169,7 @@ def peak_memory(conservative: str, precision: str) -> float:
     ours = Ours(events, conservative, precision)
     for _ in range(MEMORY_STEPS):
         ours.step()
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    return round(peak_memory_mb(), 1)
 
 
 if __name__ == "__main__":

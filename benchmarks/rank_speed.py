@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ import torch
 import typer
 from torch import Tensor
 
-from machine import RESULTS, commit, machine
+from machine import RESULTS, commit, machine, peak_memory_mb
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.catalogue import scores_of
 from seqward.data.dataset import TEST
@@ -147,9 +146,9 @@ def peak_memory_over_the_model() -> float:
     backbone = sasrec_backbone(SASRecSettings(n_factors=WIDTH))
     heads = {name: item_head("xavier") for name in ("policy", "q")}
     scorer = NetworkScorer(Model(backbone, heads, data.n_items), {"policy": 1.0}, critic="q", gamma=0.5)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory_mb()
     evaluate(scorer, data, "test")
-    return round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, 1)
+    return round(peak_memory_mb() - before, 1)
 
 
 if __name__ == "__main__":
