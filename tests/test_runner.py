@@ -1,0 +1,115 @@
+"""The runner of studies: what it keeps, what it skips, and that one failing run does not stop the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from run import main
+from seqward import SeqwardError
+from study import read_study
+
+STUDY = """
+data:
+  shop:
+    simulate: {preset: retailrocket, sessions: 200, items: 40, seed: 0}
+    rewards: {view: 0.2, addtocart: 1.0}
+    goal: addtocart
+seeds: [0, 1]
+settings: {train.epochs: 1, backbone.n_factors: 6, train.batch_size: 64}
+methods:
+  popularity: {}
+  small: {method: sasrec, train.lr: 0.01}
+  broken: {method: sasrec, train.metric: all.nothing}
+published: {source: nobody, method: small, group: all, figures: {hr@10: [0.5, 1.0], ndcg@10: [2.0, 0.1]}}
+"""
+
+
+def run_study(folder: Path, **options: Any) -> dict[str, Any]:
+    """Run the study and return its result; the exit status must be 1, for the run that fails."""
+    (folder / "tiny.yaml").write_text(STUDY)
+    with pytest.raises(SystemExit) as stopped:
+        main(folder / "tiny.yaml", results=folder / "results", work=folder / "work", **options)
+    assert stopped.value.code == 1
+    return json.loads((folder / "results" / "tiny.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("study")
+    return folder, run_study(folder)
+
+
+def test_every_run_is_kept_with_what_repeats_it(done: tuple[Path, dict[str, Any]]) -> None:
+    result = done[1]
+    runs = {(run["method"], run["seed"]): run for run in result["runs"]}
+    assert set(runs) == {(method, seed) for method in ("popularity", "small", "broken") for seed in (0, 1)}
+    for seed in (0, 1):
+        run = runs["small", seed]
+        assert run["state"] == "finished" and run["settings"]["train"]["lr"] == 0.01
+        assert {"commit", "machine", "train_seconds", "stopped", "best", "evaluation", "test"} <= run.keys()
+        assert runs["broken", seed]["state"] == "failed" and "all.nothing" in runs["broken", seed]["error"]
+    data = result["data"]["shop"]
+    assert data["protocol"]["split"]["name"] == "random" and set(data["sha256"]) >= {"events", "items"}
+    # A parameter-free method is the baseline of its name.
+    assert runs["popularity", 0]["test"]["all"] == data["baselines"]["popularity"]["all"]
+
+
+def test_means_and_ranges_are_over_seeds(done: tuple[Path, dict[str, Any]]) -> None:
+    result = done[1]
+    values = [run["test"]["all"]["hr@10"] for run in result["runs"] if run["method"] == "small"]
+    mean, low, high = result["summary"]["shop"]["small"]["all"]["hr@10"]
+    assert (low, high) == (min(values), max(values)) and mean == pytest.approx(sum(values) / 2)
+    assert "broken" not in result["summary"]["shop"]
+    matched = {row["metric"]: row["matched"] for row in result["published"]["comparisons"]}
+    assert matched == {"hr@10": True, "ndcg@10": False}
+
+
+def test_finished_runs_are_skipped(done: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, first = done
+    monkeypatch.setattr("run.evaluate", lambda *_, **__: pytest.fail("a finished run was evaluated again"))
+    again = run_study(folder)
+    assert again["runs"] == first["runs"]
+
+
+def test_an_interrupted_study_goes_on(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the training of a run, before its test: the training is not repeated, the figures are the same."""
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    places = {"results": tmp_path / "results", "work": tmp_path / "work", "only": ["shop/small/1"]}
+    place = tmp_path / "work" / "tiny" / "shop" / "small" / "seed-1"
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("run.Run.record_evaluation", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            main(tmp_path / "tiny.yaml", **places)
+    weights = place / "last" / "model.safetensors"
+    trained = weights.read_bytes()
+    main(tmp_path / "tiny.yaml", **places)
+    assert weights.read_bytes() == trained
+    (run,) = json.loads((tmp_path / "results" / "tiny.json").read_text())["runs"]
+    (straight,) = [r for r in done[1]["runs"] if (r["method"], r["seed"]) == ("small", 1)]
+    assert run["test"] == straight["test"] and run["steps"] == straight["steps"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("train.epochs", "train.epoch", "train.epoch: no such key"),
+        ("method: sasrec, train.lr", "method: sasrek, train.lr", "Did you mean"),
+        ("seeds:", "seed:", "unknown key 'seed'"),
+        ("goal: addtocart", "gaol: addtocart", "unknown key 'gaol'"),
+    ],
+)
+def test_a_wrong_study_is_refused(before: str, after: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(STUDY.replace(before, after))
+    with pytest.raises(SeqwardError, match=message):
+        read_study(file)
