@@ -42,7 +42,7 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
     rows = []
     for data, methods in report["summary"].items():
         baselines = report["data"][data]["baselines"]
-        seeds = {m: sum((r["data"], r["method"]) == (data, m) for r in report["runs"]) for m in methods}
+        seeds = {method: len(runs) for name, method, runs in _by_method(report["runs"]) if name == data}
         for group in GROUPS:
             for method, groups in methods.items():
                 if group in groups:
