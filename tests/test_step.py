@@ -188,8 +188,13 @@ def test_gradient_mode_is_the_steps_own() -> None:
     assert not frozen.nll("policy").requires_grad
 
 
-def test_the_target_network_is_encoded_without_gradient() -> None:
+def test_the_target_network_is_encoded_without_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a graph built for it, which would be thrown away."""
+    encode, seen = Model.states, []
+    monkeypatch.setattr(Model, "states", lambda *of: (seen.append((of[0], torch.is_grad_enabled())), encode(*of))[1])
     step = step_of()
+    step.target_next("q"), step.now("q")
+    assert seen == [(step.target, False), (step.online, True)]
     (step.target_next("q").at(step.action).sum() + step.nll("policy").sum()).backward()
     assert [p.grad for p in step.target.parameters()] == [None] * len(list(step.target.parameters()))
 

@@ -311,6 +311,22 @@ def test_any_part_may_learn_alone(engine: str, learns: tuple[int, ...], scratch:
 
 
 @every_engine
+def test_two_losses_alive_at_once_do_not_mix(engine: str) -> None:
+    """Cross-entropy and a conservative term of another head: both forward passes, then both backward, step by step."""
+    parts = [normal(9, 4), normal(20, 4, seed=1), normal(7, 4, seed=2), 3 * normal(30, 4, seed=3)]
+    items = torch.arange(9), torch.arange(7)
+    found: list[list[Tensor]] = []
+    for name in (engine, "dense"):
+        for _ in range(3):
+            leaves = [p.clone().requires_grad_() for p in parts]
+            losses = [ENGINES[name](*leaves[i : i + 2], None).nll(items[i // 2], 0.5) for i in (0, 2)]
+            (losses[0].sum() + losses[1].sum()).backward()
+        found.append([leaf.grad for leaf in leaves if leaf.grad is not None])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@every_engine
 def test_gradients_at_default_chunks_are_those_of_dense(engine: str) -> None:
     """1,100 items and 1,030 rows at the chunk sizes in use: two row blocks, three chunks, the last one short."""
     parts = [normal(1030, 8), normal(1100, 8, seed=1), normal(1100, seed=2)]
