@@ -69,6 +69,7 @@ def published_check(published: Figures, runs: Sequence[Figures]) -> dict[str, An
             ours = run["test"][published["group"]][metric]
             rows.append(
                 {
+                    "data": run["data"],
                     "seed": run["seed"],
                     "metric": metric,
                     "ours": ours,

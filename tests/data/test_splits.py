@@ -73,3 +73,19 @@ def test_each_use_of_the_seed_has_numbers_of_its_own():
     draws = {generator(seed, use).integers(2**62) for seed in (0, 1) for use in ("split", "items")}
     assert len(draws) == 4
     assert generator(3, "split").integers(2**62) == generator(3, "split").integers(2**62)
+
+
+def test_leave_one_out_validates_on_so_many_sessions():
+    offsets = offsets_of([3, 5, 2, 4, 6])
+    split = split_events("leave-one-out", offsets, None, 0, validation_sessions=2)
+    ends = offsets[1:][[0, 1, 3, 4]]
+    assert (split == VALIDATION).sum() == 2
+    assert set(np.flatnonzero(split == VALIDATION)) <= set(ends - 2)
+    assert (split == TEST).sum() == 4  # every session long enough is tested all the same
+    drawn = {split_events("leave-one-out", offsets, None, seed, validation_sessions=2).tobytes() for seed in range(9)}
+    assert len(drawn) > 1
+
+
+def test_validation_sessions_belong_to_leave_one_out():
+    with pytest.raises(SeqwardError, match="leave-one-out split only; the random split takes 10 %"):
+        split_events("random", offsets_of([3, 3]), None, 0, validation_sessions=1)

@@ -40,8 +40,10 @@ class PrepareSettings:
     """Then the events of items with fewer events are dropped."""
     split: Split = "random"
     vocabulary: Vocabulary = "training"
+    validation_sessions: Whole = 0
+    """Of a leave-one-out split: so many sessions validate, the others train on that event; 0 for all."""
     seed: Whole = 0
-    """Draws the random split and the numbers of the items."""
+    """Draws the random split, the validation sessions and the numbers of the items."""
 
 
 def prepare(
@@ -69,7 +71,7 @@ def prepare(
     chosen = _checked(settings or PrepareSettings(), changes)
     folder = None if out is None else free_folder(Path(out), force)
     kept, removed = _filtered(log, chosen)
-    split = split_events(chosen.split, kept.offsets, kept.time, chosen.seed)
+    split = split_events(chosen.split, kept.offsets, kept.time, chosen.seed, chosen.validation_sessions)
     order, n_items = number_items(kept.item, split == TRAIN, chosen)
     number = np.full(len(log.item_ids), -1, np.int32)
     number[order] = np.arange(len(order), dtype=np.int32)
@@ -217,13 +219,20 @@ def _check_counts(log: EventLog, data: Dataset) -> str | None:
     return count_check(published, found | {"clicks": events - goals})
 
 
+def _split_protocol(chosen: PrepareSettings) -> dict[str, Any]:
+    protocol: dict[str, Any] = {"name": chosen.split, "rule": RULES[chosen.split]}
+    if chosen.validation_sessions:
+        protocol["validation_sessions"] = chosen.validation_sessions
+    return protocol
+
+
 def _protocol(
     log: EventLog, data: Dataset, chosen: PrepareSettings, removed: list[dict[str, Any]], warnings: list[str]
 ) -> dict[str, Any]:
     return {
         **log.protocol,
         "filters": [*log.protocol["filters"], *removed],
-        "split": {"name": chosen.split, "rule": RULES[chosen.split]},
+        "split": _split_protocol(chosen),
         "vocabulary": {"name": chosen.vocabulary, "rule": VOCABULARIES[chosen.vocabulary]},
         "seed": chosen.seed,
         "counts": {

@@ -20,19 +20,28 @@ RULES = {
 
 
 def split_events(
-    name: str, offsets: NDArray[np.int64], time: NDArray[np.int64] | NDArray[np.float64] | None, seed: int
+    name: str,
+    offsets: NDArray[np.int64],
+    time: NDArray[np.int64] | NDArray[np.float64] | None,
+    seed: int,
+    validation_sessions: int = 0,
 ) -> NDArray[np.uint8]:
     """[events] TRAIN, VALIDATION or TEST by the rule ``name`` of ``RULES``.
 
     Args:
         offsets: [sessions + 1] the events of session s are ``offsets[s]:offsets[s + 1]``; none is empty.
         time: [events], needed by ``temporal``.
+        validation_sessions: of leave-one-out, how many sessions validate; the others train on that event. 0 for all.
 
     Raises:
-        SeqwardError: a temporal split of a log without times.
+        SeqwardError: a temporal split of a log without times, or validation sessions where the split has a rule.
     """
+    if validation_sessions and name != "leave-one-out":
+        raise SeqwardError(
+            f"The number of validation sessions is set for a leave-one-out split only; the {name} split takes 10 %."
+        )
     if name == "leave-one-out":
-        return _leave_one_out(offsets)
+        return _leave_one_out(offsets, validation_sessions, seed)
     if name == "random":
         order = generator(seed, "split").permutation(len(offsets) - 1)
     elif time is None:
@@ -55,11 +64,12 @@ def _cut(order: NDArray[np.int64]) -> NDArray[np.uint8]:
     return split
 
 
-def _leave_one_out(offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _leave_one_out(offsets: NDArray[np.int64], validation_sessions: int, seed: int) -> NDArray[np.uint8]:
     split = np.full(offsets[-1], TRAIN, np.uint8)
     ends = offsets[1:][np.diff(offsets) >= 3]
     split[ends - 1] = TEST
-    split[ends - 2] = VALIDATION
+    validating = ends if validation_sessions == 0 else generator(seed, "split").permutation(ends)[:validation_sessions]
+    split[validating - 2] = VALIDATION
     return split
 
 
