@@ -6,6 +6,7 @@ Commands import what they need when they run, so that ``seqward --help`` loads n
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -55,6 +56,9 @@ def _options(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; what the user can mend is told on standard error in a few lines."""
+    # Read when torch loads. Threads that wait for each other by spinning slow training tenfold and more where another
+    # program keeps a core busy; a short spin costs 5 % where none does (docs/log.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
     try:
