@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -369,3 +370,18 @@ def test_references_that_are_no_item_are_told(capsys: pytest.CaptureFixture[str]
     file = write_log(tmp_path, rows, name="train.csv", header=header)
     assert main(f"prepare {file} --source trivago --out {tmp_path / 'data'}".split()) == 0
     assert "warning: 1 references of item actions are no item number: dropped." in capsys.readouterr().err
+
+
+def test_events_that_were_trained_on_are_not_tested(
+    refused: Refused, ccql_run: Path, shop_data: Path, tmp_path: Path
+) -> None:
+    """Another split of the same log has the same items, and other events to test."""
+    data = Dataset.load(shop_data)
+    other = replace(data, split=data.split[::-1].copy(), path=None).save(tmp_path / "other")
+    assert "trained on other events" in refused("evaluate", ccql_run, "--data", other.path)
+    assert "the split 'train' holds the events" in refused("evaluate", ccql_run, "--split", "train")
+
+
+def test_force_and_resume_contradict(refused: Refused, shop_data: Path, tmp_path: Path) -> None:
+    message = refused("train", shop_data, "--method", "sasrec", "--out", tmp_path / "run", "--force", "--resume")
+    assert "give one of them" in message

@@ -196,8 +196,8 @@ def evaluate(
     """
     if not ks or min(ks) < 1:
         raise SeqwardError(f"cut-offs are whole numbers from 1 on; got {list(ks)}.")
-    if split == "all" and not hasattr(scorer, "fit"):
-        raise SeqwardError("the split 'all' holds the events that the model was trained on. Evaluate it on test.")
+    if split in ("all", "train") and not hasattr(scorer, "fit"):
+        raise SeqwardError(f"the split {split!r} holds the events that the model was trained on. Evaluate it on test.")
     wanted = targets(data, split, first_events=first_events)
     found = outcomes(data, wanted, ranks_of(scorer, wanted, exclude_history=exclude_history, progress=progress))
     figures = summarise_with_intervals(found, ks, resamples=bootstrap, seed=seed)

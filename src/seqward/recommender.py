@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -19,7 +20,7 @@ from seqward.checkpoint import load_weights, save_weights
 from seqward.config import from_dict, from_keywords, to_dict
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
-from seqward.errors import SeqwardError
+from seqward.errors import Finding, SeqwardError
 from seqward.evaluate import compare, outcomes, q_of_log, ranks_of
 from seqward.histories import of_dataset, of_histories
 from seqward.method import Method
@@ -128,7 +129,8 @@ class Recommender:
             run.create(describe(self.method, self.settings, self.seed, data), self.item_ids)
         if isinstance(built, Method):
             assert job is not None
-            progress = train(job, resume, observe)
+            with named_state(run):
+                progress = train(job, resume, observe)
             run.update(state=progress.stopped, best={"step": progress.best_step, "value": progress.best})
             self.scorer = self._load_weights(built, run.folder)
         else:
@@ -168,6 +170,12 @@ class Recommender:
         """
         data = loaded(data)
         check_catalogue(self._fingerprint(), data, "the model")
+        trained_on = self.description["data"].get("events")
+        if trained_on not in (None, data.events_fingerprint()):
+            raise SeqwardError(
+                "the model was trained on other events than those of this data set (rewards, goals and splits count, "
+                "too), so its training events may be tested here. Evaluate it on the data set it was trained on."
+            )
         result = compare(self._fitted(), fitted_baselines(data), data, split, **options)
         result["protocol"] |= {"method": self.method, "settings": self.settings, "model_seed": self.seed}
         return result
@@ -349,6 +357,19 @@ def validator(data: Dataset, settings: TrainSettings, seed: int) -> Callable[[Ne
         return metrics
 
     return validate
+
+
+@contextmanager
+def named_state(run: Run) -> Iterator[None]:
+    """Have ``run.json`` say how a training that is cut short in here ended."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.update(state="interrupted")
+        raise
+    except Finding as finding:
+        run.update(state=f"diverged: {finding}")
+        raise
 
 
 def warn_of_phases(method: Method, job: Job) -> None:

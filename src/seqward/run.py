@@ -83,8 +83,10 @@ class Run:
 
         Raises:
             SeqwardError: something is there already and neither ``force`` nor ``resume`` was given, or what is there
-                is no run.
+                is no run; or both were given.
         """
+        if force and resume:
+            raise SeqwardError("--force begins anew and --resume goes on: give one of them.")
         if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
             return
         if not (force or resume):

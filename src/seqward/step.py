@@ -143,7 +143,7 @@ class Step:
         def draw(count: int) -> Tensor:
             return torch.randint(data.n_items, (count,), generator=generator, device=session.device)
 
-        items = draw(len(session) * k).view(-1, k)
+        items = draw(len(session) * k).view(len(session), k)
         for _ in range(REDRAWS):
             met = data.met(session, items)
             if not bool(met.any()):

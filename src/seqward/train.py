@@ -249,7 +249,7 @@ def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
         symbol = list(means)[finite.index(False)]
         raise Finding(
             f"the loss term {symbol} is {means[symbol].item()} at step {step}: training has diverged and was stopped. "
-            "A checkpoint of before is kept. Lower train.lr, or set train.clip_norm."
+            "Begin again with a lower train.lr, or with train.clip_norm."
         )
 
 

@@ -148,8 +148,10 @@ def recommend(
     """Recommend items for a history or for a file of histories: session or user, item, score, rank."""
     from seqward.cli import histories
     from seqward.recommender import Recommender
-    from seqward.run import Run
+    from seqward.run import Run, check_catalogue
 
+    if examples is not None and output is not None:
+        raise SeqwardError("--examples are printed in words: leave --output out, or give --input.")
     if sum(choice is not None for choice in (history, input_file, examples)) != 1:
         raise SeqwardError("Give one of --history a,b,c, --input FILE and --examples N.")
     if output is not None:
@@ -157,7 +159,9 @@ def recommend(
     recommender = Recommender.load(run)
     how: dict[str, Any] = {"k": k, "rank_by": rank_by, "filter_viewed": filter_viewed}
     if examples is not None:
-        for line in histories.examples_in_words(recommender, _data_of(Run(run), data), examples, how):
+        dataset = _data_of(Run(run), data)
+        check_catalogue(Run(run).description["catalogue"], dataset, run)
+        for line in histories.examples_in_words(recommender, dataset, examples, how):
             typer.echo(line)
         return
     item_ids = Run(run).item_ids
