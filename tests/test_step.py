@@ -271,15 +271,17 @@ def test_a_session_that_holds_nearly_everything_still_has_negatives() -> None:
     assert bool((drawn[session == 1] > 1).all())
 
 
-def test_a_session_that_holds_everything_has_no_negatives() -> None:
+def test_a_session_that_holds_everything_draws_what_it_did_not_choose() -> None:
     step = step_of([list(range(N)), [0, 1]])
-    with pytest.raises(SeqwardError) as refusal:
-        step.negatives(2)
-    assert str(refusal.value) == (
-        "a session holds all 9 items of the catalogue, so it has no negatives. "
-        "Set objective.conservative=catalogue, or prepare the data with a higher --min-item-count."
-    )
-    assert refusal.value.exit_status == 2
+    session, drawn = step.column("session"), step.negatives(5)
+    whole = session == 0
+    assert bool((drawn[whole] != step.action[whole, None]).all())
+    assert bool((drawn[~whole] > 1).all())
+
+
+def test_a_catalogue_of_one_item_has_no_negatives() -> None:
+    with pytest.raises(SeqwardError, match="the catalogue has one item"):
+        step_of([[0, 0, 0]], n_items=1).negatives(2)
 
 
 def test_columns_are_packed_like_the_scores() -> None:

@@ -96,8 +96,10 @@ class Step:
     def negatives(self, k: int) -> Tensor:
         """[n, k] items drawn uniformly from those that the session does not hold, with replacement.
 
+        A session that holds the whole catalogue draws from all items but the logged one.
+
         Raises:
-            SeqwardError: a session holds the whole catalogue.
+            SeqwardError: the catalogue has one item.
         """
         return self._once(("negatives", k), lambda: self._negatives(k))
 
@@ -157,10 +159,9 @@ class Step:
         everything = torch.arange(data.n_items, device=items.device)
         for row in data.met(session, items).any(1).nonzero()[:, 0].tolist():
             left = everything[~data.met(session[row : row + 1], everything[None])[0]]
+            if not len(left):  # the session holds everything: then what was not chosen at this event
+                left = everything[everything != self.action[row]]
             if not len(left):
-                raise SeqwardError(
-                    f"a session holds all {data.n_items} items of the catalogue, so it has no negatives. "
-                    "Set objective.conservative=catalogue, or prepare the data with a higher --min-item-count."
-                )
+                raise SeqwardError("the catalogue has one item, so there is no other to draw. Prepare a log with more.")
             items[row] = left[torch.randint(len(left), items[row].shape, generator=generator, device=items.device)]
         return items
