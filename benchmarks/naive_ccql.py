@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, normalize
 
+from seqward.backbones.backbone import Histories
 from seqward.data.batches import Batch
 from seqward.methods import CCQLSettings
-from seqward.model import Histories, Model
+from seqward.model import Model
 
 
 class Transitions(NamedTuple):
@@ -86,7 +87,7 @@ class NaiveCCQL:
 
 def encode(model: Model, windows: Tensor) -> Tensor:
     """[n, L] windows -> [n, width], the state after the last item of each."""
-    length = (windows != model.pad).sum(1)
+    length = (windows != model.vocabulary.pad).sum(1)
     return model.states(Histories(windows))[torch.arange(len(windows)), length]
 
 

@@ -28,13 +28,14 @@ import typer
 from torch import Tensor
 
 from machine import RESULTS, commit, machine, peak_memory_mb
+from seqward.backbones import backbone_of
+from seqward.backbones.backbone import Vocabulary
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.catalogue import scores_of
 from seqward.data.dataset import TEST
 from seqward.data.world import RETAILROCKET_ITEMS
 from seqward.evaluate import evaluate
 from seqward.heads import item_head
-from seqward.methods import sasrec_backbone
 from seqward.model import Model, NetworkScorer
 from shape import retailrocket_shape
 
@@ -143,9 +144,9 @@ def peak_memory_over_the_model() -> float:
     """MB that an evaluation needs at its peak beyond a process that holds the data and the model."""
     data = retailrocket_shape(MEMORY_SESSIONS)
     data = replace(data, split=np.full_like(data.split, TEST))
-    backbone = sasrec_backbone(SASRecSettings(n_factors=WIDTH))
+    backbone = backbone_of(SASRecSettings(n_factors=WIDTH))
     heads = {name: item_head("xavier") for name in ("policy", "q")}
-    scorer = NetworkScorer(Model(backbone, heads, data.n_items), {"policy": 1.0}, critic="q", gamma=0.5)
+    scorer = NetworkScorer(Model(backbone, heads, Vocabulary(data.n_items)), {"policy": 1.0}, critic="q", gamma=0.5)
     before = peak_memory_mb()
     evaluate(scorer, data, "test")
     return round(peak_memory_mb() - before, 1)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from seqward.augment import AUGMENTATIONS, crop, mask, permutation, permutation_with_padding, reorder
+from seqward.backbones.backbone import Vocabulary
 
-PAD = 50
+TOKENS = Vocabulary(50)
+PAD = TOKENS.pad
 SHARES = st.sampled_from([0.0, 0.2, 0.5, 0.9])
 every_augmentation = pytest.mark.parametrize("name", AUGMENTATIONS)
 
@@ -37,7 +39,7 @@ def kept(row: list[int]) -> list[int]:
 @given(items=histories(), share=SHARES, seed=st.integers(0, 1000))
 def test_padding_stays_where_it_is_and_no_item_is_invented(name: str, items: Tensor, share: float, seed: int) -> None:
     before = items.clone()
-    changed = AUGMENTATIONS[name](share)(items, drawn(seed), PAD)
+    changed = AUGMENTATIONS[name](share)(items, drawn(seed), TOKENS)
     assert torch.equal(items, before), "the history itself was changed"
     assert changed.shape == items.shape
     assert bool((changed[items == PAD] == PAD).all())
@@ -51,7 +53,7 @@ def test_padding_stays_where_it_is_and_no_item_is_invented(name: str, items: Ten
 @every_augmentation
 def test_a_generator_in_the_same_state_gives_the_same(name: str) -> None:
     augment, items = AUGMENTATIONS[name](0.5), torch.arange(40).view(4, 10)
-    once, again, other = (augment(items, drawn(seed), PAD) for seed in (1, 1, 2))
+    once, again, other = (augment(items, drawn(seed), TOKENS) for seed in (1, 1, 2))
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
 
@@ -60,14 +62,14 @@ def test_a_generator_in_the_same_state_gives_the_same(name: str) -> None:
 def test_the_global_stream_is_left_alone(name: str) -> None:
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    AUGMENTATIONS[name](0.5)(torch.arange(40).view(4, 10), drawn(0), PAD)
+    AUGMENTATIONS[name](0.5)(torch.arange(40).view(4, 10), drawn(0), TOKENS)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @given(items=histories(), share=SHARES, seed=st.integers(0, 1000))
 def test_crop_keeps_one_piece_in_place(items: Tensor, share: float, seed: int) -> None:
     """floor(share * n) items, at least one: neighbours among the items, each in its slot."""
-    changed = crop(share)(items, drawn(seed), PAD)
+    changed = crop(share)(items, drawn(seed), TOKENS)
     for old, new in zip(items.tolist(), changed.tolist(), strict=True):
         places = [j for j, item in enumerate(old) if item != PAD]
         if len(places) < 2:
@@ -81,7 +83,7 @@ def test_crop_keeps_one_piece_in_place(items: Tensor, share: float, seed: int) -
 
 @given(items=histories(), share=SHARES, seed=st.integers(0, 1000))
 def test_mask_hides_its_share(items: Tensor, share: float, seed: int) -> None:
-    changed = mask(share)(items, drawn(seed), PAD)
+    changed = mask(share)(items, drawn(seed), TOKENS)
     for old, new in zip(items.tolist(), changed.tolist(), strict=True):
         n = len(kept(old))
         assert len(kept(new)) == (n - int(share * n) if n > 1 else n)
@@ -91,7 +93,7 @@ def test_mask_hides_its_share(items: Tensor, share: float, seed: int) -> None:
 @given(items=histories(), share=SHARES, seed=st.integers(0, 1000))
 def test_reorder_moves_one_piece_only(items: Tensor, share: float, seed: int) -> None:
     """All items stay; those that moved lie within floor(share * n) neighbours."""
-    changed = reorder(share)(items, drawn(seed), PAD)
+    changed = reorder(share)(items, drawn(seed), TOKENS)
     for old, new in zip(items.tolist(), changed.tolist(), strict=True):
         before, after = kept(old), kept(new)
         assert Counter(before) == Counter(after)
@@ -101,20 +103,20 @@ def test_reorder_moves_one_piece_only(items: Tensor, share: float, seed: int) ->
 
 @given(items=histories(), seed=st.integers(0, 1000))
 def test_permutation_keeps_every_item(items: Tensor, seed: int) -> None:
-    changed = permutation()(items, drawn(seed), PAD)
+    changed = permutation()(items, drawn(seed), TOKENS)
     for old, new in zip(items.tolist(), changed.tolist(), strict=True):
         assert Counter(old) == Counter(new)
 
 
 def test_rows_are_drawn_apart() -> None:
-    changed = permutation()(torch.arange(8).expand(20, 8), drawn(0), PAD)
+    changed = permutation()(torch.arange(8).expand(20, 8), drawn(0), TOKENS)
     assert len({tuple(row) for row in changed.tolist()}) > 15
 
 
 def test_every_order_is_as_likely() -> None:
     """Three items between padding: six orders, 1,000 expected of each in 6,000 rows, within five standard errors."""
     items = torch.tensor([PAD, 1, PAD, 2, 3]).expand(6000, 5)
-    orders = Counter(tuple(kept(row)) for row in permutation()(items, drawn(0), PAD).tolist())
+    orders = Counter(tuple(kept(row)) for row in permutation()(items, drawn(0), TOKENS).tolist())
     assert len(orders) == 6
     assert all(abs(count - 1000) < 5 * (6000 * 1 / 6 * 5 / 6) ** 0.5 for count in orders.values())
 
@@ -124,7 +126,7 @@ def test_every_start_of_a_piece_is_drawn(augment: object) -> None:
     """Half of six items: the piece starts at each of four places."""
     items = torch.arange(6).expand(400, 6)
     assert callable(augment)
-    changed = augment(items, drawn(0), PAD)
+    changed = augment(items, drawn(0), TOKENS)
     touched = (changed != items) if bool((changed != PAD).all()) else (changed != PAD)
     firsts = Counter(touched.int().argmax(1)[touched.any(1)].tolist())
     assert set(firsts) >= {0, 1, 2, 3}
@@ -133,17 +135,17 @@ def test_every_start_of_a_piece_is_drawn(augment: object) -> None:
 def test_as_released_padding_moves_too() -> None:
     """Two items in ten slots: they stand anywhere afterwards, and the slot after them is mostly padding."""
     items = torch.tensor([[7, 8, PAD]]).expand(2000, 3)
-    changed = permutation_with_padding(10)(items, drawn(0), PAD)
+    changed = permutation_with_padding(10)(items, drawn(0), TOKENS)
     assert changed.shape == (2000, 10)
     assert all(Counter(row) == Counter([7, 8] + 8 * [PAD]) for row in changed.tolist())
     where = (changed == 7).int().argmax(1).bincount(minlength=10)
     assert bool((where > 120).all()), "each of ten slots a tenth of the time"
     assert 0.7 < float((changed[:, 1] == PAD).float().mean()) < 0.9
-    alone = permutation_with_padding(10)(torch.tensor([[7, PAD]]).expand(100, 2), drawn(0), PAD)
+    alone = permutation_with_padding(10)(torch.tensor([[7, PAD]]).expand(100, 2), drawn(0), TOKENS)
     assert bool((alone[:, 0] == PAD).any()), "as released, short histories move as well"
 
 
 def test_as_released_longer_histories_are_not_cut() -> None:
     items = torch.arange(12)[None]
-    changed = permutation_with_padding(10)(items, drawn(0), PAD)
+    changed = permutation_with_padding(10)(items, drawn(0), TOKENS)
     assert sorted(changed[0].tolist()) == list(range(12))

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference import slow_order, slow_rank
+from seqward.backbones.backbone import Histories
 from seqward.baselines import LastItems, Popularity, fitted_baselines, training_counts
 from seqward.catalogue import sparse
 from seqward.catalogue.dense import DenseScores
 from seqward.catalogue.scores import MISS, Pairs, Scores
 from seqward.catalogue.sparse import FixedScores
 from seqward.data.dataset import TEST, TRAIN, Dataset
-from seqward.model import Histories
 
 N = 6
 PAD = N

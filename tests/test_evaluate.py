@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from reference import slow_figures, slow_rank, slow_return
 from seqward import evaluate as evaluating
 from seqward import reading
+from seqward.backbones.backbone import Histories
 from seqward.baselines import LastItems, fitted_baselines
 from seqward.catalogue.dense import DenseScores
 from seqward.catalogue.scores import MISS, Scores
 from seqward.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 from seqward.errors import Finding, SeqwardError
 from seqward.evaluate import compare, evaluate, outcomes, ranks, ranks_of, targets
-from seqward.model import Histories
 from shared_data import shared_data
 
 N = 7
@@ -59,7 +59,7 @@ class Hashing:
     gamma = 0.5
 
     def __init__(self, context: int | None, n_items: int = N) -> None:
-        self.context, self.n_items = context, n_items
+        self.context, self.causal, self.n_items = context, True, n_items
 
     def row(self, history: tuple[int, ...]) -> list[float]:
         assert self.context is None or len(history) <= self.context

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from reference import slow_figures, slow_return
 from seqward.catalogue.scores import MISS
+from seqward.data.returns import discounted_returns
 from seqward.metrics import (
     GROUPS,
     Outcomes,
-    discounted_returns,
     impossible_pairs,
     q_against_returns,
     summarise,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from naive_ccql import Losses, NaiveCCQL, transitions_of
 from seqward import augment
+from seqward.backbones.backbone import Vocabulary
 from seqward.config import from_keywords
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
@@ -24,9 +25,9 @@ from shape import retailrocket_shape
 CONTEXT = 8
 
 
-def reverse(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+def reverse(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
     """An augmentation without chance: each history, padded on the right, from back to front."""
-    length = (items != pad).sum(1, keepdim=True)
+    length = (items != vocabulary.pad).sum(1, keepdim=True)
     slot = torch.arange(items.shape[1])
     return torch.where(slot < length, items.gather(1, (length - 1 - slot).clamp(min=0)), pad)
 

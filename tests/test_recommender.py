@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from jobs import recommender, shop
+from seqward.backbones.backbone import Histories
 from seqward.catalogue import ENGINES, Pairs
 from seqward.errors import SeqwardError
-from seqward.model import Histories
 from seqward.recommender import Recommender, topk_among
 from worlds import data_of, random_sessions
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from seqward.augment import Augment, crop, mask, permutation, permutation_with_padding, reorder
+from seqward.backbones.backbone import Histories, Vocabulary
 from seqward.backbones.sasrec import SASRec, SASRecSettings
 from seqward.data.batches import Draw, TrainingEvents
 from seqward.errors import SeqwardError
 from seqward.heads import item_head
-from seqward.model import Histories, Model
+from seqward.model import Model
 from seqward.step import Step
 from worlds import data_of, random_sessions
 
@@ -26,7 +27,7 @@ def model_of(seed: int = 0, dropout: float = 0.0, n_items: int = N) -> Model:
     torch.manual_seed(seed)
     settings = SASRecSettings(n_factors=8, session_max_len=CONTEXT, dropout_rate=dropout, init="xavier")
     heads = {"policy": item_head("xavier"), "q": item_head("xavier")}
-    return Model(lambda tokens, pad: SASRec(settings, tokens, pad), heads, n_items)
+    return Model(lambda vocabulary: SASRec(settings, vocabulary), heads, Vocabulary(n_items))
 
 
 def step_of(
@@ -41,7 +42,7 @@ def step_of(
     return Step(model_of(0, dropout, n_items), model_of(1, dropout, n_items), batch, seed=3, number=number)
 
 
-def unchanged(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+def unchanged(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
     return items
 
 
@@ -114,9 +115,9 @@ def test_nothing_is_computed_before_it_is_asked_and_nothing_twice(monkeypatch: p
     calls: Counter[object] = Counter()
     encode, score = Model.states, Model.scores
 
-    def counted_states(self: Model, histories: Histories) -> Tensor:
+    def counted_states(self: Model, histories: Histories, causal: bool = True) -> Tensor:
         calls["states", self] += 1
-        return encode(self, histories)
+        return encode(self, histories, causal)
 
     def counted_scores(self: Model, head: str, states: Tensor) -> object:
         calls["scores", self, head] += 1

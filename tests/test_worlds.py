@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from jobs import TRAINED, after_steps, job_of
+from seqward.backbones.backbone import Histories
 from seqward.data.dataset import Dataset
 from seqward.evaluate import ranks
 from seqward.heads import HeadFactory
-from seqward.model import Histories, Model
+from seqward.model import Model
 from seqward.train import scorer_of
 from worlds import Floats, Mdp, Ring, data_of, random_sessions
 

@@ -1,6 +1,6 @@
 """Temporal augmentations of histories (CL4SRec, Xie et al. 2022, section 3.3). They touch valid positions only.
 
-Each is (items [B, S], generator, pad) -> items [B, S] of the same shape; what was cut away becomes pad.
+Each is (items [B, S], generator, vocabulary) -> items [B, S] of the same shape; what was cut away becomes pad.
 Histories may be padded anywhere; a history of fewer than two items stays as it is.
 """
 
@@ -11,14 +11,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Augment = Callable[[Tensor, torch.Generator, int], Tensor]
-"""(items [B, S], generator, pad) -> [B, S]"""
+from seqward.backbones.backbone import Vocabulary
+
+Augment = Callable[[Tensor, torch.Generator, Vocabulary], Tensor]
+"""(items [B, S], generator, vocabulary) -> [B, S]"""
 
 
 def crop(share: float) -> Augment:
     """Keep a contiguous piece of floor(share * n) items (at least one), its start uniform."""
 
-    def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+    def augment(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
+        pad = vocabulary.pad
         kept, start, position = _window(items, pad, share, generator, least=1)
         inside = (position >= start) & (position < start + kept)
         return torch.where(inside | _short(items, pad), items, pad)
@@ -26,15 +29,20 @@ def crop(share: float) -> Augment:
     return augment
 
 
-def mask(share: float) -> Augment:
-    """Hide floor(share * n) items chosen without replacement; never all of them. A hidden item is read as padding."""
+def mask(share: float, token: bool = False) -> Augment:
+    """Hide floor(share * n) items chosen without replacement; never all of them.
 
-    def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+    Args:
+        token: put the mask token in place of a hidden item, as CL4SRec does; else it is read as padding.
+    """
+
+    def augment(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
+        pad = vocabulary.pad
         valid = items != pad
         hidden = (valid.sum(1, keepdim=True) * share).floor()
         draw = _draw(items, generator).masked_fill(~valid, torch.inf)
         order = draw.argsort(1).argsort(1)
-        return torch.where(valid & (order < hidden) & ~_short(items, pad), pad, items)
+        return torch.where(valid & (order < hidden) & ~_short(items, pad), vocabulary.mask if token else pad, items)
 
     return augment
 
@@ -42,7 +50,8 @@ def mask(share: float) -> Augment:
 def reorder(share: float) -> Augment:
     """Shuffle a contiguous piece of floor(share * n) items, its start uniform."""
 
-    def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
+    def augment(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
+        pad = vocabulary.pad
         length, start, position = _window(items, pad, share, generator, least=0)
         inside = (position >= start) & (position < start + length) & (items != pad)
         return _shuffle(items, inside, generator)
@@ -52,15 +61,27 @@ def reorder(share: float) -> Augment:
 
 def permutation() -> Augment:
     """Shuffle all items of the history: the paper's temporal augmentation, without the padding."""
-    return lambda items, generator, pad: _shuffle(items, items != pad, generator)
+    return lambda items, generator, vocabulary: _shuffle(items, items != vocabulary.pad, generator)
 
 
 def permutation_with_padding(slots: int) -> Augment:
     """Pad the history to ``slots`` and shuffle them all: as released. The slot that is read is then often a pad."""
 
-    def augment(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
-        items = torch.nn.functional.pad(items, (0, max(0, slots - items.shape[1])), value=pad)
+    def augment(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
+        items = torch.nn.functional.pad(items, (0, max(0, slots - items.shape[1])), value=vocabulary.pad)
         return _shuffle(items, torch.ones_like(items, dtype=torch.bool), generator)
+
+    return augment
+
+
+def one_of(*choices: Augment) -> Augment:
+    """One of the augmentations for each history, drawn uniformly (CL4SRec, section 3.2)."""
+
+    def augment(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
+        choice = torch.randint(len(choices), (len(items), 1), generator=generator, device=items.device)
+        for number, change in enumerate(choices):
+            items = torch.where(choice == number, change(items, generator, vocabulary), items)
+        return items
 
     return augment
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seqward.backbones.backbone import Histories
 from seqward.catalogue.scores import Scores
 from seqward.catalogue.sparse import FixedScores, RecencyScores
 from seqward.data.dataset import TRAIN, Dataset
-from seqward.model import Histories
 
 
 class Baseline(Protocol):
@@ -22,6 +22,7 @@ class Baseline(Protocol):
 
     name: str
     context: int | None
+    causal: bool
 
     def fit(self, data: Dataset) -> Self: ...
     def score(self, histories: Histories, every: bool = False) -> Scores: ...
@@ -35,6 +36,7 @@ class LastItems(nn.Module):
 
     name = "last-items"
     context: int | None = None
+    causal = True
 
     def __init__(self, n_items: int) -> None:
         super().__init__()
@@ -58,6 +60,7 @@ class Popularity(nn.Module):
 
     name = "popularity"
     context: int | None = None
+    causal = True
     counts: Tensor
 
     def __init__(self, n_items: int) -> None:

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqward.backbones.backbone import Histories
 from seqward.baselines import training_counts
 from seqward.catalogue.scores import MISS, Pairs
 from seqward.data.dataset import Dataset
+from seqward.data.returns import discounted_returns
 from seqward.errors import Finding, SeqwardError
-from seqward.metrics import CUTOFFS, Outcomes, discounted_returns, q_against_returns, summarise_with_intervals
-from seqward.model import Histories, Scorer
+from seqward.metrics import CUTOFFS, Outcomes, q_against_returns, summarise_with_intervals
+from seqward.model import Scorer
 from seqward.reading import Batch, Ints, Targets, already_seen, batches, events_of_sessions, targets
 
 SAMPLE = 10_000
@@ -31,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 
 def _on(device: torch.device, batch: Batch, targets: Targets, exclude_history: bool) -> tuple[Histories, Pairs | None]:
-    histories = Histories(*(field.to(device) for field in batch.histories))
+    histories = batch.histories.to(device)
     if not exclude_history:
         return histories, None
     return histories, Pairs(*(field.to(device) for field in already_seen(targets, batch)))
@@ -50,7 +52,7 @@ def ranks_of(
     """
     rank = np.full(len(targets), MISS, dtype=np.int64)
     done = 0
-    for batch in batches(targets, scorer.context):
+    for batch in batches(targets, scorer.context, causal=scorer.causal):
         with _named(scorer):
             histories, exclude = _on(_device(scorer), batch, targets, exclude_history)
             scores = scorer.score(histories, batch.every)

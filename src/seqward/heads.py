@@ -1,13 +1,14 @@
-"""Heads over items: the rows and biases that score a state."""
+"""Heads: what is read off a state. Item heads score the catalogue, value heads give a number, pair heads judge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from seqward.backbones.sasrec import initialise
+from seqward.backbones.backbone import initialise
 
 HeadFactory = Callable[[nn.Module, int], nn.Module]
 """(backbone, n_items) -> head"""
@@ -38,6 +39,34 @@ class TiedHead(nn.Module):
         return backbone.items.weight[: self.n_items], None
 
 
+class ValueHead(nn.Module):
+    """One number a state: the value of a policy, or a count."""
+
+    def __init__(self, width: int, init: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+        initialise(self, init)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[n, width] -> [n]"""
+        return self.linear(states)[:, 0]
+
+
+class PairHead(nn.Module):
+    """A logit for a state and an item: a layer over the two side by side, and one out of it."""
+
+    def __init__(self, width: int, item_width: int, init: str) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width + item_width, width)
+        self.out = nn.Linear(width, 1)
+        initialise(self, init)
+
+    def forward(self, states: Tensor, rows: Tensor) -> Tensor:
+        """States [n, width] and items' embeddings [n, ..., item width] -> [n, ...]."""
+        states = states.view(len(states), *[1] * (rows.dim() - 2), -1).expand(*rows.shape[:-1], -1)
+        return self.out(torch.relu(self.hidden(torch.cat([states, rows], -1))))[..., 0]
+
+
 def item_head(init: str, tied: bool = False) -> HeadFactory:
     """A head of its own, or tied to the backbone's embeddings."""
 
@@ -45,3 +74,13 @@ def item_head(init: str, tied: bool = False) -> HeadFactory:
         return TiedHead(n_items) if tied else ItemHead(backbone.width, n_items, init)
 
     return build
+
+
+def value_head(init: str) -> HeadFactory:
+    """A number a state."""
+    return lambda backbone, n_items: ValueHead(backbone.width, init)  # type: ignore[arg-type]
+
+
+def pair_head(init: str) -> HeadFactory:
+    """A logit a pair of state and item."""
+    return lambda backbone, n_items: PairHead(backbone.width, backbone.items.embedding_dim, init)  # type: ignore[arg-type,union-attr]

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from seqward.backbones.backbone import Vocabulary
 from seqward.heads import HeadFactory
+from seqward.model import Query
 from seqward.step import Step
 from seqward.target import Alone, Target
 
@@ -32,14 +34,16 @@ class Phase:
     lr: float
     events: int | None = None
     """Length in training events; None until the end."""
+    selects: bool = True
+    """Whether validation may keep the weights and patience counts. No in pre-training, when nothing ranks yet."""
 
 
 @dataclass(frozen=True)
 class Method:
     """A trained method."""
 
-    backbone: Callable[[int, int], nn.Module]
-    """(n_tokens, pad) -> module"""
+    backbone: Callable[[Vocabulary], nn.Module]
+    """vocabulary -> module"""
     heads: Mapping[str, HeadFactory]
     phases: tuple[Phase, ...]
     target: Target = field(default_factory=Alone)
@@ -49,3 +53,7 @@ class Method:
     """The head whose scores are Q-values, if any."""
     gamma: float = 0.0
     """Discount of the critic."""
+    query: Query = "last"
+    """Which state answers for a history."""
+    wanted: float | None = None
+    """Discount of the return that the backbone is told in training; None where it is told nothing."""

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqward.augment import AUGMENTATIONS, Augment, permutation_with_padding
-from seqward.backbones.sasrec import SASRec, SASRecSettings
+from seqward.backbones import backbone_of
+from seqward.backbones.sasrec import SASRecSettings
 from seqward.baselines import LastItems, Popularity
 from seqward.errors import SeqwardError, did_you_mean
 from seqward.heads import item_head
@@ -223,7 +224,7 @@ def popularity(n_items: int) -> Popularity:
 def sasrec(backbone: SASRecSettings, objective: SupervisedSettings, train: TrainSettings) -> Method:
     """Self-attention with cross-entropy over the whole catalogue."""
     return Method(
-        backbone=sasrec_backbone(backbone),
+        backbone=backbone_of(backbone),
         heads={"policy": item_head(backbone.init, objective.tied)},
         phases=(Phase((Term("L_CE", 1.0, cross_entropy),), train.lr),),
     )
@@ -305,16 +306,11 @@ def sasrec_ccql_released(backbone: SASRecSettings, objective: CCQLReleasedSettin
     )
 
 
-def sasrec_backbone(s: SASRecSettings) -> Callable[[int, int], nn.Module]:
-    """(n_tokens, pad) -> SASRec."""
-    return lambda n_tokens, pad: SASRec(s, n_tokens, pad)
-
-
 def actor_critic(backbone: SASRecSettings, o: ActorCriticSettings, first: Phase, second: Phase) -> Method:
     """Policy and Q heads over SASRec, one phase or two, and a target network."""
     phases = (Phase(first.terms, first.lr),) if o.phases == 1 else tuple(p for p in (first, second) if p.events != 0)
     return Method(
-        backbone=sasrec_backbone(backbone),
+        backbone=backbone_of(backbone),
         heads={"policy": item_head(backbone.init), "q": item_head(backbone.init)},
         phases=phases,
         target=Twin() if o.target == "twin" else Ema(o.tau),

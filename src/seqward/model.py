@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, cast
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from seqward.catalogue import Scores, scores_of
+from seqward.backbones.backbone import Backbone, Histories, Vocabulary
+from seqward.catalogue import LinearScores, Scores, scores_of
 
-
-class Histories(NamedTuple):
-    """What a scorer reads. Facts of the events beside the items get fields here, so that no signature grows."""
-
-    items: Tensor
-    """[B, S] int64 item numbers; ``n_items`` (the pad) where there is nothing."""
+Query = Literal["last", "mask"]
+"""Which state answers for a history: the one after its last item, or that of a mask token behind it (BERT4Rec)."""
 
 
 class Scorer(Protocol):
@@ -23,6 +20,8 @@ class Scorer(Protocol):
 
     context: int | None
     """How many of the last items are read; None for all of them."""
+    causal: bool
+    """Whether one pass can answer after every item of a history (``every``)."""
 
     def score(self, histories: Histories, every: bool = False) -> Scores:
         """Scores for the next item.
@@ -35,62 +34,60 @@ class Scorer(Protocol):
         ...
 
 
-class Backbone(Protocol):
-    """Histories to states. An nn.Module; knows no session and no loss."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def context(self) -> int:
-        """How many items it reads."""
-        ...
-
-    def __call__(self, items: Tensor, causal: bool = True) -> Tensor:
-        """[B, S] tokens -> [B, S, width]; slot j has read slots 0 .. j; padding may stand anywhere, never attended."""
-        ...
-
-
 class Model(nn.Module):
-    """A backbone behind a start token, and named heads.
-
-    Tokens are the items 0 .. n_items - 1, the pad ``n_items`` and the start token ``n_items + 1``.
-    """
+    """A backbone behind a start token, and named heads."""
 
     def __init__(
         self,
-        backbone: Callable[[int, int], nn.Module],
+        backbone: Callable[[Vocabulary], nn.Module],
         heads: Mapping[str, Callable[[nn.Module, int], nn.Module]],
-        n_items: int,
+        vocabulary: Vocabulary,
         engine: str = "auto",
     ) -> None:
         """Build the parts.
 
         Args:
-            backbone: (n_tokens, pad) -> module.
+            backbone: vocabulary -> module.
             heads: name -> ((backbone, n_items) -> module).
             engine: which engine answers for the catalogue, see ``scores_of``.
         """
         super().__init__()
-        self.n_items, self.engine = n_items, engine
-        self.pad, self.start = n_items, n_items + 1
-        self.backbone = backbone(n_items + 2, self.pad)
-        self.heads = nn.ModuleDict({name: head(self.backbone, n_items) for name, head in heads.items()})
+        self.vocabulary, self.engine = vocabulary, engine
+        self.backbone = backbone(vocabulary)
+        self.heads = nn.ModuleDict({name: head(self.backbone, vocabulary.n_items) for name, head in heads.items()})
 
     @property
     def context(self) -> int:
         return cast(Backbone, self.backbone).context
 
-    def states(self, histories: Histories) -> Tensor:
-        """[B, S] items -> [B, S + 1, width]: row t stands after the first t slots, row 0 after none."""
-        start = histories.items.new_full((len(histories.items), 1), self.start)
-        return self.backbone(torch.cat([start, histories.items], dim=1))
+    def states(self, histories: Histories, causal: bool = True) -> Tensor:
+        """[B, S] items -> [B, S + 1, width]: row t stands after the first t slots, row 0 after none.
 
-    def scores(self, head: str, states: Tensor) -> Scores:
-        """Scores of a head for states [n, width]."""
+        Where not ``causal``, every row has read all slots.
+        """
+        start = histories.items.new_full((len(histories.items), 1), self.vocabulary.start)
+        tokens = torch.cat([start, histories.items], dim=1)
+        return self.backbone(histories._replace(items=tokens), causal)
+
+    def scores(self, head: str, states: Tensor) -> LinearScores:
+        """Scores of an item head for states [n, width]."""
         weight, bias = self.heads[head](self.backbone)
         return scores_of(states, weight, bias, self.engine)
 
-    def mixed_scores(self, shares: Mapping[str, float], states: Tensor) -> Scores:
+    def columns(self, head: str, states: Tensor, items: Tensor) -> Tensor:
+        """Scores of an item head for the same few items in every row: states [n, width], items [k] -> [n, k]."""
+        weight, bias = self.heads[head](self.backbone)
+        return torch.nn.functional.linear(states, weight[items], None if bias is None else bias[items])
+
+    def value(self, head: str, states: Tensor) -> Tensor:
+        """What a value head gives, [n]."""
+        return self.heads[head](states)
+
+    def pairs(self, head: str, states: Tensor, items: Tensor) -> Tensor:
+        """What a pair head gives for states [n, width] and items [n] or [n, k], in the shape of the items."""
+        return self.heads[head](states, cast(Backbone, self.backbone).items(items))
+
+    def mixed_scores(self, shares: Mapping[str, float], states: Tensor) -> LinearScores:
         """The sum of heads' scores, each times its share: heads are linear, so theirs is a head too."""
         rows = [(share, *self.heads[head](self.backbone)) for head, share in shares.items()]
         weight = torch.stack([share * weight for share, weight, _ in rows]).sum(0)
@@ -101,17 +98,27 @@ class Model(nn.Module):
 class NetworkScorer:
     """A trained model as evaluation and serving see it: no gradient, no dropout."""
 
-    def __init__(self, model: Model, ranks: Mapping[str, float], critic: str | None = None, gamma: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        ranks: Mapping[str, float],
+        critic: str | None = None,
+        gamma: float = 0.0,
+        query: Query = "last",
+    ) -> None:
         """Wrap a model.
 
         Args:
             ranks: the heads that rank, with the share of each.
             critic: the head of Q, if any.
             gamma: the critic's discount.
+            query: which state answers.
         """
         self.model = model.eval()
         self.ranks, self.critic, self.gamma = ranks, critic, gamma
+        self.query: Query = query
         self.context: int | None = model.context
+        self.causal = query == "last"
 
     @property
     def device(self) -> torch.device:
@@ -131,10 +138,21 @@ class NetworkScorer:
         return self.model.scores(self.critic, self._states(histories, every)).detach()
 
     def _states(self, histories: Histories, every: bool) -> Tensor:
-        states = self.model.states(histories)
+        assert self.causal or not every, "a state that reads what follows it cannot answer for every item"
+        if self.query == "mask":
+            histories = asked(histories, self.model.vocabulary)
+        states = self.model.states(histories, self.causal)
         if every:
             return states.flatten(0, 1)
-        return states[torch.arange(len(states), device=states.device), last_row(histories.items, self.model.pad)]
+        row = last_row(histories.items, self.model.vocabulary.pad)
+        return states[torch.arange(len(states), device=states.device), row]
+
+
+def asked(histories: Histories, vocabulary: Vocabulary) -> Histories:
+    """The histories [B, S] with a mask token right behind the last item of each, [B, S + 1]."""
+    items = torch.nn.functional.pad(histories.items, (0, 1), value=vocabulary.pad)
+    behind = last_row(histories.items, vocabulary.pad)
+    return histories._replace(items=items.scatter(1, behind[:, None], vocabulary.mask))
 
 
 def last_row(items: Tensor, pad: int) -> Tensor:

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqward.backbones.backbone import Histories
 from seqward.catalogue.scores import Pairs
 from seqward.data.dataset import SPLITS, Dataset
 from seqward.errors import SeqwardError, did_you_mean
-from seqward.model import Histories
 
 ROWS = 4096
 """Rows scored at a time, unless one session alone has more."""
@@ -35,6 +35,8 @@ class Targets:
     offsets: Ints
     """[sessions + 1] where each session starts in ``items``."""
     n_items: int
+    user: Ints
+    """[sessions] number of each session's user, see ``Dataset.training_users``."""
     event: Ints
     """[targets] position in the data set."""
     item: Ints
@@ -90,6 +92,7 @@ def targets(data: Dataset, split: str, *, first_events: bool = True, sessions: i
         items=item[known],
         offsets=offsets,
         n_items=data.n_items,
+        user=data.training_users()[0][read],
         event=event,
         item=item[place],
         session=session,
@@ -130,6 +133,8 @@ class _Readings(NamedTuple):
     """What a scorer is to read, a stretch of ``Targets.items`` each, and the targets that each reading answers."""
 
     every: bool
+    session: Ints
+    """[readings] which of ``Targets.offsets``."""
     first: Ints
     """[readings]"""
     length: Ints
@@ -140,8 +145,14 @@ class _Readings(NamedTuple):
     """[n] the reading of each target, ascending."""
 
 
-def batches(targets: Targets, context: int | None, chosen: Ints | None = None) -> Iterator[Batch]:
-    """Batches that answer the known targets (or those ``chosen``), each once; longest histories first."""
+def batches(targets: Targets, context: int | None, chosen: Ints | None = None, causal: bool = True) -> Iterator[Batch]:
+    """Batches that answer the known targets (or those ``chosen``), each once; longest histories first.
+
+    Args:
+        causal: whether one pass over a session can answer for several of its targets.
+    """
+    if chosen is None and not causal:
+        chosen = np.flatnonzero(targets.known)
     for readings in _readings(targets, context) if chosen is None else (_windows(targets, chosen, context),):
         order = np.argsort(-readings.length, kind="stable")
         rank = np.empty_like(order)
@@ -155,7 +166,8 @@ def batches(targets: Targets, context: int | None, chosen: Ints | None = None) -
             stop = start + max(1, min(ROWS // rows, TOKENS // width))
             low, high = np.searchsorted(reading, [start, stop])
             part = order[start:stop]
-            histories = _histories(targets, readings.first[part], readings.length[part], width)
+            users = torch.from_numpy(targets.user[readings.session[part]])
+            histories = _histories(targets, readings.first[part], readings.length[part], width)._replace(users=users)
             row = (reading[low:high] - start) * rows
             if readings.every:
                 row = row + targets.before[target[low:high]]
@@ -175,16 +187,16 @@ def _readings(targets: Targets, context: int | None) -> tuple[_Readings, _Readin
     session, reading = np.unique(targets.session[together], return_inverse=True)
     length = np.zeros(len(session), dtype=np.int64)
     np.maximum.at(length, reading, targets.before[together])
-    passes = _Readings(True, targets.offsets[session], length, together, reading)
+    passes = _Readings(True, session, targets.offsets[session], length, together, reading)
     return passes, _windows(targets, np.flatnonzero(targets.known & ~shared), context)
 
 
 def _windows(targets: Targets, target: Ints, context: int | None) -> _Readings:
     before = targets.before[target]
     length = before if context is None else np.minimum(before, context)
-    return _Readings(
-        False, targets.offsets[targets.session[target]] + before - length, length, target, np.arange(len(target))
-    )
+    session = targets.session[target]
+    first = targets.offsets[session] + before - length
+    return _Readings(False, session, first, length, target, np.arange(len(target)))
 
 
 def _histories(targets: Targets, first: Ints, length: Ints, width: int) -> Histories:

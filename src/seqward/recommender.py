@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqward.backbones.backbone import Histories, Vocabulary
 from seqward.baselines import LastItems, Popularity, fitted_baselines
 from seqward.catalogue import Best, Pairs, Scores
 from seqward.catalogue.dense import topk_of_matrix
@@ -26,7 +27,7 @@ from seqward.histories import of_dataset, of_histories
 from seqward.method import Method
 from seqward.methods import method_named
 from seqward.metrics import summarise
-from seqward.model import Histories, Model, NetworkScorer, Scorer
+from seqward.model import Model, NetworkScorer, Scorer
 from seqward.reading import targets
 from seqward.run import Run, check_catalogue, describe
 from seqward.runlog import Observe
@@ -132,6 +133,7 @@ class Recommender:
             with named_state(run):
                 progress = train(job, resume, observe)
             run.update(state=progress.stopped, best={"step": progress.best_step, "value": progress.best})
+            self.description = run.description
             self.scorer = self._load_weights(built, run.folder)
         else:
             self.scorer = built.fit(data)
@@ -154,7 +156,8 @@ class Recommender:
 
     def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:
         assert self.item_ids is not None
-        model = Model(method.backbone, method.heads, len(self.item_ids), self.sections["train"].catalogue)
+        vocabulary = Vocabulary(len(self.item_ids), self.description["data"].get("users", 0))
+        model = Model(method.backbone, method.heads, vocabulary, self.sections["train"].catalogue)
         load_weights(model, folder / "best" / "model.safetensors")
         return scorer_of(method, model.to(self.device))
 
@@ -243,7 +246,7 @@ class Recommender:
         ranks = {"policy": {"policy": 1.0}, "q": {critic: 1.0}, "mixture": {"policy": 1.0, critic: beta}}
         if rank_by not in ranks:
             raise SeqwardError(f"rank_by must be policy, q or mixture; got {rank_by!r}.")
-        return NetworkScorer(scorer.model, ranks[rank_by], scorer.critic, scorer.gamma)
+        return NetworkScorer(scorer.model, ranks[rank_by], scorer.critic, scorer.gamma, scorer.query)
 
     def save(self, folder: Path | str) -> None:
         """Write what ``load`` needs: settings, catalogue and weights.

@@ -133,6 +133,7 @@ def describe(method: str, settings: dict[str, Any], seed: int, data: Dataset) ->
         "data": {
             "path": str(data.path.resolve()) if data.path else None,
             "events": data.events_fingerprint(),
+            "users": data.training_users()[1],
             "protocol": data.protocol,
         },
         "versions": {"seqward": seqward.__version__, "python": platform.python_version(), **_torch_version()},

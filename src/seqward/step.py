@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from seqward.augment import Augment
-from seqward.catalogue import Best, Scores
+from seqward.backbones.backbone import Histories
+from seqward.catalogue import Best, LinearScores
 from seqward.data.batches import Batch
 from seqward.errors import SeqwardError
-from seqward.model import Histories, Model, last_row
+from seqward.model import Model, last_row
 from seqward.randomness import generator_of, seed_of
 
 T = TypeVar("T")
 REDRAWS = 30
+Outside = Literal["session", "action"]
+"""What a negative may not be: any item of the session, or the logged item only."""
+Draw = Literal["uniform", "popularity"]
+
+
+class Cloze(NamedTuple):
+    """Hidden slots of the batch: scores of the states there, and the items that stood there, [slots]."""
+
+    scores: LinearScores
+    items: Tensor
 
 
 class Step:
     """What a loss term may ask about one batch, packed to its n counted events. Serves one backward pass.
 
     Everything is computed at most once and in the gradient mode the Step was made in, whoever asks first. Gradient
-    flows through ``now``, ``logged``, ``nll``, ``state`` and ``view``; ``next`` and ``target_*`` give detached scores.
+    flows through ``now``, ``logged``, ``nll``, ``columns``, ``value``, ``pairs``, ``state``, ``view`` and ``cloze``;
+    ``next``, ``next_value`` and ``target_*`` are detached.
     """
 
-    def __init__(self, online: Model, target: Model, batch: Batch, seed: int, number: int) -> None:
-        """Args: number: the step's number, which with ``seed`` fixes dropout, augmentation and negatives."""
+    def __init__(
+        self, online: Model, target: Model, batch: Batch, seed: int, number: int, wanted: float | None = None
+    ) -> None:
+        """Set the stage.
+
+        Args:
+            number: the step's number, which with ``seed`` fixes dropout, augmentation and negatives.
+            wanted: tell the backbone the return that followed, discounted by so much; None to tell nothing.
+        """
         self.online, self.target, self.batch = online, target, batch
-        self.seed, self.number = seed, number
+        self.seed, self.number, self.wanted = seed, number, wanted
         self.grad = torch.is_grad_enabled()
         self._cache: dict[tuple, object] = {}
 
@@ -52,7 +71,16 @@ class Step:
         """[n] a column of the data set at the counted events."""
         return self._once(("column", name), lambda: self.batch.column(name))
 
-    def now(self, head: str) -> Scores:
+    def returns(self, gamma: float) -> Tensor:
+        """[n] discounted rewards from the event to the end of its session."""
+        return self._once(("returns", gamma), lambda: self.batch.data.returns(gamma)[self.batch.event])
+
+    @property
+    def popularity(self) -> Tensor:
+        """[n] the logged item's share of the training events."""
+        return self.batch.data.popularity[self.action]
+
+    def now(self, head: str) -> LinearScores:
         """Online scores of the states before the events."""
         return self._once(("now", head), lambda: self.online.scores(head, self._packed(0)))
 
@@ -60,7 +88,7 @@ class Step:
         """[n] online scores of the logged items: what several terms ask, and one backward pass answers."""
         return self._once(("logged", head), lambda: self.now(head).at(self.action))
 
-    def next(self, head: str) -> Scores:
+    def next(self, head: str) -> LinearScores:
         """Online scores of the states after the events, detached."""
         return self._once(("next", head), lambda: self.online.scores(head, self._packed(1)).detach())
 
@@ -68,17 +96,58 @@ class Step:
         """The online network's best item at the states after the events, [n]."""
         return self._once(("greedy", head), lambda: self.next(head).max())
 
-    def target_now(self, head: str) -> Scores:
+    def target_now(self, head: str) -> LinearScores:
         """The target network's scores of the states before the events, detached."""
         return self._once(("target_now", head), lambda: self.target.scores(head, self._target_packed(0)).detach())
 
-    def target_next(self, head: str) -> Scores:
+    def target_next(self, head: str) -> LinearScores:
         """The target network's scores of the states after the events, detached."""
         return self._once(("target_next", head), lambda: self.target.scores(head, self._target_packed(1)).detach())
 
     def nll(self, head: str, temperature: float = 1.0) -> Tensor:
         """[n] negative log-likelihood of the logged item under a head's softmax over the whole catalogue."""
         return self._once(("nll", head, temperature), lambda: self.now(head).nll(self.action, temperature))
+
+    def columns(self, head: str, items: Tensor) -> Tensor:
+        """[n, k] online scores of the same items [k] in every row."""
+        return self.online.columns(head, self._packed(0), items)
+
+    def value(self, head: str) -> Tensor:
+        """[n] what an online value head says of the states before the events."""
+        return self._once(("value", head), lambda: self.online.value(head, self._packed(0)))
+
+    def next_value(self, head: str) -> Tensor:
+        """[n] the same of the states after the events, detached."""
+        return self._once(("next_value", head), lambda: self.online.value(head, self._packed(1)).detach())
+
+    def pairs(self, head: str, items: Tensor) -> Tensor:
+        """What an online pair head says of the states before the events and items [n] or [n, k], in their shape.
+
+        The states are detached: a judge of the encoder's states does not shape them.
+        """
+        return self.online.pairs(head, self._packed(0).detach(), items)
+
+    def samples(self, head: str, k: int) -> Tensor:
+        """[n, k] items drawn from an online head's softmax at the states before the events."""
+        return self._sampled("samples", head, k, lambda: self.now(head))
+
+    def next_samples(self, head: str, k: int) -> Tensor:
+        """[n, k] items drawn from an online head's softmax at the states after the events."""
+        return self._sampled("next_samples", head, k, lambda: self.next(head))
+
+    def _sampled(self, name: str, head: str, k: int, scores: Callable[[], LinearScores]) -> Tensor:
+        def draw() -> Tensor:
+            generator = generator_of(self.seed, self.number, f"{name} {head}", self.batch.items.device)
+            return scores().detach().sample(k, generator)
+
+        return self._once((name, head, k), draw)
+
+    def cloze(self, head: str, share: float) -> Cloze:
+        """Hide a share of each piece's items behind the mask token, at least one, and read every slot from all others.
+
+        BERT4Rec (Sun et al. 2019, section 3.6). Its rows are the hidden slots, not the counted events.
+        """
+        return self._once(("cloze", head, share), lambda: self._cloze(head, share))
 
     def state(self) -> Tensor:
         """[B, width] one online state a piece: after its last event (before it, where transitions are drawn)."""
@@ -93,15 +162,19 @@ class Step:
         """
         return self._once(("view", name), lambda: self._view(name, augment, same_row))
 
-    def negatives(self, k: int) -> Tensor:
-        """[n, k] items drawn uniformly from those that the session does not hold, with replacement.
+    def negatives(self, k: int, outside: Outside = "session") -> Tensor:
+        """[n, k] items drawn uniformly, with replacement, from those outside the session, or all but the logged one.
 
         A session that holds the whole catalogue draws from all items but the logged one.
 
         Raises:
             SeqwardError: the catalogue has one item.
         """
-        return self._once(("negatives", k), lambda: self._negatives(k))
+        return self._once(("negatives", k, outside), lambda: self._negatives(k, outside))
+
+    def shared_negatives(self, k: int, draw: Draw = "uniform") -> Tensor:
+        """[k] items drawn once for the whole batch, with replacement; some may be logged items."""
+        return self._once(("shared negatives", k, draw), lambda: self._shared_negatives(k, draw))
 
     def _once(self, key: tuple, compute: Callable[[], T]) -> T:
         if key not in self._cache:
@@ -123,43 +196,70 @@ class Step:
         states = self._once(("target states",), self._target_states)
         return states[self.batch.piece, self.batch.row + offset]
 
-    def _encode(self, name: str, model: Model, items: Tensor) -> Tensor:
+    def _encode(self, name: str, model: Model, items: Tensor, causal: bool = True) -> Tensor:
         # Dropout takes no generator; it draws from the global stream.
         torch.manual_seed(seed_of(self.seed, self.number, f"dropout {name}"))
-        return model.states(Histories(items)).float()
+        return model.states(self._histories(items), causal).float()
+
+    def _histories(self, items: Tensor) -> Histories:
+        wanted = None if self.wanted is None or items is not self.batch.items else self.batch.returns(self.wanted)
+        return Histories(items, self.batch.users, wanted)
 
     def _view(self, name: str, augment: Augment, same_row: bool) -> Tensor:
-        end, pad = self.batch.end, self.online.pad
+        end, vocabulary = self.batch.end, self.online.vocabulary
+        pad = vocabulary.pad
         items = self.batch.items[:, : int(end.max())]
         slot = torch.arange(items.shape[1], device=items.device)
         history = torch.where(slot < end[:, None], items, pad)
         generator = generator_of(self.seed, self.number, f"augment {name}", items.device)
-        changed = augment(history, generator, pad)
+        changed = augment(history, generator, vocabulary)
         states = self._encode(f"view {name}", self.online, changed)
         return states[torch.arange(len(end), device=end.device), end if same_row else last_row(changed, pad)]
 
-    def _negatives(self, k: int) -> Tensor:
+    def _cloze(self, head: str, share: float) -> Cloze:
+        items, pad = self.batch.items, self.online.vocabulary.pad
+        generator = generator_of(self.seed, self.number, "cloze", items.device)
+        draw = torch.rand(items.shape, generator=generator, device=items.device).masked_fill(items == pad, 2.0)
+        hidden = (items != pad) & ((draw < share) | (draw == draw.amin(1, keepdim=True)))
+        masked = torch.where(hidden, self.online.vocabulary.mask, items)
+        states = self._encode("cloze", self.online, masked, causal=False)
+        piece, slot = hidden.nonzero(as_tuple=True)
+        return Cloze(self.online.scores(head, states[piece, slot + 1]), items[piece, slot])
+
+    def _shared_negatives(self, k: int, draw: Draw) -> Tensor:
+        data = self.batch.data
+        generator = generator_of(self.seed, self.number, f"shared negatives {draw}", data.device)
+        if draw == "popularity":
+            return torch.multinomial(data.popularity, k, replacement=True, generator=generator)
+        return torch.randint(data.n_items, (k,), generator=generator, device=data.device)
+
+    def _negatives(self, k: int, outside: Outside) -> Tensor:
         data, session = self.batch.data, self.column("session")
         generator = generator_of(self.seed, self.number, "negatives", session.device)
+
+        def met(items: Tensor) -> Tensor:
+            return data.met(session, items) if outside == "session" else items == self.action[:, None]
 
         def draw(count: int) -> Tensor:
             return torch.randint(data.n_items, (count,), generator=generator, device=session.device)
 
         items = draw(len(session) * k).view(len(session), k)
         for _ in range(REDRAWS):
-            met = data.met(session, items)
-            if not bool(met.any()):
+            found = met(items)
+            if not bool(found.any()):
                 return items
-            items[met] = draw(int(met.sum()))
-        return self._outside(session, items, generator)
+            items[found] = draw(int(found.sum()))
+        return self._outside(session, items, met(items).any(1), generator, outside)
 
-    def _outside(self, session: Tensor, items: Tensor, generator: torch.Generator) -> Tensor:
+    def _outside(
+        self, session: Tensor, items: Tensor, unfinished: Tensor, generator: torch.Generator, outside: Outside
+    ) -> Tensor:
         """Where redrawing did not end (sessions that hold most of the catalogue): draw from what is left."""
         data = self.batch.data
         everything = torch.arange(data.n_items, device=items.device)
-        for row in data.met(session, items).any(1).nonzero()[:, 0].tolist():
+        for row in unfinished.nonzero()[:, 0].tolist():
             left = everything[~data.met(session[row : row + 1], everything[None])[0]]
-            if not len(left):  # the session holds everything: then what was not chosen at this event
+            if outside == "action" or not len(left):  # or the session holds everything
                 left = everything[everything != self.action[row]]
             if not len(left):
                 raise SeqwardError("the catalogue has one item, so there is no other to draw. Prepare a log with more.")

@@ -120,7 +120,7 @@ class Networks:
 def build_model(job: Job, number: int) -> Model:
     """A freshly initialised network; number 1 is the twin of number 0."""
     torch.manual_seed(seed_of(job.seed, number, "init"))
-    return Model(job.method.backbone, job.method.heads, job.data.n_items, job.settings.catalogue)
+    return Model(job.method.backbone, job.method.heads, job.data.vocabulary, job.settings.catalogue)
 
 
 def train(job: Job, resume: bool = False, observe: Observe = lambda record: None) -> Progress:
@@ -197,7 +197,7 @@ def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Ten
     roles = networks.target.roles(job.seed, progress.step)
     online, target = networks.modules[roles.online].train(), networks.modules[roles.target].train()
     batch = job.data.batch(progress.step, job.settings.batch_size, job.seed)
-    step = Step(online, target, batch, job.seed, progress.step)  # type: ignore[arg-type]
+    step = Step(online, target, batch, job.seed, progress.step, job.method.wanted)  # type: ignore[arg-type]
     device = job.data.device.type
     with torch.autocast(device, torch.bfloat16, enabled=job.settings.precision == "bf16"):
         loss, means = total_loss(job.method.phases[progress.phase], step)
@@ -309,7 +309,7 @@ def keep_best(job: Job, networks: Networks, progress: Progress) -> None:
 
 def scorer_of(method: Method, model: Model) -> NetworkScorer:
     """The model as evaluation sees it."""
-    return NetworkScorer(model, {method.ranks: 1.0}, method.critic, method.gamma)
+    return NetworkScorer(model, {method.ranks: 1.0}, method.critic, method.gamma, method.query)
 
 
 def metric_named(metrics: dict[str, Any], name: str) -> float:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from seqward import methods
+from seqward.backbones.backbone import Vocabulary
 from seqward.catalogue import ENGINES
 from seqward.data.batches import TrainingEvents
 from seqward.model import Model
@@ -121,7 +122,7 @@ def released_step() -> tuple[Step, methods.Term]:
     method = entry.build(**entry.sections)
     assert isinstance(method, methods.Method)
     torch.manual_seed(0)
-    model = Model(method.backbone, method.heads, N)
+    model = Model(method.backbone, method.heads, Vocabulary(N))
     with torch.no_grad():
         model.heads["q"].linear.bias[50] = 2.0
     sessions = [[i for i in session if i != 50] or [0] for session in random_sessions(12, N, 8)]

@@ -13,6 +13,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import dropout, relu, scaled_dot_product_attention
 
+from seqward.backbones.backbone import Histories, Vocabulary, initialise
 from seqward.settings import Count, Share, settings
 
 
@@ -47,11 +48,12 @@ class SASRecSettings:
 class SASRec(nn.Module):
     """States of histories by causal self-attention, post-norm feed-forward, as in section 3 of the SASRec paper."""
 
-    def __init__(self, s: SASRecSettings, n_tokens: int, pad: int) -> None:
-        """Args: n_tokens: items and special tokens; pad: the token that is never attended."""
+    bidirectional = True
+
+    def __init__(self, s: SASRecSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
-        self.settings, self.pad = s, pad
-        self.items = nn.Embedding(n_tokens, s.n_factors)
+        self.settings, self.pad = s, vocabulary.pad
+        self.items = nn.Embedding(vocabulary.n_tokens, s.n_factors)
         # A start token stands in front of the context.
         self.positions = nn.Embedding(s.session_max_len + 1, s.n_factors)
         self.blocks = nn.ModuleList(Block(s) for _ in range(s.n_blocks))
@@ -66,14 +68,9 @@ class SASRec(nn.Module):
     def context(self) -> int:
         return self.settings.session_max_len
 
-    def forward(self, items: Tensor, causal: bool = True) -> Tensor:
-        """States [B, S, width]; slot j has read slots 0 .. j (all slots where not causal).
-
-        Args:
-            items: [B, S] tokens, S at most context + 2. Padding may stand anywhere; none attends it, and its own
-                state is the last norm's bias.
-        """
-        s = self.settings
+    def forward(self, histories: Histories, causal: bool = True) -> Tensor:
+        """States [B, S, width], see ``Backbone``; the state of padding is the last norm's bias."""
+        s, items = self.settings, histories.items
         pad = (items == self.pad)[:, :, None]
         x = self.items(items) * (s.n_factors**0.5 if s.scale_embedding else 1.0)
         # Training reads one item beyond the context for the next state of a full one: it stands at the last position.
@@ -138,14 +135,3 @@ def attention_mask(items: Tensor, pad: int, causal: bool) -> Tensor | None:
     order = torch.ones_like(itself).tril() if causal else torch.ones_like(itself)
     # A slot always reads itself: a row that reads nothing would be NaN.
     return ((order & ~padding[:, None, :]) | itself)[:, None]
-
-
-def initialise(module: nn.Module, how: str) -> None:
-    """Set the weights of linear and embedding layers by the scheme ``SASRecSettings.init``; biases 0."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Embedding):
-            nn.init.normal_(layer.weight, std=0.01)
-        elif isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01) if how == "normal" else nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from seqward.catalogue.engines import ENGINES, scores_of
-from seqward.catalogue.scores import MISS, Best, Pairs, Scores
+from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, Scores
 
-__all__ = ["ENGINES", "MISS", "Best", "Pairs", "Scores", "scores_of"]
+__all__ = ["ENGINES", "MISS", "Best", "LinearScores", "Pairs", "Scores", "scores_of"]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seqward.catalogue.dense import topk_of_matrix
-from seqward.catalogue.scores import MISS, Best, Pairs, Scores, refuse_nan
+from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, refuse_nan
 
 CHUNK = 512
 """Items multiplied at a time."""
@@ -173,7 +173,21 @@ class ChunkedScores:
                 scores[taken.rows[low:high], taken.items[low:high] - start] = -torch.inf
             yield start, scores
 
-    def detach(self) -> Scores:
+    @torch.no_grad()
+    def sample(self, k: int, generator: torch.Generator) -> Tensor:
+        # First a chunk by its share of the softmax, then an item within it.
+        mass = [torch.stack([s.logsumexp(1) for _, s in self._chunks(rows)], 1) for rows in _slices(self.n_rows, ROWS)]
+        chunk = torch.multinomial(torch.cat(mass).softmax(1), k, replacement=True, generator=generator)
+        items = torch.empty_like(chunk)
+        for number in chunk.unique().tolist():
+            row, draw = (chunk == number).nonzero(as_tuple=True)
+            start = number * CHUNK
+            scores = _product(self.states[row], self.weight[start : start + CHUNK], _part(self.bias, start))
+            drawn = torch.multinomial(scores.softmax(1), 1, generator=generator)[:, 0]
+            items[row, draw] = start + drawn
+        return items
+
+    def detach(self) -> LinearScores:
         bias = None if self.bias is None else self.bias.detach()
         return ChunkedScores(self.states.detach(), self.weight.detach(), bias)
 

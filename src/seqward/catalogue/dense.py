@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from seqward.catalogue.scores import MISS, Best, Pairs, Scores, refuse_nan
+from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, refuse_nan
 
 
 class DenseScores:
@@ -55,7 +55,11 @@ class DenseScores:
         rank = 1 + ((scores > own) | ((scores == own) & lower)).sum(1)
         return torch.where(own[:, 0] == -torch.inf, MISS, rank)
 
-    def detach(self) -> Scores:
+    @torch.no_grad()
+    def sample(self, k: int, generator: torch.Generator) -> Tensor:
+        return torch.multinomial(self.matrix.softmax(1), k, replacement=True, generator=generator)
+
+    def detach(self) -> LinearScores:
         bias = None if self.bias is None else self.bias.detach()
         return DenseScores(self.states.detach(), self.weight.detach(), bias)
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from seqward.catalogue.chunked import ChunkedScores
 from seqward.catalogue.dense import DenseScores
-from seqward.catalogue.scores import Scores
+from seqward.catalogue.scores import LinearScores
 
-ENGINES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Scores]] = {
+ENGINES: dict[str, Callable[[Tensor, Tensor, Tensor | None], LinearScores]] = {
     "dense": DenseScores,
     "chunked": ChunkedScores,
 }
@@ -18,7 +18,7 @@ DENSE_BELOW = 1024
 """Items up to which the matrix of a batch stays in cache, so that writing it costs nothing."""
 
 
-def scores_of(states: Tensor, weight: Tensor, bias: Tensor | None = None, engine: str = "auto") -> Scores:
+def scores_of(states: Tensor, weight: Tensor, bias: Tensor | None = None, engine: str = "auto") -> LinearScores:
     """Scores ``states @ weight.T + bias``.
 
     Args:

@@ -76,6 +76,16 @@ class Scores(Protocol):
         ...
 
 
+class LinearScores(Scores, Protocol):
+    """Scores of a linear head, as the engines answer for them."""
+
+    def sample(self, k: int, generator: torch.Generator) -> Tensor:
+        """k items a row drawn from the softmax of its scores, with replacement, [n, k]. No gradient."""
+        ...
+
+    def detach(self) -> LinearScores: ...
+
+
 def refuse_nan(largest: Tensor) -> None:
     """Raise where a row's largest score is NaN or +inf.
 

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqward.backbones.backbone import Vocabulary
 from seqward.data.dataset import TRAIN, Dataset
+from seqward.data.returns import discounted_returns
 from seqward.randomness import generator_of
 
 Draw = Literal["sessions", "transitions", "tails"]
@@ -24,6 +26,8 @@ class Batch:
 
     items: Tensor
     """[B, S] item numbers, padded."""
+    slots: Tensor
+    """[B, S] position of each slot's event in the data set's columns; that of some other event where there is none."""
     piece: Tensor
     """[n] the piece of each counted event."""
     row: Tensor
@@ -37,6 +41,16 @@ class Batch:
     def column(self, name: str) -> Tensor:
         """[n] a column of the data set (item, reward, live, session, ...) at the counted events."""
         return getattr(self.data, name)[self.event]
+
+    @property
+    def users(self) -> Tensor:
+        """[B] number of each piece's user."""
+        return self.data.user[self.slots[:, 0]]
+
+    def returns(self, gamma: float) -> Tensor:
+        """[B, S + 1] the return from each row of the states on, NaN behind the last event."""
+        returns = self.data.returns(gamma)[self.slots].masked_fill(self.items == self.data.n_items, torch.nan)
+        return torch.nn.functional.pad(returns, (0, 1), value=torch.nan)
 
 
 class TrainingEvents:
@@ -67,12 +81,46 @@ class TrainingEvents:
         """1, and 0 at the last event of a session: an episode ends only where the session does."""
         self.session = self._tensor(data.session_of_event().astype(np.int64))
         self.train = self._tensor(train)
+        user, self.n_users = data.training_users()
+        self.user = self._tensor(np.repeat(user, np.diff(data.offsets)))
+        self._sessions = data.offsets, np.where(train, data.reward, 0.0)
+        self._returns: dict[float, Tensor] = {}
         self.n_events = int((self.stop - self.counted_from).sum())
         """Events counted in an epoch."""
 
     def _tensor(self, array: NDArray) -> Tensor:
         # A copy, because columns read from Parquet are read-only, which torch does not support.
         return torch.from_numpy(np.array(array)).to(self.device)
+
+    def returns(self, gamma: float) -> Tensor:
+        """[events] discounted rewards from each event on to the end of its session, training events only."""
+        if gamma not in self._returns:
+            offsets, reward = self._sessions
+            self._returns[gamma] = self._tensor(discounted_returns(reward, offsets, gamma).astype(np.float32))
+        return self._returns[gamma]
+
+    @cached_property
+    def before(self) -> Tensor:
+        """[events] events of the session that came earlier."""
+        place = torch.arange(len(self.item), device=self.device)
+        first = torch.full_like(place, len(place)).scatter_reduce(0, self.session, place, "amin")
+        return (place - first[self.session]).float()
+
+    @cached_property
+    def after(self) -> Tensor:
+        """[events] training events of the session that come later."""
+        counts = torch.zeros_like(self.before).index_add_(0, self.session[self.train], self.train[self.train].float())
+        return (counts[self.session] - self.before - 1).clamp(min=0)
+
+    @cached_property
+    def popularity(self) -> Tensor:
+        """[items] each item's share of the training events."""
+        counts = self.item[self.train].bincount(minlength=self.n_items).float()
+        return counts / counts.sum()
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.n_items, self.n_users)
 
     @property
     def n_pieces(self) -> int:
@@ -97,12 +145,12 @@ class TrainingEvents:
         begin, stop = self.begin[pieces], self.stop[pieces]
         length = stop - begin
         slot = torch.arange(int(length.max()), device=self.device)
-        event = begin[:, None] + slot
+        event = (begin[:, None] + slot).clamp(max=len(self.item) - 1)
         real = slot < length[:, None]
-        items = torch.where(real, self.item[event.clamp(max=len(self.item) - 1)], self.n_items)
+        items = torch.where(real, self.item[event], self.n_items)
         piece, row = (real & (event >= self.counted_from[pieces][:, None])).nonzero(as_tuple=True)
         end = length - 1 if self.draw == "transitions" else length
-        return Batch(items=items, piece=piece, row=row, end=end, event=event[piece, row], data=self)
+        return Batch(items=items, slots=event, piece=piece, row=row, end=end, event=event[piece, row], data=self)
 
     @cached_property
     def _met(self) -> Tensor:

@@ -1,0 +1,94 @@
+"""What a backbone is: histories to states. The files beside this one hold one paper each; the package lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Histories(NamedTuple):
+    """What a scorer reads. Facts beside the items get fields here, so that no signature grows."""
+
+    items: Tensor
+    """[B, S] int64 item numbers; ``n_items`` (the pad) where there is nothing."""
+    users: Tensor | None = None
+    """[B] int64 numbers of users who were trained on; ``n_users`` for anybody else. None: nobody is known."""
+    wanted: Tensor | None = None
+    """[B, S + 1] the return asked for from row j on, NaN where none is. None: a backbone asks for its own."""
+
+    def to(self, device: torch.device) -> Histories:
+        """The same on a device."""
+        users, wanted = (None if x is None else x.to(device) for x in (self.users, self.wanted))
+        return Histories(self.items.to(device), users, wanted)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Item numbers and the special tokens behind them."""
+
+    n_items: int
+    n_users: int = 0
+    """Users who have training events."""
+
+    @property
+    def pad(self) -> int:
+        """Nothing; never attended."""
+        return self.n_items
+
+    @property
+    def start(self) -> int:
+        """Stands in front of every history."""
+        return self.n_items + 1
+
+    @property
+    def mask(self) -> int:
+        """A hidden item, or the one that is asked for."""
+        return self.n_items + 2
+
+    @property
+    def n_tokens(self) -> int:
+        return self.n_items + 3
+
+
+class Backbone(Protocol):
+    """Tokens to states. An nn.Module; knows no session and no loss."""
+
+    bidirectional: bool
+    """Whether it can read all slots at once, ``causal=False``."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def context(self) -> int:
+        """How many items it reads."""
+        ...
+
+    @property
+    def items(self) -> nn.Embedding:
+        """[tokens, embedding width] what a tied head scores by."""
+        ...
+
+    def __call__(self, histories: Histories, causal: bool = True) -> Tensor:
+        """States [B, S, width] of tokens ``histories.items`` [B, S], S at most context + 2.
+
+        Slot j has read slots 0 .. j (all of them where not ``causal``); padding may stand anywhere, never attended.
+        """
+        ...
+
+
+def initialise(module: nn.Module, how: str) -> None:
+    """Set the weights of linear and embedding layers; biases 0.
+
+    Args:
+        how: "normal" is N(0, 0.01) everywhere; "xavier" is Glorot-uniform but for embeddings.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding):
+            nn.init.normal_(layer.weight, std=0.01)
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.01) if how == "normal" else nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
