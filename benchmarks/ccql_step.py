@@ -129,7 +129,7 @@ class Naive:
         for number in range(steps):
             transitions = transitions_of(events.batch(number, sessions_a_step, seed=0), context)
             histories = transitions.next_state[transitions.last]
-            self.ready.append((transitions, permutation()(histories, torch.default_generator, events.n_items)))
+            self.ready.append((transitions, permutation()(histories, torch.default_generator, events.vocabulary)))
 
     def step(self) -> int:
         transitions, view = self.ready.pop()

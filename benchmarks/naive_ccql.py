@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, linear, normalize
 
 from seqward.backbones.backbone import Histories
 from seqward.data.batches import Batch
-from seqward.methods import CCQLSettings
+from seqward.methods.ccql import CCQLSettings
 from seqward.model import Model
 
 

@@ -29,7 +29,7 @@ def reverse(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -
     """An augmentation without chance: each history, padded on the right, from back to front."""
     length = (items != vocabulary.pad).sum(1, keepdim=True)
     slot = torch.arange(items.shape[1])
-    return torch.where(slot < length, items.gather(1, (length - 1 - slot).clamp(min=0)), pad)
+    return torch.where(slot < length, items.gather(1, (length - 1 - slot).clamp(min=0)), vocabulary.pad)
 
 
 def short_sessions(n_items: int) -> Dataset:
@@ -74,7 +74,7 @@ def test_losses_and_gradients(
     online.zero_grad(set_to_none=True)
     naive = NaiveCCQL(online, target, objective, phase)  # type: ignore[arg-type]
     transitions = transitions_of(batch, CONTEXT)
-    view = reverse(transitions.next_state[transitions.last], torch.Generator(), job.data.n_items)
+    view = reverse(transitions.next_state[transitions.last], torch.Generator(), job.data.vocabulary)
     theirs = naive.losses(transitions, step.negatives(objective.negatives), view)
     naive.total(theirs).backward()
 

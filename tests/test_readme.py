@@ -104,7 +104,7 @@ def landing(command: str) -> list[str]:
 
 def test_eq_4_is_the_code() -> None:
     (shown,) = (block.splitlines() for block in blocks("python") if block.startswith("eq_4"))
-    code = [line.strip() for line in (PACKAGE / "methods.py").read_text().splitlines()]
+    code = [line.strip() for line in (PACKAGE / "methods" / "ccql.py").read_text().splitlines()]
     first = code.index(shown[0])
     assert code[first : first + len(shown)] == [line.strip() for line in shown]
     assert len(shown) == 4 + 2

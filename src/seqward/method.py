@@ -1,4 +1,4 @@
-"""What a method is: a backbone, heads, and phases of weighted loss terms. ``methods.py`` lists the methods."""
+"""What a method is: a backbone, heads, and phases of weighted loss terms. ``methods`` lists the methods."""
 
 from __future__ import annotations
 

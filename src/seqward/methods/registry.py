@@ -1,0 +1,59 @@
+"""The table of methods: a name, its family, its default settings, where it is from, and the function that builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from seqward.errors import SeqwardError, did_you_mean
+
+Family = Literal["baseline", "supervised", "contrastive", "value-based", "policy-based", "control", "as released"]
+Need = Literal["goal", "rewards"]
+"""What training data must have: events of the goal and others; rewards that differ."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method as data. Its function's docstring says what it is, and then what differs from the source."""
+
+    name: str
+    family: Family
+    build: Callable[..., Any]
+    """The settings sections to a ``Method``; without sections the number of items to a scorer with ``fit``."""
+    sections: Mapping[str, Any]
+    """Default settings by section: "backbone", "objective", "train". Empty for methods that are not trained."""
+    source: str
+    needs: tuple[Need, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's docstring."""
+        return (self.build.__doc__ or "").strip().splitlines()[0]
+
+
+METHODS: dict[str, Entry] = {}
+
+
+def method(
+    name: str, family: Family, source: str, needs: tuple[Need, ...] = (), **sections: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function of settings sections under the method's name."""
+
+    def register(build: Callable[..., Any]) -> Callable[..., Any]:
+        METHODS[name] = Entry(name, family, build, sections, source, needs)
+        return build
+
+    return register
+
+
+def method_named(name: str) -> Entry:
+    """The entry of a method.
+
+    Raises:
+        SeqwardError: no method has that name.
+    """
+    if name not in METHODS:
+        known = ", ".join(METHODS)
+        raise SeqwardError(f"unknown method {name!r}.{did_you_mean(name, METHODS)} Known methods: {known}.")
+    return METHODS[name]
