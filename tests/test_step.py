@@ -214,8 +214,8 @@ def test_a_view_is_the_state_after_the_last_item_left(augment: Augment, draw: Dr
 def test_a_view_reads_the_changed_history() -> None:
     """Against the changed history encoded alone, each item at its own position."""
 
-    def drop_last(items: Tensor, generator: torch.Generator, pad: int) -> Tensor:
-        return items.index_fill(1, torch.tensor([3]), pad)
+    def drop_last(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
+        return items.index_fill(1, torch.tensor([3]), vocabulary.pad)
 
     step = step_of([[0, 1, 2, 3], [4, 5]])
     view = step.view("one", drop_last)
