@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
@@ -384,3 +384,58 @@ def test_auto_writes_the_matrix_only_where_it_is_small() -> None:
     for items, kind in ((engines.DENSE_BELOW - 1, "dense"), (engines.DENSE_BELOW, "chunked")):
         assert type(scores_of(torch.zeros(1, 1), torch.zeros(items, 1))) is ENGINES[kind]
     assert type(scores_of(torch.zeros(1, 1), torch.zeros(5, 1), None, "chunked")) is ENGINES["chunked"]
+
+
+# Sampling -----------------------------------------------------------------------------------------------------------
+
+
+def slow_draws(row: list[float], numbers: list[float]) -> list[int]:
+    """The first item whose cumulative share of the softmax is beyond each number."""
+    top = max(row)
+    shares = [math.exp(x - top) for x in row]
+    found = []
+    for number in numbers:
+        reached = 0.0
+        for item, share in enumerate(shares):
+            reached += share / sum(shares)
+            if number < reached:
+                found.append(item)
+                break
+    return found
+
+
+@every_engine
+@examples(deadline=None, max_examples=60)
+@given(world=worlds(), seed=st.integers(0, 99))
+def test_samples_are_those_of_the_slow_definition(engine: str, world: World, seed: int) -> None:
+    """From the same generator every engine draws the same items, and none that is no candidate."""
+    kept = [row for row in range(len(world.states)) if max(world.rows[row]) > -math.inf]
+    assume(kept)
+    with small_chunks():
+        scores = ENGINES[engine](world.states[kept], world.weight, world.bias)
+        items = scores.sample(9, torch.Generator().manual_seed(seed))
+    numbers = torch.rand(len(kept), 9, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+    assert items.tolist() == [slow_draws(world.rows[row], u) for row, u in zip(kept, numbers, strict=True)]
+
+
+@every_engine
+def test_samples_are_as_frequent_as_the_softmax_says(engine: str) -> None:
+    """Two rows of 1,200 items, 20,000 draws each: within five standard errors on three groups of items."""
+    weight = torch.zeros(1200, 1)
+    weight[700:900], weight[1199] = 1.0, 6.0
+    items = ENGINES[engine](torch.tensor([[1.0], [-1.0]]), weight, None).sample(
+        20_000, torch.Generator().manual_seed(1)
+    )
+    for row, sign in zip(items, (1.0, -1.0), strict=True):
+        shares = torch.softmax(sign * weight[:, 0], 0)
+        for group in (slice(0, 700), slice(700, 900), slice(1199, 1200)):
+            share = float(shares[group].sum())
+            count = float(((row >= group.start) & (row < group.stop)).sum())
+            assert abs(count - 20_000 * share) <= 5 * (20_000 * share * (1 - share)) ** 0.5 + 1
+
+
+@every_engine
+def test_what_is_not_finite_is_not_sampled_from(engine: str) -> None:
+    scores = ENGINES[engine](torch.tensor([[1.0], [math.nan]]), torch.ones(3, 1), None)
+    with pytest.raises(Finding, match="not finite in 1 of 2 rows"):
+        scores.sample(2, torch.Generator())

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqward.catalogue.dense import topk_of_matrix
+from seqward.catalogue.dense import drawn, topk_of_matrix, uniform
 from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, refuse_nan
 
 CHUNK = 512
@@ -175,16 +175,17 @@ class ChunkedScores:
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
-        # First a chunk by its share of the softmax, then an item within it.
+        # First a chunk by its share of the softmax, then an item within it: the one that dense would draw.
         mass = [torch.stack([s.logsumexp(1) for _, s in self._chunks(rows)], 1) for rows in _slices(self.n_rows, ROWS)]
-        chunk = torch.multinomial(torch.cat(mass).softmax(1), k, replacement=True, generator=generator)
+        by_chunk = torch.cat(mass)
+        refuse_nan(by_chunk.amax(1))
+        chunk, rest = drawn(by_chunk.double().softmax(1), uniform(by_chunk, k, generator))
         items = torch.empty_like(chunk)
         for number in chunk.unique().tolist():
             row, draw = (chunk == number).nonzero(as_tuple=True)
             start = number * CHUNK
             scores = _product(self.states[row], self.weight[start : start + CHUNK], _part(self.bias, start))
-            drawn = torch.multinomial(scores.softmax(1), 1, generator=generator)[:, 0]
-            items[row, draw] = start + drawn
+            items[row, draw] = start + drawn(scores.double().softmax(1), rest[row, draw, None]).index[:, 0]
         return items
 
     def detach(self) -> LinearScores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,7 +58,8 @@ class DenseScores:
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
-        return torch.multinomial(self.matrix.softmax(1), k, replacement=True, generator=generator)
+        refuse_nan(self.matrix.amax(1))
+        return drawn(self.matrix.double().softmax(1), uniform(self.matrix, k, generator)).index
 
     def detach(self) -> LinearScores:
         bias = None if self.bias is None else self.bias.detach()
@@ -71,6 +73,33 @@ class DenseScores:
             if exclude is None
             else scores.index_put((exclude.rows, exclude.items), scores.new_tensor(-torch.inf))
         )
+
+
+class Drawn(NamedTuple):
+    index: Tensor
+    """[n, k] which weight was drawn."""
+    rest: Tensor
+    """[n, k] how far into it the uniform number reached, in [0, 1): another uniform number."""
+
+
+def uniform(like: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """[n, k] the uniform numbers that every engine's ``sample`` begins with."""
+    return torch.rand(len(like), k, generator=generator, device=like.device, dtype=torch.float64)
+
+
+def drawn(weights: Tensor, numbers: Tensor) -> Drawn:
+    """Draw by the inverse of the cumulative weights: what is drawn follows from the numbers alone.
+
+    Args:
+        weights: [n, m] in double precision, not negative, their sum positive.
+        numbers: [n, k] in [0, 1).
+    """
+    edges = torch.nn.functional.pad(weights.cumsum(1), (1, 0))
+    # Below the total, so that what weighs nothing is not drawn where rounding lifts a number to it.
+    total = edges[:, -1:]
+    reach = torch.minimum(numbers * total, torch.nextafter(total, torch.zeros_like(total)))
+    index = torch.searchsorted(edges, reach, right=True) - 1
+    return Drawn(index, (reach - edges.gather(1, index)) / weights.gather(1, index))
 
 
 def topk_of_matrix(scores: Tensor, k: int, items: Tensor | None = None) -> Best:

@@ -80,7 +80,10 @@ class LinearScores(Scores, Protocol):
     """Scores of a linear head, as the engines answer for them."""
 
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
-        """k items a row drawn from the softmax of its scores, with replacement, [n, k]. No gradient."""
+        """k items a row drawn from the softmax of its scores, with replacement, [n, k]; the same ones by every engine.
+
+        No gradient.
+        """
         ...
 
     def detach(self) -> LinearScores: ...
