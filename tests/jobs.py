@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {
     "negatives": 3,
 }
 """With ``shop()``: 5 or more steps an epoch, a validation after each, a second phase in the middle of the run."""
-TRAINED = [name for name, entry in METHODS.items() if entry.sections]
+TRAINED = [name for name, entry in METHODS.items() if entry.trained]
 
 
 def shop() -> Dataset:
@@ -45,7 +45,7 @@ def recommender(name: str, seed: int = 0, **changes: Any) -> Recommender:
     """A recommender with those settings of SMALL and ``changes`` that the method has."""
     entry = METHODS[name]
     known = {field.name for section in entry.sections.values() for field in dataclasses.fields(section)}
-    single = entry.sections and entry.sections["train"].draw == "transitions"
+    single = entry.trained and entry.sections["train"].draw == "transitions"
     settings = SMALL | ({"batch_size": 24} if single else {}) | changes
     settings = {key: value for key, value in settings.items() if key in known}
     return Recommender(name, seed=seed, device="cpu", **settings)

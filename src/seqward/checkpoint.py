@@ -122,6 +122,8 @@ def replace_folder(folder: Path, new: Path) -> None:
 def load_weights(model: nn.Module, file: Path) -> None:
     """Raises SeqwardError where the file is broken or holds another model."""
     weights = _read(file)
+    if hasattr(model, "make_room"):  # a method that is fitted has buffers of the size of what it read
+        model.make_room(weights)  # type: ignore[operator]
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if own != found:

@@ -17,9 +17,9 @@ HeadFactory = Callable[[nn.Module, int], nn.Module]
 class ItemHead(nn.Module):
     """A row and a bias of its own for every item."""
 
-    def __init__(self, width: int, n_items: int, init: str) -> None:
+    def __init__(self, width: int, n_items: int, init: str, detached: bool = False) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, n_items)
+        self.linear, self.detached = nn.Linear(width, n_items), detached
         initialise(self, init)
 
     def forward(self, backbone: nn.Module) -> tuple[Tensor, Tensor]:
@@ -29,6 +29,8 @@ class ItemHead(nn.Module):
 
 class TiedHead(nn.Module):
     """The backbone's item embeddings, without bias: score = state . embedding (Kang & McAuley 2018, section 3.4)."""
+
+    detached = False
 
     def __init__(self, n_items: int) -> None:
         super().__init__()
@@ -67,11 +69,21 @@ class PairHead(nn.Module):
         return self.out(torch.relu(self.hidden(torch.cat([states, rows], -1))))[..., 0]
 
 
-def item_head(init: str, tied: bool = False) -> HeadFactory:
-    """A head of its own, or tied to the backbone's embeddings."""
+def item_head(init: str, tied: bool = False, detached: bool = False) -> HeadFactory:
+    """A head that scores every item.
+
+    Args:
+        tied: score by the backbone's embeddings instead of rows of its own.
+        detached: no gradient into the states; a head of its own then learns from them and does not shape them.
+
+    Raises:
+        ValueError: tied and detached; such a head would shape the embeddings all the same.
+    """
+    if tied and detached:
+        raise ValueError("a tied head cannot be detached: its rows are the backbone's embeddings")
 
     def build(backbone: Any, n_items: int) -> nn.Module:
-        return TiedHead(n_items) if tied else ItemHead(backbone.width, n_items, init)
+        return TiedHead(n_items) if tied else ItemHead(backbone.width, n_items, init, detached)
 
     return build
 

@@ -72,12 +72,17 @@ class Model(nn.Module):
     def scores(self, head: str, states: Tensor) -> LinearScores:
         """Scores of an item head for states [n, width]."""
         weight, bias = self.heads[head](self.backbone)
-        return scores_of(states, weight, bias, self.engine)
+        return scores_of(self._read(head, states), weight, bias, self.engine)
 
     def columns(self, head: str, states: Tensor, items: Tensor) -> Tensor:
         """Scores of an item head for the same few items in every row: states [n, width], items [k] -> [n, k]."""
         weight, bias = self.heads[head](self.backbone)
-        return torch.nn.functional.linear(states, weight[items], None if bias is None else bias[items])
+        few = None if bias is None else bias[items]
+        return torch.nn.functional.linear(self._read(head, states), weight[items], few)
+
+    def _read(self, head: str, states: Tensor) -> Tensor:
+        """The states as an item head reads them: without gradient where it is detached."""
+        return states.detach() if self.heads[head].detached else states
 
     def value(self, head: str, states: Tensor) -> Tensor:
         """What a value head gives, [n]."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from seqward.backbones.backbone import Histories, Vocabulary
-from seqward.baselines import LastItems, Popularity, fitted_baselines
+from seqward.baselines import fitted_baselines
 from seqward.catalogue import Best, Pairs, Scores
 from seqward.catalogue.dense import topk_of_matrix
 from seqward.checkpoint import load_weights, save_weights
@@ -141,8 +141,8 @@ class Recommender:
             run.update(state="fitted")
         self.description = run.description
 
-    def _build(self, n_items: int) -> Method | LastItems | Popularity:
-        return self.entry.build(**self.sections) if self.sections else self.entry.build(n_items)
+    def _build(self, n_items: int) -> Any:
+        return self.entry.build(**self.sections) if self.entry.trained else self.entry.build(n_items, **self.sections)
 
     def _job(self, method: Method, data: Dataset, run: Run, max_minutes: float | None) -> Job:
         settings: TrainSettings = self.sections["train"]

@@ -8,10 +8,18 @@ from typing import Any
 from torch import nn
 
 from seqward.backbones.backbone import Vocabulary
+from seqward.backbones.caser import Caser, CaserSettings
+from seqward.backbones.fmlp import FMLPSettings, fmlp
+from seqward.backbones.gru4rec import GRU4Rec, GRU4RecSettings
+from seqward.backbones.nextitnet import NextItNet, NextItNetSettings
 from seqward.backbones.sasrec import SASRec, SASRecSettings
 
 BACKBONES: dict[type, Callable[[Any, Vocabulary], nn.Module]] = {
     SASRecSettings: SASRec,
+    GRU4RecSettings: GRU4Rec,
+    CaserSettings: Caser,
+    NextItNetSettings: NextItNet,
+    FMLPSettings: fmlp,
 }
 
 

@@ -92,3 +92,8 @@ def initialise(module: nn.Module, how: str) -> None:
             nn.init.normal_(layer.weight, std=0.01) if how == "normal" else nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def truncated_normal(weight: Tensor, std: float) -> None:
+    """Fill with a normal cut at two deviations, as TensorFlow has it."""
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

@@ -58,6 +58,8 @@ class Dataset:
     protocol: dict[str, Any]
     """How the log became this: source hash, filters and what each removed, counts, split, seed, rewards, warnings."""
     path: Path | None = None
+    session_time: NDArray[Any] | None = None
+    """[sessions] time of each session's last event, in the log's unit (microseconds for dates); None without times."""
 
     @property
     def n_sessions(self) -> int:
@@ -112,6 +114,8 @@ class Dataset:
         sessions = {"session_id": self.session_ids, "events": np.diff(self.offsets)}
         if self.user_ids is not None:
             sessions["user_id"] = self.user_ids
+        if self.session_time is not None:
+            sessions["time"] = self.session_time
         tables = {
             "events": pl.DataFrame(
                 {
@@ -174,6 +178,7 @@ class Dataset:
             event_types=tuple(description["event_types"]),
             protocol=description["protocol"],
             path=folder,
+            session_time=sessions["time"].to_numpy() if "time" in sessions.columns else None,
         )
 
 

@@ -88,6 +88,7 @@ def prepare(
         user_ids=kept.user_ids,
         event_types=kept.event_types,
         protocol={},
+        session_time=None if kept.time is None else kept.time[kept.offsets[1:] - 1],
     )
     check = _check_counts(log, data)
     differs = [f"Count check {check}"] if check and check.startswith("differs") else []

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from seqward.errors import SeqwardError, did_you_mean
 
-Family = Literal["baseline", "supervised", "contrastive", "value-based", "policy-based", "control", "as released"]
+Family = Literal[
+    "baseline", "neighbours", "supervised", "contrastive", "value-based", "policy-based", "control", "as released"
+]
 Need = Literal["goal", "rewards"]
 """What training data must have: events of the goal and others; rewards that differ."""
 
@@ -20,11 +22,16 @@ class Entry:
     name: str
     family: Family
     build: Callable[..., Any]
-    """The settings sections to a ``Method``; without sections the number of items to a scorer with ``fit``."""
+    """The settings sections to a ``Method``; where it is not trained, n_items and they to a scorer with ``fit``."""
     sections: Mapping[str, Any]
-    """Default settings by section: "backbone", "objective", "train". Empty for methods that are not trained."""
+    """Default settings by section: "backbone", "objective" and "train" where it is trained, "neighbours" or none else."""
     source: str
     needs: tuple[Need, ...] = ()
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has phases of training, rather than one reading of the data."""
+        return "train" in self.sections
 
     @property
     def summary(self) -> str:
