@@ -163,6 +163,27 @@ def test_met_is_the_sessions_own_training_items() -> None:
     ]
 
 
+@every_draw
+def test_counts_before_and_after_are_the_sessions_own(draw: Draw) -> None:
+    """Of the whole session, not of the piece; only training events are to come, the user's held-out ones are not."""
+    lengths, held_out = [1, 11, 4, 7], 2
+    data = numbered([length + held_out for length in lengths], held_out)
+    batch = whole(TrainingEvents(data, 3, draw))
+    before, after = batch.column("before"), batch.column("after")
+    for event, session, earlier, later in zip(
+        batch.event.tolist(), batch.column("session").tolist(), before.tolist(), after.tolist(), strict=True
+    ):
+        assert earlier == event - data.offsets[session]
+        assert later == lengths[session] - 1 - earlier
+    assert before.dtype == after.dtype == torch.float32
+
+
+def test_popularity_is_the_share_of_the_training_events() -> None:
+    """Items 0, 0, 1 in training; 2, 2 held out."""
+    data = data_of([[0, 0, 1], [2, 2]], 3, splits=[[TRAIN] * 3, [TEST] * 2])
+    torch.testing.assert_close(TrainingEvents(data, 3).popularity, torch.tensor([2 / 3, 1 / 3, 0.0]))
+
+
 def test_no_training_events() -> None:
     events = TrainingEvents(data_of([[0, 1]], 2, splits=[[TEST, TEST]]), 4)
     assert (events.n_pieces, events.n_events) == (0, 0)

@@ -12,8 +12,9 @@ from seqward.augment import Augment, crop, mask, permutation, permutation_with_p
 from seqward.backbones.backbone import Histories, Vocabulary
 from seqward.backbones.sasrec import SASRec, SASRecSettings
 from seqward.data.batches import Draw, TrainingEvents
+from seqward.data.dataset import TEST, TRAIN
 from seqward.errors import SeqwardError
-from seqward.heads import item_head
+from seqward.heads import item_head, pair_head, value_head
 from seqward.model import Model
 from seqward.step import Step
 from worlds import data_of, random_sessions
@@ -26,7 +27,13 @@ SESSIONS = [[0, 1, 2, 3], [4, 5], [6, 7, 8, 0, 1, 2, 3], [8]]
 def model_of(seed: int = 0, dropout: float = 0.0, n_items: int = N) -> Model:
     torch.manual_seed(seed)
     settings = SASRecSettings(n_factors=8, session_max_len=CONTEXT, dropout_rate=dropout, init="xavier")
-    heads = {"policy": item_head("xavier"), "q": item_head("xavier")}
+    heads = {
+        "policy": item_head("xavier"),
+        "q": item_head("xavier"),
+        "behaviour": item_head("xavier", detached=True),
+        "v": value_head("xavier"),
+        "judge": pair_head("xavier"),
+    }
     return Model(lambda vocabulary: SASRec(settings, vocabulary), heads, Vocabulary(n_items))
 
 
@@ -292,3 +299,148 @@ def test_columns_are_packed_like_the_scores() -> None:
     assert len(step.reward) == len(step.live) == step.now("q").n_rows == step.target_next("q").n_rows == n
     assert int((step.live == 0).sum()) == len(SESSIONS)
     assert step.state().shape == (len(step.batch.items), 8)
+
+
+# Returns, values, pairs, samples ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", ["sessions", "transitions"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_returns_are_those_of_the_whole_session(draw: Draw, gamma: float) -> None:
+    """Sessions of up to 11 events in pieces of five: a return does not end where the piece does.
+
+    Held-out events pay nothing: the last two of each session are worth 100.
+    """
+    sessions = random_sessions(30, N, 9)
+    rewards = [[0.1 * (1 + place % 7) for place in range(len(session))] for session in sessions]
+    held_out = [[*session, 0, 1] for session in sessions]
+    splits = [[TRAIN] * len(session) + [TEST] * 2 for session in sessions]
+    data = data_of(held_out, N, rewards=[[*r, 100.0, 100.0] for r in rewards], splits=splits)
+    events = TrainingEvents(data, CONTEXT, draw)
+    batch = events.collate(torch.arange(events.n_pieces))
+    step = Step(model_of(), model_of(1), batch, seed=3, number=0)
+    expected = [
+        slow_return(rewards[session], gamma, place)
+        for session, place in zip(step.column("session").tolist(), step.column("before").long().tolist(), strict=True)
+    ]
+    torch.testing.assert_close(step.returns(gamma), torch.tensor(expected))
+    asked = batch.returns(gamma)
+    assert asked.shape == (len(batch.items), batch.items.shape[1] + 1)
+    torch.testing.assert_close(asked[batch.piece, batch.row], step.returns(gamma))
+    real = torch.nn.functional.pad(batch.items != N, (0, 1), value=False)
+    assert torch.equal(torch.isfinite(asked), real), "known at every event of a piece, and behind none"
+
+
+def slow_return(rewards: list[float], gamma: float, place: int) -> float:
+    return sum(gamma ** (later - place) * rewards[later] for later in range(place, len(rewards)))
+
+
+def test_the_backbone_is_told_what_followed_only_where_it_is_asked_for() -> None:
+    """``wanted`` reaches the pass over the batch's own histories, on both networks, and no view of them."""
+    told: list[tuple[object, Tensor | None]] = []
+
+    class Listener(SASRec):
+        def forward(self, histories: Histories, causal: bool = True) -> Tensor:
+            told.append((self, histories.wanted))
+            return super().forward(histories, causal)
+
+    def listening(seed: int) -> Model:
+        torch.manual_seed(seed)
+        settings = SASRecSettings(n_factors=8, session_max_len=CONTEXT, dropout_rate=0.0, init="xavier")
+        return Model(lambda vocabulary: Listener(settings, vocabulary), {"q": item_head("xavier")}, Vocabulary(N))
+
+    batch = step_of().batch
+    for wanted in (None, 0.5):
+        told.clear()
+        step = Step(listening(0), listening(1), batch, seed=3, number=0, wanted=wanted)
+        step.now("q"), step.target_next("q"), step.view("one", permutation())
+        (_, own), (network, target), (_, view) = told
+        assert network is step.target.backbone
+        assert view is None
+        if wanted is None:
+            assert own is None
+            assert target is None
+        else:
+            assert own is not None
+            assert target is not None
+            torch.testing.assert_close(own, batch.returns(0.5), equal_nan=True)
+            torch.testing.assert_close(target, own, equal_nan=True)
+
+
+def test_values_stand_before_the_event_and_next_values_after_it_detached() -> None:
+    step = step_of(SESSIONS[:1])
+    model, items = step.online, SESSIONS[0]
+    expected = torch.stack([model.value("v", alone(model, items[:t])[None])[0] for t in range(5)])
+    torch.testing.assert_close(step.value("v"), expected[:4])
+    torch.testing.assert_close(step.next_value("v"), expected[1:])
+    assert step.value("v").requires_grad
+    assert not step.next_value("v").requires_grad
+    step.value("v").sum().backward()
+    assert all(p.grad is not None for p in model.backbone.parameters())
+
+
+def test_pairs_are_judged_on_states_without_gradient() -> None:
+    """The logged item and k others of each row alike; the judge learns, and what made the state does not."""
+    step = step_of(SESSIONS[:2])
+    several = torch.stack([step.action, (step.action + 1) % N], 1)
+    logits = step.pairs("judge", several)
+    assert logits.shape == (6, 2)
+    torch.testing.assert_close(step.pairs("judge", step.action), logits[:, 0])
+    model = step.online
+    state = alone(model, SESSIONS[0][:2])
+    both = torch.cat([state, model.backbone.items.weight[SESSIONS[0][2]]])
+    judge = model.heads["judge"]
+    torch.testing.assert_close(judge.out(torch.relu(judge.hidden(both)))[0], logits[2, 0])
+    logits.sum().backward()
+    assert all(p.grad is not None for p in judge.parameters())
+    assert {name for name, p in model.backbone.named_parameters() if p.grad is not None} == {"items.weight"}
+    judged = torch.zeros(model.vocabulary.n_tokens, dtype=torch.bool)
+    judged[several.flatten()] = True
+    assert not bool(model.backbone.items.weight.grad[~judged].any()), "but for the rows of the judged items"
+
+
+def test_a_detached_head_learns_and_shapes_nothing() -> None:
+    """Nor do its columns; what it says is what an attached one with its rows would say."""
+    step = step_of()
+    few = torch.tensor([3, 1])
+    for answer in (step.nll("behaviour"), step.columns("behaviour", few)):
+        step.online.zero_grad(set_to_none=True)
+        answer.sum().backward(retain_graph=True)
+        learned = {name for name, p in step.online.named_parameters() if p.grad is not None}
+        assert learned == {"heads.behaviour.linear.weight", "heads.behaviour.linear.bias"}
+    step.online.heads["q"].load_state_dict(step.online.heads["behaviour"].state_dict())
+    torch.testing.assert_close(step.nll("behaviour"), step.nll("q"))
+    with pytest.raises(ValueError, match="a tied head cannot be detached"):
+        item_head("normal", tied=True, detached=True)
+
+
+def test_columns_are_the_scores_of_the_same_items_in_every_row() -> None:
+    step = step_of()
+    few = torch.tensor([7, 0, 7])
+    torch.testing.assert_close(step.columns("q", few), step.now("q").at(few.expand(len(step.action), 3)))
+
+
+@pytest.mark.parametrize("name", ["samples", "next_samples"])
+def test_samples_are_drawn_from_the_softmax_before_or_after_the_events(name: str) -> None:
+    """4,000 draws a row: each item's count within five standard errors of its share, which differs by row."""
+    step = step_of(SESSIONS[:1])
+    for head in ("policy", "q"):
+        step.online.heads[head].linear.weight.data *= 4
+        items = getattr(step, name)(head, 4000)
+        scores = step.now(head) if name == "samples" else step.next(head)
+        shares = torch.softmax(scores.at(torch.arange(N).expand(4, N)), 1).detach()
+        counts = torch.stack([row.bincount(minlength=N) for row in items]).float()
+        assert bool(((counts - 4000 * shares).abs() <= 5 * (4000 * shares * (1 - shares)).sqrt() + 1).all())
+        assert float((shares[0] - shares[3]).abs().max()) > 0.1, "the rows do not tell now from next"
+
+
+def test_samples_have_names_of_their_own() -> None:
+    """Now and next, and two heads that say the same, draw apart; the same question is answered once."""
+    step = step_of()
+    step.online.heads["q"].load_state_dict(step.online.heads["policy"].state_dict())
+    first = step.samples("policy", 20)
+    assert step.samples("policy", 20) is first
+    assert not torch.equal(first, step.samples("q", 20))
+    assert not torch.equal(first, step.next_samples("policy", 20))
+    assert torch.equal(first, step_of().samples("policy", 20))
+    assert not torch.equal(first, step_of(number=1).samples("policy", 20))

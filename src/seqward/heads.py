@@ -30,8 +30,6 @@ class ItemHead(nn.Module):
 class TiedHead(nn.Module):
     """The backbone's item embeddings, without bias: score = state . embedding (Kang & McAuley 2018, section 3.4)."""
 
-    detached = False
-
     def __init__(self, n_items: int) -> None:
         super().__init__()
         self.n_items = n_items

@@ -82,7 +82,7 @@ class Model(nn.Module):
 
     def _read(self, head: str, states: Tensor) -> Tensor:
         """The states as an item head reads them: without gradient where it is detached."""
-        return states.detach() if self.heads[head].detached else states
+        return states.detach() if getattr(self.heads[head], "detached", False) else states
 
     def value(self, head: str, states: Tensor) -> Tensor:
         """What a value head gives, [n]."""
