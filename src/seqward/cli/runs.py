@@ -183,11 +183,20 @@ def report(
     write_report(run, out)
 
 
-def list_methods() -> None:
-    """List the methods and the papers they come from."""
-    from seqward.methods import METHODS
+def list_methods(
+    json_output: Annotated[bool, Option("--json", help="Print a JSON list with all that is known of each.")] = False,
+    markdown: Annotated[bool, Option(help="Print the page docs/methods.md.")] = False,
+) -> None:
+    """List the methods: family, what each minimises, and the paper it comes from."""
+    from seqward.describe import facts, page
 
-    print_table(("method", "what it is", "source"), [(m.name, m.summary, m.source) for m in METHODS.values()])
+    if json_output:
+        typer.echo(json.dumps(facts(), indent=2, ensure_ascii=False))
+    elif markdown:
+        typer.echo(page(), nl=False)
+    else:
+        rows = [(m["method"], m["family"], " → ".join(m["terms"]), m["summary"], m["source"]) for m in facts()]
+        print_table(("method", "family", "terms", "what it is", "source"), rows)
 
 
 def show_config(method: Annotated[str, Argument(metavar="METHOD", help="Name of a method.")]) -> None:
