@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.nn.functional import dropout, relu, scaled_dot_product_attention
+from torch.nn.functional import dropout, relu
 
+from seqward.backbones.attention import attend, attention_mask, refuse_heads
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
 from seqward.settings import Count, Share, settings
 
@@ -41,8 +42,7 @@ class SASRecSettings:
     """normal: N(0, 0.01) everywhere (released with SASRec-CCQL); xavier: Glorot-uniform but for embeddings (SNQN)."""
 
     def __post_init__(self) -> None:
-        if self.n_factors % self.n_heads:
-            raise ValueError(f"n_factors {self.n_factors} is not a multiple of n_heads {self.n_heads}")
+        refuse_heads(self.n_factors, self.n_heads)
 
 
 class SASRec(nn.Module):
@@ -97,19 +97,8 @@ class Block(nn.Module):
         """x [B, S, width]; visible [B, 1, S, S] or None for plain causal attention."""
         s = self.settings
         q = self.norm_attention(x)
-        queries, keys, values = (
-            layer(source).unflatten(-1, (s.n_heads, -1)).transpose(1, 2)
-            for layer, source in ((self.query, q), (self.key, x), (self.value, x))
-        )
-        attended = scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=visible,
-            dropout_p=s.dropout_rate if self.training else 0.0,
-            is_causal=visible is None,
-        )
-        attended = self.projection(attended.transpose(1, 2).flatten(2))
+        rate = s.dropout_rate if self.training else 0.0
+        attended = self.projection(attend(self.query(q), self.key(x), self.value(x), s.n_heads, visible, rate))
         x = self.norm_feed((2.0 if s.residual == "double" else 1.0) * q + attended)
         return x + self._feed(x)
 
@@ -120,18 +109,3 @@ class Block(nn.Module):
         else:
             hidden = relu(dropout(self.feed_1(x), rate, self.training))
         return dropout(self.feed_2(hidden), rate, self.training)
-
-
-def attention_mask(items: Tensor, pad: int, causal: bool) -> Tensor | None:
-    """Which slots each slot may read, [B, 1, S, S]; None where the causal order alone says it.
-
-    With padding only on the right no real slot can see any, so no mask is needed and the fast path is taken.
-    """
-    padding = items == pad
-    if causal and not bool((padding[:, :-1] & ~padding[:, 1:]).any()):
-        return None
-    slots = items.shape[1]
-    itself = torch.eye(slots, dtype=torch.bool, device=items.device)
-    order = torch.ones_like(itself).tril() if causal else torch.ones_like(itself)
-    # A slot always reads itself: a row that reads nothing would be NaN.
-    return ((order & ~padding[:, None, :]) | itself)[:, None]
