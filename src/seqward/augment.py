@@ -86,6 +86,20 @@ def one_of(*choices: Augment) -> Augment:
     return augment
 
 
+def segment(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
+    """[B, S] which slots are in a contiguous piece of each history, its length uniform from 1 to half, its start uniform.
+
+    A single item is its own piece; an empty history has none.
+    """
+    valid = items != vocabulary.pad
+    count = valid.sum(1, keepdim=True)
+    lengths, starts = torch.rand(2, len(items), 1, generator=generator, device=items.device)
+    length = 1 + (lengths * (count // 2)).floor()
+    start = (starts * (count - length + 1)).floor()
+    position = valid.cumsum(1) - 1
+    return valid & (position >= start) & (position < start + length)
+
+
 AUGMENTATIONS: dict[str, Callable[[float], Augment]] = {
     "crop": crop,
     "mask": mask,

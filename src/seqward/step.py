@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from seqward.augment import Augment
+from seqward.augment import Augment, segment
 from seqward.backbones.backbone import Histories
 from seqward.catalogue import Best, LinearScores
 from seqward.data.batches import Batch
@@ -30,12 +30,21 @@ class Cloze(NamedTuple):
     items: Tensor
 
 
+class Segments(NamedTuple):
+    """Two readings of each piece, [B, width] each."""
+
+    context: Tensor
+    """The state of what is left around the hidden segment."""
+    segment: Tensor
+    """The state of the segment alone."""
+
+
 class Step:
     """What a loss term may ask about one batch, packed to its n counted events. Serves one backward pass.
 
     Everything is computed at most once and in the gradient mode the Step was made in, whoever asks first. Gradient
-    flows through ``now``, ``logged``, ``nll``, ``columns``, ``value``, ``pairs``, ``state``, ``view`` and ``cloze``;
-    ``next``, ``next_value`` and ``target_*`` are detached.
+    flows through ``now``, ``logged``, ``unlogged``, ``nll``, ``columns``, ``value``, ``pairs``, ``state``, ``view``,
+    ``cloze`` and ``segments``; ``next``, ``next_value`` and ``target_*`` are detached.
     """
 
     def __init__(
@@ -87,6 +96,10 @@ class Step:
     def logged(self, head: str) -> Tensor:
         """[n] online scores of the logged items: what several terms ask, and one backward pass answers."""
         return self._once(("logged", head), lambda: self.now(head).at(self.action))
+
+    def unlogged(self, head: str, k: int, outside: Outside = "session") -> Tensor:
+        """[n, k] online scores of ``negatives``, shared by the terms as ``logged`` is."""
+        return self._once(("unlogged", head, k, outside), lambda: self.now(head).at(self.negatives(k, outside)))
 
     def next(self, head: str) -> LinearScores:
         """Online scores of the states after the events, detached."""
@@ -149,6 +162,14 @@ class Step:
         """
         return self._once(("cloze", head, share), lambda: self._cloze(head, share))
 
+    def segments(self) -> Segments:
+        """Hide a segment of each piece's history behind mask tokens, and all but the segment; read both from all slots.
+
+        S3-Rec (Zhou et al. 2020), segment prediction. Both states are taken after the last slot of the history. A
+        history of one item is its own segment, and nothing of it is hidden.
+        """
+        return self._once(("segments",), self._segments)
+
     def state(self) -> Tensor:
         """[B, width] one online state a piece: after its last event (before it, where transitions are drawn)."""
         pieces = torch.arange(len(self.batch.end), device=self.batch.end.device)
@@ -206,15 +227,33 @@ class Step:
         return Histories(items, self.batch.users, wanted)
 
     def _view(self, name: str, augment: Augment, same_row: bool) -> Tensor:
-        end, vocabulary = self.batch.end, self.online.vocabulary
-        pad = vocabulary.pad
-        items = self.batch.items[:, : int(end.max())]
-        slot = torch.arange(items.shape[1], device=items.device)
-        history = torch.where(slot < end[:, None], items, pad)
-        generator = generator_of(self.seed, self.number, f"augment {name}", items.device)
+        end, vocabulary, history = self.batch.end, self.online.vocabulary, self._history()
+        generator = generator_of(self.seed, self.number, f"augment {name}", history.device)
         changed = augment(history, generator, vocabulary)
         states = self._encode(f"view {name}", self.online, changed)
-        return states[torch.arange(len(end), device=end.device), end if same_row else last_row(changed, pad)]
+        row = end if same_row else last_row(changed, vocabulary.pad)
+        return states[torch.arange(len(end), device=end.device), row]
+
+    def _history(self) -> Tensor:
+        """[B, longest] the items of each piece before the row that stands for it, padded."""
+        end = self.batch.end
+        items = self.batch.items[:, : int(end.max())]
+        slot = torch.arange(items.shape[1], device=items.device)
+        return torch.where(slot < end[:, None], items, self.online.vocabulary.pad)
+
+    def _segments(self) -> Segments:
+        end, vocabulary, history = self.batch.end, self.online.vocabulary, self._history()
+        generator = generator_of(self.seed, self.number, "segments", history.device)
+        inside = segment(history, generator, vocabulary)
+        outside = (history != vocabulary.pad) & ~inside
+        hidden = inside & outside.any(1, keepdim=True)
+
+        def state(name: str, hidden: Tensor) -> Tensor:
+            masked = torch.where(hidden, vocabulary.mask, history)
+            states = self._encode(f"segments {name}", self.online, masked, causal=False)
+            return states[torch.arange(len(end), device=end.device), end]
+
+        return Segments(state("context", hidden), state("segment", outside))
 
     def _cloze(self, head: str, share: float) -> Cloze:
         items, pad = self.batch.items, self.online.vocabulary.pad

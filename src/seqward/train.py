@@ -137,7 +137,7 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
     averages = Averages()
     clock = Clock(progress.seconds)
     with interruptible() as interrupted:
-        if progress.validated_step < progress.step and progress.step % job.validation_interval == 0:
+        if validation_due(job, progress):
             validation(job, networks, progress, log)
         while not (progress.stopped or interrupted.is_set()):
             progress.stopped = reason_to_stop(job, progress, clock)
@@ -148,7 +148,7 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
             progress.seconds = clock.seconds()
             if progress.step % job.settings.log_every == 0:
                 log.step(averages.flush(), progress)
-            if progress.step % job.validation_interval == 0:
+            if validation_due(job, progress):
                 validation(job, networks, progress, log)
                 progress.seconds = clock.seconds()
             if clock.checkpoint_due(job.settings.checkpoint_minutes):
@@ -265,7 +265,7 @@ def scale_of(step: Step, critic: str | None, parameters: list[nn.Parameter]) -> 
 
 def enter_phase(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
     """Go on to the next phase when this one has seen its events: a fresh optimiser, and patience counts anew."""
-    length = job.method.phases[progress.phase].events
+    length = job.method.phases[progress.phase].length(job.data.n_events)
     if length is None or progress.phase_events < length:
         return
     progress.phase, progress.phase_events, progress.stale = progress.phase + 1, 0, 0
@@ -283,6 +283,15 @@ def reason_to_stop(job: Job, progress: Progress, clock: Clock) -> str | None:
     if job.max_minutes is not None and clock.seconds() >= 60 * job.max_minutes:
         return f"time limit of {job.max_minutes:g} minutes"
     return None
+
+
+def validation_due(job: Job, progress: Progress) -> bool:
+    """Whether to measure at this step, in a phase that selects; before the first step always.
+
+    So a metric that is not measured is told before any work, and there are weights to keep from the beginning.
+    """
+    selects = progress.step == 0 or job.method.phases[progress.phase].selects
+    return selects and progress.validated_step < progress.step and progress.step % job.validation_interval == 0
 
 
 def validation(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+Similarity = Literal["cosine", "dot"]
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """InfoNCE over the 2B views by cosine similarity (Eq. 3 of the paper; Chen et al. 2020, Eq. 1).
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float, similarity: Similarity = "cosine") -> Tensor:
+    """InfoNCE over the 2B views (Eq. 3 of the paper; Chen et al. 2020, Eq. 1; CL4SRec: Xie et al. 2022).
 
     Each view is an anchor; its other view is the positive, the remaining 2B - 2 views are the negatives.
 
     Args:
         first: [B, width] a state a session.
         second: [B, width] the same sessions' other view, row by row.
+        temperature: divides the similarities.
+        similarity: of two views; "dot" is CL4SRec's, where their lengths count.
 
     Returns:
         [2B], anchors of ``first`` and then of ``second``. Zeros for a single session: nothing to tell apart.
     """
-    views = normalize(torch.cat([first, second]), dim=1)
+    views = torch.cat([first, second])
+    if similarity == "cosine":
+        views = normalize(views, dim=1)
     return _anchors((views @ views.T)[None] / temperature)[0]
 
 
