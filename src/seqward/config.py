@@ -90,8 +90,8 @@ def method_named_in(file: Path) -> str | None:
 
 
 def to_dict(sections: Sections) -> dict[str, dict[str, Any]]:
-    """The settings as plain data, for JSON."""
-    return {name: asdict(section) for name, section in sections.items()}
+    """The settings as plain data, as they come back from JSON: a tuple is a list."""
+    return json.loads(json.dumps({name: asdict(section) for name, section in sections.items()}))
 
 
 def from_dict(defaults: Sections, values: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, Any]:
