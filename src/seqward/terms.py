@@ -13,12 +13,12 @@ from torch import Tensor
 
 from seqward.augment import Augment
 from seqward.method import Loss
-from seqward.objectives import actor, conservative, contrastive, supervised, td
+from seqward.objectives import actor, conservative, contrastive, discriminator, policy, supervised, td, value
 from seqward.objectives.contrastive import Similarity
 from seqward.step import Outside, Step
 
 Weight = Callable[[Step], Tensor]
-"""A step to what each event counts, [n]; held constant."""
+"""A step to what each event counts, or is worth, [n]; held constant."""
 
 
 def cross_entropy(s: Step) -> Tensor:
@@ -36,12 +36,17 @@ def q_weighted_as_released(s: Step) -> Tensor:
     return supervised.batch_weighted(s.logged("q"), s.nll("policy"))
 
 
-def td_loss(gamma: float) -> Loss:
+def logged_reward(s: Step) -> Tensor:
+    """[n] the reward of the log."""
+    return s.reward
+
+
+def td_loss(gamma: float, reward: Weight = logged_reward) -> Loss:
     """L_Q: the online network chooses the next item, the target network values it."""
 
     def loss(s: Step) -> Tensor:
         greedy = s.greedy("q").items
-        return td.double_q(s.logged("q"), s.reward, gamma * s.live, s.target_next("q").at(greedy))
+        return td.double_q(s.logged("q"), reward(s), gamma * s.live, s.target_next("q").at(greedy))
 
     return loss
 
@@ -128,5 +133,101 @@ def conservative_as_released(temperature: float) -> Loss:
     def loss(s: Step) -> Tensor:
         greedy = s.greedy("q").items
         return conservative.gap_as_released(s.logged("q"), s.now("q").at(greedy), greedy, temperature)
+
+    return loss
+
+
+# Policies -----------------------------------------------------------------------------------------------------------
+
+
+def behaviour(s: Step) -> Tensor:
+    """L_β: the logged item under the head that follows whoever acted."""
+    return s.nll("behaviour")
+
+
+def off_policy(cap: float) -> Weight:
+    """How much more likely the policy chooses the logged item than who acted, at most ``cap``."""
+    return lambda s: policy.capped_ratio(s.nll("policy"), s.nll("behaviour"), cap)
+
+
+def slate(k: int) -> Weight:
+    """The top-K correction: what one more draw of the logged item adds to a slate of k."""
+    return lambda s: policy.top_k(s.nll("policy"), k)
+
+
+def what_followed(gamma: float) -> Weight:
+    """The discounted return from the event on."""
+    return lambda s: s.returns(gamma)
+
+
+def paid(s: Step) -> Tensor:
+    """1 where the event itself has a reward, else 0."""
+    return (s.reward != 0).float()
+
+
+def beats_policy(samples: int, temperature: float, cap: float) -> Weight:
+    """exp(A / temperature), at most ``cap``, where A is the advantage over items drawn from the policy."""
+    return lambda s: policy.exponential(_advantage_over_policy(s, samples) / temperature, cap)
+
+
+def beats_policy_at_all(samples: int) -> Weight:
+    """1 where the logged item is better than items drawn from the policy are in the mean, else 0."""
+    return lambda s: policy.positive(_advantage_over_policy(s, samples))
+
+
+def _advantage_over_policy(s: Step, samples: int) -> Tensor:
+    return policy.advantage(s.logged("q"), s.now("q").at(s.samples("policy", samples))).detach()
+
+
+def beats_value(beta: float, cap: float) -> Weight:
+    """exp(beta A), at most ``cap``, where A is the target network's Q of the logged item less the state's value."""
+    return lambda s: policy.exponential(beta * (s.target_now("q").at(s.action) - s.value("v").detach()), cap)
+
+
+def td_on_policy(gamma: float, samples: int) -> Loss:
+    """L_Q: what follows is worth the target network's mean Q of items drawn from the policy."""
+
+    def loss(s: Step) -> Tensor:
+        following = s.target_next("q").at(s.next_samples("policy", samples)).mean(1)
+        return td.double_q(s.logged("q"), s.reward, gamma * s.live, following)
+
+    return loss
+
+
+def td_on_value(gamma: float) -> Loss:
+    """L_Q: what follows is worth what the value head says of it."""
+    return lambda s: td.double_q(s.logged("q"), s.reward, gamma * s.live, s.next_value("v"))
+
+
+def expectile_of_q(tau: float) -> Loss:
+    """L_V: the tau-expectile of the target network's Q over logged items."""
+    return lambda s: value.expectile(s.target_now("q").at(s.action), s.value("v"), tau)
+
+
+# Judges and counts --------------------------------------------------------------------------------------------------
+
+
+def judged(fakes: Literal["uniform", "policy"], k: int) -> Loss:
+    """L_D: the logged item told from k others, which are drawn uniformly or from the policy."""
+
+    def loss(s: Step) -> Tensor:
+        others = s.negatives(k, "action") if fakes == "uniform" else s.samples("policy", k)
+        return discriminator.judged(s.pairs("judge", s.action), s.pairs("judge", others))
+
+    return loss
+
+
+def with_intrinsic(share: float, form: Literal["likeness", "imitation"]) -> Weight:
+    """r + share * r_int, the judge's reward of the logged item."""
+    bounded = discriminator.likeness if form == "likeness" else discriminator.imitation
+    return lambda s: s.reward + share * bounded(s.pairs("judge", s.action))
+
+
+def count(column: Literal["before", "after"], scale: Literal["log", "raw"]) -> Loss:
+    """L_N: how many events of the session came before this one, or are to come after it."""
+
+    def loss(s: Step) -> Tensor:
+        events = s.column(column)
+        return value.regression(events.log1p() if scale == "log" else events, s.value("n"))
 
     return loss
