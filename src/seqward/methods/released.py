@@ -1,4 +1,7 @@
-"""What released code computes where it departs from its paper, term by term (docs/paper-differences.md)."""
+"""What released code computes where it departs from its paper, term by term (docs/paper-differences.md).
+
+SNQN and SA2C need no method of their own: their docstrings say which settings make them theirs.
+"""
 
 from __future__ import annotations
 
@@ -7,63 +10,99 @@ from typing import Literal
 from seqward.augment import permutation_with_padding
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.method import Method, Phase, Term
-from seqward.methods.ccql import CCQL_SASREC
 from seqward.methods.registry import method
-from seqward.methods.value_based import ActorCriticSettings, actor_critic
-from seqward.settings import NonNegative, Positive, Whole, settings
-from seqward.terms import (
-    conservative_as_released,
-    contrast,
-    contrast_by_coordinate,
-    cross_entropy,
-    q_weighted_as_released,
-    td_loss,
-)
+from seqward.methods.supervised import CCQL_SASREC
+from seqward.methods.value_based import ActorCriticSettings, actor_critic, sqn_terms
+from seqward.settings import NonNegative, Positive, settings
+from seqward.terms import conservative_as_released, contrast, contrast_by_coordinate, q_weighted_as_released
 from seqward.train import TrainSettings
+
+SOURCE = "the paper's released code (what differs from the paper: docs/paper-differences.md)"
 
 
 @settings
-class CCQLReleasedSettings(ActorCriticSettings):
-    alpha: NonNegative = 0.01
-    """Weight of the term in place of the conservative one."""
-    temperature: Positive = 0.5
-    """Temperature of its log-sum-exp."""
-    contrast: Literal["cosine", "coordinate"] = "cosine"
-    """cosine as for RC15; coordinate as the released code forces for RetailRocket."""
+class ContrastReleasedSettings(ActorCriticSettings):
+    contrast: Literal["cosine", "coordinate"] = "coordinate"
+    """cosine as SASRec-CCQL for RC15; coordinate as it is forced for RetailRocket, and the default of SASRec-CO."""
     contrast_weight: NonNegative = 1.0
     """Weight of the contrastive term."""
     contrast_temperature: Positive = 0.07
     """Temperature of cosine similarities."""
-    warmup_events: Whole = 3_840_000
-    """Training events before cross-entropy is multiplied by the batch's mean Q (15,000 steps of 256, as for RC15)."""
-    lr_phase_2: Positive = 0.001
-    """Learning rate after the warm-up."""
+
+
+@settings
+class CCQLReleasedSettings(ContrastReleasedSettings):
+    alpha: NonNegative = 0.01
+    """Weight of the term in place of the conservative one."""
+    temperature: Positive = 0.5
+    """Temperature of its log-sum-exp."""
+
+
+def as_released(backbone: SASRecSettings, o: ActorCriticSettings, train: TrainSettings, *others: Term) -> Method:
+    """SASRec-AC as released, with other terms in both phases: cross-entropy is multiplied by the batch's mean Q."""
+    first = (*sqn_terms(o), *others)
+    return actor_critic(
+        backbone,
+        o,
+        Phase(first, train.lr, o.warmup_events),
+        Phase((Term("mean Q L_CE", 1.0, q_weighted_as_released), *first[1:]), o.lr_phase_2 or train.lr),
+    )
+
+
+def contrast_as_released(backbone: SASRecSettings, o: ContrastReleasedSettings) -> Term:
+    """L_CO of a history whose padding is permuted, too, read where the history used to end."""
+    augment = permutation_with_padding(backbone.session_max_len)
+    by_coordinate = o.contrast == "coordinate"
+    co = contrast_by_coordinate(augment) if by_coordinate else contrast(augment, o.contrast_temperature, same_row=True)
+    return Term("L_CO as released", o.contrast_weight, co)
+
+
+@method(
+    "sasrec-ac-released",
+    "as released",
+    needs=("goal", "rewards"),
+    source=SOURCE,
+    backbone=CCQL_SASREC,
+    objective=ActorCriticSettings(),
+    train=TrainSettings(lr=0.01, draw="transitions"),
+)
+def sasrec_ac_released(backbone: SASRecSettings, objective: ActorCriticSettings, train: TrainSettings) -> Method:
+    """The actor-critic of the code released with SASRec-CCQL: cross-entropy times the batch's mean Q.
+
+    Which events carry the value makes no difference there; SAC (sasrec-ac) weights each event by its own Q.
+    """
+    return as_released(backbone, objective, train)
+
+
+@method(
+    "sasrec-co-released",
+    "as released",
+    needs=("goal", "rewards"),
+    source=SOURCE,
+    backbone=CCQL_SASREC,
+    objective=ContrastReleasedSettings(),
+    train=TrainSettings(lr=0.01, draw="transitions"),
+)
+def sasrec_co_released(backbone: SASRecSettings, objective: ContrastReleasedSettings, train: TrainSettings) -> Method:
+    """What the released code of SASRec-CO computes, term by term.
+
+    Its second view permutes the padding, too, and is read where the history used to end, so that most positive pairs
+    hold a constant; each coordinate of the state is a similarity of its own.
+    """
+    return as_released(backbone, objective, train, contrast_as_released(backbone, objective))
 
 
 @method(
     "sasrec-ccql-released",
     "as released",
-    needs=("rewards",),
-    source="the paper's released code (what differs from the paper: docs/paper-differences.md)",
+    needs=("goal", "rewards"),
+    source=SOURCE,
     backbone=CCQL_SASREC,
-    objective=CCQLReleasedSettings(),
+    objective=CCQLReleasedSettings(contrast="cosine", warmup_events=3_840_000, lr_phase_2=0.001),
     train=TrainSettings(lr=0.005, clip_value=1.0, draw="transitions"),
 )
 def sasrec_ccql_released(backbone: SASRecSettings, objective: CCQLReleasedSettings, train: TrainSettings) -> Method:
     """What the released code of SASRec-CCQL computes, term by term."""
     o = objective
-    augment = permutation_with_padding(backbone.session_max_len)
-    by_coordinate = o.contrast == "coordinate"
-    co = contrast_by_coordinate(augment) if by_coordinate else contrast(augment, o.contrast_temperature, same_row=True)
-    released = (
-        Term("L_CE", 1.0, cross_entropy),
-        Term("ω L_Q", o.omega, td_loss(o.gamma)),
-        Term("L_CO as released", o.contrast_weight, co),
-        Term("α L_CQL as released", o.alpha, conservative_as_released(o.temperature)),
-    )
-    return actor_critic(
-        backbone,
-        o,
-        Phase(released, train.lr, o.warmup_events),
-        Phase((Term("mean Q L_CE", 1.0, q_weighted_as_released), *released[1:]), o.lr_phase_2),
-    )
+    conservative = Term("α L_CQL as released", o.alpha, conservative_as_released(o.temperature))
+    return as_released(backbone, o, train, contrast_as_released(backbone, o), conservative)

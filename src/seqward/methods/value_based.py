@@ -2,64 +2,247 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 from seqward.backbones import backbone_of
+from seqward.backbones.caser import CaserSettings
+from seqward.backbones.gru4rec import GRU4RecSettings
+from seqward.backbones.nextitnet import NextItNetSettings
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.heads import item_head
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import SNQN_SASREC
-from seqward.settings import NonNegative, Rate, Share, Whole, settings
+from seqward.settings import NonNegative, Positive, Rate, Share, Whole, settings
+from seqward.step import Outside
 from seqward.target import Ema, Twin
-from seqward.terms import cross_entropy, q_weighted, td_loss
+from seqward.terms import advantage, cross_entropy, propensity, q_weighted, td_loss, td_on_negatives, weighted_by
 from seqward.train import TrainSettings
 
 
 @settings
-class ActorCriticSettings:
+class CriticSettings:
     gamma: Share = 0.5
     """Discount of the return."""
     omega: NonNegative = 1.0
     """Weight of the temporal-difference loss."""
-    warmup_events: Whole = 7_680_000
-    """Training events before cross-entropy is weighted by Q (30,000 steps of 256 transitions)."""
-    phases: Literal[1, 2] = 2
-    """1: never weight cross-entropy by Q (this is SQN)."""
     target: Literal["twin", "ema"] = "twin"
     """twin: two networks swap roles by a coin. ema: one network and a target that follows it."""
     tau: Rate = 0.005
     """Rate at which an ema target follows."""
+    rank_by: Literal["policy", "q"] = "policy"
+    """The head that ranks."""
+
+    def __post_init__(self) -> None:
+        if self.rank_by == "q" and not self.omega:
+            raise ValueError("rank_by q asks a critic that learns nothing: omega is 0")
 
 
-@method(
-    "sasrec-ac",
-    "value-based",
-    needs=("rewards",),
-    source="SAC: Xin et al., Self-Supervised Reinforcement Learning for Recommender Systems, SIGIR 2020",
-    backbone=SNQN_SASREC,
-    objective=ActorCriticSettings(),
-    train=TrainSettings(lr=0.01),
-)
-def sasrec_ac(backbone: SASRecSettings, objective: ActorCriticSettings, train: TrainSettings) -> Method:
-    """Self-supervised actor-critic: SQN, then cross-entropy weighted by Q."""
-    critic = Term("ω L_Q", objective.omega, td_loss(objective.gamma))
-    return actor_critic(
-        backbone,
-        objective,
-        Phase((Term("L_CE", 1.0, cross_entropy), critic), train.lr, objective.warmup_events),
-        Phase((Term("Q L_CE", 1.0, q_weighted), critic), train.lr),
-    )
+@settings
+class ActorCriticSettings(CriticSettings):
+    warmup_events: Whole = 7_680_000
+    """Training events before cross-entropy is weighted by Q (steps of the source times its 256 transitions)."""
+    phases: Literal[1, 2] = 2
+    """1: never weight cross-entropy by Q."""
+    lr_phase_2: Positive | None = None
+    """Learning rate after the warm-up; None for the same."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.phases == 2 and not self.omega:
+            raise ValueError("phases 2 weights cross-entropy by a critic that learns nothing: omega is 0")
 
 
-def actor_critic(backbone: Any, o: ActorCriticSettings, first: Phase, second: Phase) -> Method:
-    """Policy and Q heads over a backbone, one phase or two, and a target network."""
-    phases = (Phase(first.terms, first.lr),) if o.phases == 1 else tuple(p for p in (first, second) if p.events != 0)
+@settings
+class SNQNSettings(CriticSettings):
+    negatives: Whole = 10
+    """Items that the user did not choose, drawn for each event; 0 for none, which is SQN."""
+    outside: Outside = "action"
+    """What they may not be: the logged item only, or any item of the session."""
+    negative_reward: float = 0.0
+    """What each of them earns."""
+    negative_leads_to: Literal["same", "next"] = "same"
+    """The state that follows one: the same, since it does not move the user, or that after the logged event."""
+
+
+@settings
+class SA2CSettings(ActorCriticSettings, SNQNSettings):
+    advantage_min: float | None = 0.0
+    """The least that an advantage weighs; None for no limit."""
+    advantage_max: float | None = 10.0
+    """The most that an advantage weighs; None for no limit."""
+    propensity_power: NonNegative = 0.0
+    """Power of the propensity correction, softmax(policy) / popularity of the logged item; 0 for none."""
+    propensity_min: Positive = 0.1
+    """The least that the propensity ratio is taken for."""
+    propensity_max: Positive = 10.0
+    """The most that the propensity ratio is taken for."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.negatives:
+            raise ValueError("negatives is 0, and an advantage is over the mean of the logged item and negatives")
+        low, high = self.advantage_min, self.advantage_max
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"advantage_min {low} is more than advantage_max {high}")
+        if self.propensity_min > self.propensity_max:
+            raise ValueError(f"propensity_min {self.propensity_min} is more than propensity_max {self.propensity_max}")
+
+
+def with_critic(backbone: Any, o: CriticSettings, *phases: Phase) -> Method:
+    """Policy and Q heads over a backbone, and a target network."""
     return Method(
         backbone=backbone_of(backbone),
         heads={"policy": item_head(backbone.init), "q": item_head(backbone.init)},
         phases=phases,
         target=Twin() if o.target == "twin" else Ema(o.tau),
+        ranks=o.rank_by,
         critic="q",
         gamma=o.gamma,
+    )
+
+
+def actor_critic(backbone: Any, o: ActorCriticSettings, first: Phase, second: Phase) -> Method:
+    """``with_critic`` in one phase or two."""
+    phases = (Phase(first.terms, first.lr),) if o.phases == 1 else tuple(p for p in (first, second) if p.events != 0)
+    return with_critic(backbone, o, *phases)
+
+
+# SQN and SAC on every backbone ---------------------------------------------------------------------------------------
+
+
+class Base(NamedTuple):
+    """A backbone with what the SQN and SAC code trains it by on RC15."""
+
+    name: str
+    backbone: Any
+    warmup_events: int = 0
+    """Before SAC weights cross-entropy by Q."""
+
+
+BASES = (
+    Base("gru4rec", GRU4RecSettings()),
+    Base("caser", CaserSettings(dropout_rate=0.0)),
+    Base("nextitnet", NextItNetSettings()),
+    Base("sasrec", SNQN_SASREC, warmup_events=7_680_000),
+)
+SIGIR_2020 = "Xin et al., Self-Supervised Reinforcement Learning for Recommender Systems, SIGIR 2020"
+
+Build = Callable[..., Method]
+
+
+def on_every_base(suffix: str, source: str, objective: Callable[[Base], CriticSettings]) -> Callable[[Build], Build]:
+    """Register a function of settings sections as BASE-suffix for every backbone of the table."""
+
+    def register(build: Build) -> Build:
+        for base in BASES:
+            method(
+                f"{base.name}-{suffix}",
+                "value-based",
+                needs=("goal", "rewards"),
+                source=source,
+                backbone=base.backbone,
+                objective=objective(base),
+                train=TrainSettings(lr=0.01, epochs=30),
+            )(build)
+        return build
+
+    return register
+
+
+@on_every_base("sqn", f"SQN: {SIGIR_2020}", lambda base: CriticSettings())
+def sqn(backbone: Any, objective: CriticSettings, train: TrainSettings) -> Method:
+    """Self-supervised Q-learning: cross-entropy and double Q-learning on one backbone.
+
+    Settings are those of the source's RC15 runs; on RetailRocket it trains GRU4Rec and NextItNet with train.lr=0.005.
+    It draws transitions rather than sessions.
+    """
+    return with_critic(backbone, objective, Phase(sqn_terms(objective), train.lr))
+
+
+@on_every_base("ac", f"SAC: {SIGIR_2020}", lambda base: ActorCriticSettings(warmup_events=base.warmup_events))
+def sac(backbone: Any, objective: ActorCriticSettings, train: TrainSettings) -> Method:
+    """Self-supervised actor-critic: SQN, then cross-entropy weighted by Q.
+
+    Settings are those of the source's RC15 runs, where only SASRec is warmed up: the others are weighted by Q from the
+    first step, while Q is near 0. On RetailRocket the source warms GRU4Rec up too (objective.warmup_events=3840000) and
+    trains it and NextItNet with train.lr=0.005; its file for GRU4Rec on RC15 pays 1 and 5 in place of 0.2 and 1. It
+    draws transitions rather than sessions. The weight is not clipped.
+    """
+    o, first = objective, sqn_terms(objective)
+    return actor_critic(
+        backbone,
+        o,
+        Phase(first, train.lr, o.warmup_events),
+        Phase((Term("Q L_CE", 1.0, q_weighted), *first[1:]), o.lr_phase_2 or train.lr),
+    )
+
+
+def sqn_terms(o: CriticSettings) -> tuple[Term, ...]:
+    """L_CE + ω L_Q."""
+    return Term("L_CE", 1.0, cross_entropy), Term("ω L_Q", o.omega, td_loss(o.gamma))
+
+
+# Negatives: SNQN and SA2C --------------------------------------------------------------------------------------------
+
+WSDM_2022 = "Xin et al., Supervised Advantage Actor-Critic for Recommender Systems, WSDM 2022"
+
+
+@method(
+    "snqn",
+    "value-based",
+    needs=("goal", "rewards"),
+    source=f"SNQN: {WSDM_2022}",
+    backbone=SNQN_SASREC,
+    objective=SNQNSettings(),
+    train=TrainSettings(lr=0.01, epochs=50),
+)
+def snqn(backbone: SASRecSettings, objective: SNQNSettings, train: TrainSettings) -> Method:
+    """SQN with the temporal difference of sampled items that the user did not choose.
+
+    On SASRec; the released code begins with GRU4Rec (RC15) and NextItNet (RetailRocket). Its runs are had by
+    train.draw=transitions, and on RC15 objective.rank_by=q, on RetailRocket train.lr=0.005. Its baseline without
+    cross-entropy (DQN with negatives that earn -1) is not among the methods.
+    """
+    return with_critic(backbone, objective, Phase(snqn_terms(objective), train.lr))
+
+
+def snqn_terms(o: SNQNSettings) -> tuple[Term, ...]:
+    """L_CE + ω L_Q + ω L_N."""
+    negatives = td_on_negatives(o.gamma, o.negatives, o.outside, o.negative_reward, o.negative_leads_to)
+    return *sqn_terms(o), Term("ω L_N", o.omega if o.negatives else 0.0, negatives)
+
+
+def register_sa2c(name: str, source: str, power: float) -> Callable[[Build], Build]:
+    """Register SA2C with that power of the propensity correction."""
+    return method(
+        name,
+        "value-based",
+        needs=("goal", "rewards"),
+        source=source,
+        backbone=SNQN_SASREC,
+        objective=SA2CSettings(warmup_events=3_840_000, lr_phase_2=0.001, propensity_power=power),
+        train=TrainSettings(lr=0.01, epochs=50),
+    )
+
+
+@register_sa2c("sa2c-smooth", f"SA2C with its smoothed off-policy correction: {WSDM_2022}", power=1.0)
+@register_sa2c("sa2c", f"SA2C: {WSDM_2022}", power=0.0)
+def sa2c(backbone: SASRecSettings, objective: SA2CSettings, train: TrainSettings) -> Method:
+    """SNQN, then cross-entropy weighted by the advantage over sampled items, with or without propensity correction.
+
+    Popularity is that of the training events; the released code counts validation and test events, too. The power of
+    the published smoothed runs is not known: 1 is ours. What the released code computes is had by
+    train.draw=transitions, and on RetailRocket train.lr=0.005; see snqn for its backbones.
+    """
+    o, first = objective, snqn_terms(objective)
+    weights = [advantage(o.negatives, o.outside, o.advantage_min, o.advantage_max)]
+    if o.propensity_power:
+        weights.append(propensity(o.propensity_power, o.propensity_min, o.propensity_max))
+    return actor_critic(
+        backbone,
+        o,
+        Phase(first, train.lr, o.warmup_events),
+        Phase((Term("A L_CE", 1.0, weighted_by(*weights)), *first[1:]), o.lr_phase_2 or train.lr),
     )
