@@ -50,7 +50,7 @@ def gru4rec(backbone: GRU4RecSettings, objective: SupervisedSettings, train: Tra
     the recurrent product, this one after it (the form of cuDNN). That its embeddings begin as N(0, 0.01) is assumed
     from its SASRec.
     """
-    return next_item(backbone, train, objective.tied)
+    return next_item(backbone, objective, train)
 
 
 @method(
@@ -69,7 +69,7 @@ def caser(backbone: CaserSettings, objective: NextItemSettings, train: TrainSett
     items against 3 negatives each. The code of the reinforcement-learning papers pads windows behind, this one in
     front, so its vertical filter weighs items by their distance from the end.
     """
-    return next_item(backbone, train)
+    return next_item(backbone, SupervisedSettings(), train)
 
 
 @method(
@@ -86,7 +86,7 @@ def nextitnet(backbone: NextItNetSettings, objective: SupervisedSettings, train:
     The original's code has dilations (1, 2) only, 100 channels, learning rate 0.001 and batches of 32. Padding is
     masked between the two convolutions of a block too, which matters only where it stands between items.
     """
-    return next_item(backbone, train, objective.tied)
+    return next_item(backbone, objective, train)
 
 
 @method(
@@ -103,7 +103,7 @@ def sasrec(backbone: SASRecSettings, objective: SupervisedSettings, train: Train
     The original has 2 blocks of width 50 and trains with learning rate 0.001 by binary cross-entropy against 1
     negative. The settings are those of the code of SQN and SNQN.
     """
-    return next_item(backbone, train, objective.tied)
+    return next_item(backbone, objective, train)
 
 
 @method(
@@ -121,13 +121,13 @@ def fmlp_rec(backbone: FMLPSettings, objective: SupervisedSettings, train: Train
     trains for up to 200 epochs by binary cross-entropy of the last item against 1 negative. The port pads windows
     behind; they are padded in front here, as in the original.
     """
-    return next_item(backbone, train, objective.tied)
+    return next_item(backbone, objective, train)
 
 
-def next_item(backbone: Any, train: TrainSettings, tied: bool = False) -> Method:
-    """Cross-entropy over the whole catalogue on any backbone; ``tied`` scores by its item embeddings."""
+def next_item(backbone: Any, objective: SupervisedSettings, train: TrainSettings) -> Method:
+    """Cross-entropy over the whole catalogue on any backbone."""
     return Method(
         backbone=backbone_of(backbone),
-        heads={"policy": item_head(backbone.init, tied)},
+        heads={"policy": item_head(backbone.init, objective.tied)},
         phases=(Phase((Term("L_CE", 1.0, cross_entropy),), train.lr),),
     )
