@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqward.augment import Augment
 from seqward.method import Loss
-from seqward.objectives import actor, conservative, contrastive, discriminator, policy, supervised, td, value
+from seqward.objectives import conservative, contrastive, discriminator, policy, supervised, td, value
 from seqward.objectives.contrastive import Similarity
 from seqward.step import Outside, Step
 
@@ -78,12 +78,12 @@ def weighted_by(*weights: Weight) -> Loss:
 
 def advantage(k: int, outside: Outside, low: float | None, high: float | None) -> Weight:
     """The logged item's advantage in Q over the mean of it and k negatives, between low and high."""
-    return lambda s: actor.advantage(s.logged("q"), s.unlogged("q", k, outside), low, high)
+    return lambda s: policy.advantage_over_negatives(s.logged("q"), s.unlogged("q", k, outside), low, high)
 
 
 def propensity(power: float, low: float, high: float) -> Weight:
     """How likely the policy chooses the logged item against how popular it is, between low and high, to a power."""
-    return lambda s: actor.propensity_weight(s.nll("policy"), s.popularity, power, low, high)
+    return lambda s: policy.propensity_weight(s.nll("policy"), s.popularity, power, low, high)
 
 
 def contrast(augment: Augment, temperature: float, same_row: bool = False) -> Loss:

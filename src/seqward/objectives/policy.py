@@ -71,3 +71,33 @@ def positive(advantage: Tensor) -> Tensor:
         [n]
     """
     return (advantage > 0).to(advantage.dtype)
+
+
+def advantage_over_negatives(q_logged: Tensor, q_others: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Q of the logged item less the mean Q of it and the others: SA2C (Xin et al., WSDM 2022).
+
+    Args:
+        q_logged: [n]
+        q_others: [n, k] Q of items that the user did not choose.
+        low: the least that comes back; None for no limit.
+        high: the most.
+
+    Returns:
+        [n]
+    """
+    difference = advantage(q_logged, torch.cat([q_logged[:, None], q_others], dim=1))
+    return difference.clamp(-torch.inf if low is None else low, torch.inf if high is None else high)
+
+
+def propensity_weight(nll: Tensor, popularity: Tensor, power: float, low: float, high: float) -> Tensor:
+    """clip(pi / popularity, low, high) ^ power of the logged item: SA2C's smoothed correction (Xin et al., WSDM 2022).
+
+    Args:
+        nll: [n] its negative log-likelihood under the policy.
+        popularity: [n] its share of the log, taken for the policy that acted.
+        power: 1 for the ratio itself; towards 0 every weight is 1.
+
+    Returns:
+        [n]
+    """
+    return capped_ratio(nll, -popularity.log(), high).clamp(min=low) ** power
