@@ -83,15 +83,27 @@ def initialise(module: nn.Module, how: str) -> None:
     """Set the weights of linear and embedding layers; biases 0.
 
     Args:
-        how: "normal" is N(0, 0.01) everywhere; "xavier" is Glorot-uniform but for embeddings.
+        how: "normal" is N(0, 0.01) everywhere, "truncated" a normal of 0.02 cut at two deviations, "uniform" within
+            1 / sqrt(width of the input); "xavier" is Glorot-uniform but for embeddings, which are N(0, 0.01).
     """
     for layer in module.modules():
         if isinstance(layer, nn.Embedding):
-            nn.init.normal_(layer.weight, std=0.01)
+            _fill(layer.weight, "normal" if how == "xavier" else how)
         elif isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01) if how == "normal" else nn.init.xavier_uniform_(layer.weight)
+            _fill(layer.weight, how)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def _fill(weight: Tensor, how: str) -> None:
+    if how == "normal":
+        nn.init.normal_(weight, std=0.01)
+    elif how == "truncated":
+        truncated_normal(weight, 0.02)
+    elif how == "uniform":
+        nn.init.uniform_(weight, -(weight.shape[1] ** -0.5), weight.shape[1] ** -0.5)
+    else:
+        nn.init.xavier_uniform_(weight)
 
 
 def truncated_normal(weight: Tensor, std: float) -> None:
