@@ -11,7 +11,7 @@ from seqward.config import key_docs
 from seqward.method import Method, Term
 from seqward.methods import METHODS, Entry
 
-NEEDS = {"goal": "events of the goal and others", "rewards": "rewards that differ"}
+NEEDS = {"goal": "events of a goal", "rewards": "rewards that differ"}
 
 
 def facts() -> list[dict[str, Any]]:

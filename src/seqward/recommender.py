@@ -26,6 +26,7 @@ from seqward.evaluate import compare, outcomes, q_of_log, ranks_of
 from seqward.histories import of_dataset, of_histories
 from seqward.method import Method
 from seqward.methods import method_named
+from seqward.methods.needs import refuse_unfit
 from seqward.metrics import summarise
 from seqward.model import Model, NetworkScorer, Scorer
 from seqward.reading import targets
@@ -123,6 +124,7 @@ class Recommender:
         return self
 
     def _fit(self, data: Dataset, run: Run, resume: bool, max_minutes: float | None, observe: Observe) -> None:
+        refuse_unfit(self.entry, data)
         self.item_ids = data.item_ids[: data.n_items]
         built = self._build(data.n_items)
         job = self._job(built, data, run, max_minutes) if isinstance(built, Method) else None
@@ -147,11 +149,9 @@ class Recommender:
     def _job(self, method: Method, data: Dataset, run: Run, max_minutes: float | None) -> Job:
         settings: TrainSettings = self.sections["train"]
         events = TrainingEvents(data, self.sections["backbone"].session_max_len, settings.draw, self.device)
-        if not events.n_pieces:
-            raise SeqwardError("the data set has no training events. Prepare it with more sessions or another split.")
         validate = validator(data, settings, self.seed) if (data.split == VALIDATION).any() else None
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes)
-        warn_of_phases(method, job)
+        warn_of_phases(job, self.sections["objective"])
         return job
 
     def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:
@@ -375,14 +375,16 @@ def named_state(run: Run) -> Iterator[None]:
         raise
 
 
-def warn_of_phases(method: Method, job: Job) -> None:
+def warn_of_phases(job: Job, objective: Any) -> None:
     """Say so where the run ends before its last phase begins."""
+    phases = job.method.phases
     planned = job.settings.epochs * job.data.n_events
-    before = sum(phase.events or 0 for phase in method.phases[:-1])
+    before = round(sum(phase.length(job.data.n_events) or 0 for phase in phases[:-1]))
     if before >= planned:
+        key = "warmup_events" if hasattr(objective, "warmup_events") else "pretrain_epochs"
         logger.warning(
-            f"phase {len(method.phases)} begins after {before:,} training events, and the {job.settings.epochs} epochs "
-            f"of this run end at {planned:,}: it stays in phase 1. Set objective.warmup_events lower to reach it."
+            f"phase {len(phases)} begins after {before:,} training events, and the {job.settings.epochs} epochs "
+            f"of this run end at {planned:,}: it stays in phase 1. Set objective.{key} lower to reach it."
         )
 
 

@@ -12,7 +12,7 @@ Family = Literal[
     "baseline", "neighbours", "supervised", "contrastive", "value-based", "policy-based", "control", "as released"
 ]
 Need = Literal["goal", "rewards"]
-"""What training data must have: events of the goal and others; rewards that differ."""
+"""What training events must have, see ``needs``: a goal among them; rewards that differ."""
 
 
 @dataclass(frozen=True)
