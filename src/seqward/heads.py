@@ -17,26 +17,27 @@ HeadFactory = Callable[[nn.Module, int], nn.Module]
 class ItemHead(nn.Module):
     """A row and a bias of its own for every item."""
 
-    def __init__(self, width: int, n_items: int, init: str, detached: bool = False) -> None:
+    def __init__(self, width: int, n_items: int, init: str, detached: bool = False, bias: bool = True) -> None:
         super().__init__()
-        self.linear, self.detached = nn.Linear(width, n_items), detached
+        self.linear, self.detached = nn.Linear(width, n_items, bias=bias), detached
         initialise(self, init)
 
-    def forward(self, backbone: nn.Module) -> tuple[Tensor, Tensor]:
+    def forward(self, backbone: nn.Module) -> tuple[Tensor, Tensor | None]:
         """(weight [items, width], bias [items])"""
         return self.linear.weight, self.linear.bias
 
 
 class TiedHead(nn.Module):
-    """The backbone's item embeddings, without bias: score = state . embedding (Kang & McAuley 2018, section 3.4)."""
+    """The backbone's item embeddings: score = state . embedding (Kang & McAuley 2018, section 3.4), and a bias or not."""
 
-    def __init__(self, n_items: int) -> None:
+    def __init__(self, n_items: int, bias: bool = False) -> None:
         super().__init__()
         self.n_items = n_items
+        self.bias = nn.Parameter(torch.zeros(n_items)) if bias else None
 
     def forward(self, backbone: Any) -> tuple[Tensor, Tensor | None]:
-        """(weight [items, width], None)"""
-        return backbone.items.weight[: self.n_items], None
+        """(weight [items, width], bias [items])"""
+        return backbone.items.weight[: self.n_items], self.bias
 
 
 class ValueHead(nn.Module):
@@ -67,12 +68,13 @@ class PairHead(nn.Module):
         return self.out(torch.relu(self.hidden(torch.cat([states, rows], -1))))[..., 0]
 
 
-def item_head(init: str, tied: bool = False, detached: bool = False) -> HeadFactory:
+def item_head(init: str, tied: bool = False, detached: bool = False, bias: bool | None = None) -> HeadFactory:
     """A head that scores every item.
 
     Args:
         tied: score by the backbone's embeddings instead of rows of its own.
         detached: no gradient into the states; a head of its own then learns from them and does not shape them.
+        bias: whether each item has one; None for yes, but in a tied head.
 
     Raises:
         ValueError: tied and detached; such a head would shape the embeddings all the same.
@@ -80,8 +82,10 @@ def item_head(init: str, tied: bool = False, detached: bool = False) -> HeadFact
     if tied and detached:
         raise ValueError("a tied head cannot be detached: its rows are the backbone's embeddings")
 
+    bias = not tied if bias is None else bias
+
     def build(backbone: Any, n_items: int) -> nn.Module:
-        return TiedHead(n_items) if tied else ItemHead(backbone.width, n_items, init, detached)
+        return TiedHead(n_items, bias) if tied else ItemHead(backbone.width, n_items, init, detached, bias)
 
     return build
 

@@ -78,7 +78,7 @@ class Model(nn.Module):
         """Scores of an item head for the same few items in every row: states [n, width], items [k] -> [n, k]."""
         weight, bias = self.heads[head](self.backbone)
         few = None if bias is None else bias[items]
-        return torch.nn.functional.linear(self._read(head, states), weight[items], few)
+        return torch.nn.functional.linear(self._read(head, states), weight[items], few).float()
 
     def _read(self, head: str, states: Tensor) -> Tensor:
         """The states as an item head reads them: without gradient where it is detached."""

@@ -25,7 +25,7 @@ class FPMCSettings:
 
 
 class FPMC(nn.Module):
-    """States that hold the user's factor V^UI and the last item's V^LI side by side (Eq. 5 of the paper).
+    """States that hold the user's factor V^UI and the last item's V^LI side by side.
 
     A head of as wide rows, without bias, scores them as <V_u^UI, V_i^IU> + <V_l^LI, V_i^IL>. A user without training
     events has a factor of 0, which leaves the item part.
