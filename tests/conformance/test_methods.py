@@ -215,7 +215,8 @@ def test_a_finished_run_resumed_is_left_as_it_is(name: str, straight: Any, tmp_p
 def test_it_learns_one_batch_by_heart(name: str) -> None:
     """Four sessions in which an item says what comes next: after 150 steps it says so, too."""
     data = data_of([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12], [13, 14, 15, 16]], 17)
-    job = job_of(name, data, n_factors=16, session_max_len=6, dropout_rate=0.0, lr=0.02, warmup_events=10**6)
+    size = {"n_factors": 16, "session_max_len": 6, "dropout_rate": 0.0, "lr": 0.02, "warmup_events": 10**6}
+    job = job_of(name, data, **size, ask=1.0)  # a return as those that it was told
     scorer = training.scorer_of(job.method, after_steps(job, 150).evaluated)
     found = ranks(scorer, data, "train", first_events=False)
     assert (found.rank == 1).mean() >= 0.9

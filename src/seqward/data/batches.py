@@ -48,9 +48,10 @@ class Batch:
         return self.data.user[self.slots[:, 0]]
 
     def returns(self, gamma: float) -> Tensor:
-        """[B, S + 1] the return from each row of the states on, NaN behind the last event."""
-        returns = self.data.returns(gamma)[self.slots].masked_fill(self.items == self.data.n_items, torch.nan)
-        return torch.nn.functional.pad(returns, (0, 1), value=torch.nan)
+        """[B, S + 1] the return from each row of the states on; NaN but at the rows before counted events."""
+        rows, slots = self.items.shape
+        returns = torch.full((rows, slots + 1), torch.nan, device=self.items.device)
+        return returns.index_put((self.piece, self.row), self.data.returns(gamma)[self.event])
 
 
 class TrainingEvents:

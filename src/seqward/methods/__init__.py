@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # The order of the imports is the order in which methods are listed.
 # isort: off
-from seqward.methods import baselines, neighbours, supervised, value_based, contrastive, ccql, released  # noqa: F401
+from seqward.methods import baselines, neighbours, supervised, sceptics, value_based, contrastive, ccql, cdarl  # noqa: F401
+from seqward.methods import policy_based, controls, released  # noqa: F401
 
 # isort: on
 from seqward.methods.registry import METHODS, Entry, method, method_named

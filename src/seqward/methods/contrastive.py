@@ -20,7 +20,7 @@ from seqward.train import TrainSettings
 
 
 @settings
-class ViewSettings(SupervisedSettings):
+class ViewSettings:
     crop_share: Share = 0.6
     """Share of the history that crop keeps (eta)."""
     mask_share: Share = 0.3
@@ -34,7 +34,7 @@ class ViewSettings(SupervisedSettings):
 
 
 @settings
-class CL4SRecSettings(ViewSettings):
+class CL4SRecSettings(SupervisedSettings, ViewSettings):
     contrast_weight: NonNegative = 0.1
     """Weight of the contrastive term (lambda)."""
 
@@ -46,7 +46,7 @@ class PretrainingSettings:
 
 
 @settings
-class CP4RecSettings(ViewSettings, PretrainingSettings):
+class CP4RecSettings(SupervisedSettings, ViewSettings, PretrainingSettings):
     """``ViewSettings`` and how long."""
 
 

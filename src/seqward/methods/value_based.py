@@ -10,7 +10,7 @@ from seqward.backbones.caser import CaserSettings
 from seqward.backbones.gru4rec import GRU4RecSettings
 from seqward.backbones.nextitnet import NextItNetSettings
 from seqward.backbones.sasrec import SASRecSettings
-from seqward.heads import item_head
+from seqward.heads import HeadFactory, item_head
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import SNQN_SASREC
@@ -90,11 +90,11 @@ class SA2CSettings(ActorCriticSettings, SNQNSettings):
             raise ValueError(f"propensity_min {self.propensity_min} is more than propensity_max {self.propensity_max}")
 
 
-def with_critic(backbone: Any, o: CriticSettings, *phases: Phase) -> Method:
-    """Policy and Q heads over a backbone, and a target network."""
+def with_critic(backbone: Any, o: CriticSettings, *phases: Phase, **more: HeadFactory) -> Method:
+    """Policy and Q heads over a backbone, more of them by name, and a target network."""
     return Method(
         backbone=backbone_of(backbone),
-        heads={"policy": item_head(backbone.init), "q": item_head(backbone.init)},
+        heads={"policy": item_head(backbone.init), "q": item_head(backbone.init), **more},
         phases=phases,
         target=Twin() if o.target == "twin" else Ema(o.tau),
         ranks=o.rank_by,
