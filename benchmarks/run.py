@@ -35,7 +35,7 @@ from seqward.evaluate import evaluate
 from seqward.run import Run, describe
 from seqward.runlog import read_log
 from study import Key, Study, data_of, read_study
-from summary import method_table, published_check, summary
+from summary import mean_of_best, method_table, published_check, published_table, summary
 
 WORK = ROOT / "benchmarks" / "work"
 DONE = "result.json"
@@ -55,21 +55,37 @@ def main(
         chosen = read_study(study)
         if max_minutes is not None:
             chosen = replace(chosen, max_minutes=max_minutes)
-        folder = work / chosen.name
-        keys = [key for key in chosen.runs() if not only or any(fnmatch(str(key), pattern) for pattern in only)]
-        data = {name: prepared(chosen, name, folder) for name in chosen.data}
+        found = results_of(chosen, results, work, only, jobs)
     except SeqwardError as error:
         typer.echo(str(error), err=True)
         raise SystemExit(2) from None
-    file = results / f"{chosen.name}.json"
-    runs = finished_before(file, chosen, data)
-    for key, run in carry_out(chosen, [key for key in keys if key not in runs], folder, jobs):
-        runs[key] = run
-        write(file, report(chosen, data, runs))
-    print_table(*method_table(report(chosen, data, runs)), title=chosen.name)
-    if failed := [str(key) for key, run in runs.items() if run["state"] == "failed"]:
+    print_table(*method_table(found), title=chosen.name)
+    if "published" in found:
+        print_table(*published_table(found["published"]["comparisons"]), title="beside published figures")
+    tell_failed(found)
+
+
+def tell_failed(found: dict[str, Any]) -> None:
+    """Exit with 1 where a run of a study has failed."""
+    if failed := [str(Key(r["data"], r["method"], r["seed"])) for r in found["runs"] if r["state"] == "failed"]:
         typer.echo(f"failed: {', '.join(failed)}", err=True)
         raise SystemExit(1)
+
+
+def results_of(study: Study, results: Path, work: Path, only: list[str] | None = None, jobs: int = 1) -> dict[str, Any]:
+    """Carry out what is missing of a study; its result, which stands in ``results``, too.
+
+    Raises:
+        SeqwardError: its data cannot be had.
+    """
+    folder, file = work / study.name, results / f"{study.name}.json"
+    keys = [key for key in study.runs() if not only or any(fnmatch(str(key), pattern) for pattern in only)]
+    data = {name: prepared(study, name, folder) for name in study.data}
+    runs = finished_before(file, study, data)
+    for key, run in carry_out(study, [key for key in keys if key not in runs], folder, jobs):
+        runs[key] = run
+        write(file, report(study, data, runs))
+    return report(study, data, runs)
 
 
 def prepared(study: Study, name: str, folder: Path) -> dict[str, Any]:
@@ -190,6 +206,7 @@ def of_training(run: Run) -> dict[str, Any]:
         "events": last["events"],
         "best": description.get("best"),
         "validations": validations,
+        "best_validations": mean_of_best([record for record in log if record["kind"] == "validation"]),
     }
 
 

@@ -42,16 +42,16 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
     rows = []
     for data, methods in report["summary"].items():
         baselines = report["data"][data]["baselines"]
-        seeds = {method: len(runs) for name, method, runs in _by_method(report["runs"]) if name == data}
+        runs = {method: runs for name, method, runs in _by_method(report["runs"]) if name == data}
         for group in GROUPS:
             for method, groups in methods.items():
                 if group in groups:
                     shown = [_range(groups[group][metric]) for metric in SHOWN]
-                    rows.append([data, group, method, seeds[method], *shown])
+                    rows.append([data, group, method, len(runs[method]), *shown, _budget(runs[method])])
             for name, figures in baselines.items():
                 if figures[group]:
-                    rows.append([data, group, name, None, *(f"{figures[group][metric]:.4f}" for metric in SHOWN)])
-    return ["data", "group", "method", "seeds", *SHOWN], rows
+                    rows.append([data, group, name, None, *(f"{figures[group][metric]:.4f}" for metric in SHOWN), ""])
+    return ["data", "group", "method", "seeds", *SHOWN, "remark"], rows
 
 
 def _range(spread: Sequence[float]) -> str:
@@ -59,24 +59,73 @@ def _range(spread: Sequence[float]) -> str:
     return f"{mean:.4f} ({low:.4f}..{high:.4f})"
 
 
-def published_check(published: Figures, runs: Sequence[Figures]) -> dict[str, Any]:
-    """Each seed of the named method against the published figures: matched where within the tolerance."""
+BUDGET = "budget-limited"
+"""The time limit ended the run: what it would have reached is not known."""
+
+
+def is_limited(run: Figures) -> bool:
+    """Whether the time limit ended a run."""
+    return str(run.get("stopped", "")).startswith("time limit")
+
+
+def _budget(runs: Sequence[Figures]) -> str:
+    """What of a method's runs the time limit ended."""
+    limited = sum(is_limited(run) for run in runs)
+    return "" if not limited else BUDGET if limited == len(runs) else f"{BUDGET} ({limited} of {len(runs)})"
+
+
+def published_check(published: Sequence[Figures], runs: Sequence[Figures]) -> dict[str, Any]:
+    """Each run of a named method against what was published for it: matched where within the tolerance.
+
+    An entry that names data is of the runs on it, others of all.
+    """
     rows = []
-    for run in runs:
-        if run["state"] != "finished" or run["method"] != published["method"]:
-            continue
-        for metric, (value, tolerance) in published["figures"].items():
-            ours = run["test"][published["group"]][metric]
-            rows.append(
-                {
-                    "data": run["data"],
-                    "seed": run["seed"],
-                    "metric": metric,
-                    "ours": ours,
-                    "published": value,
-                    "tolerance": tolerance,
-                    "difference": ours - value,
-                    "matched": abs(ours - value) <= tolerance,
-                }
-            )
-    return {"source": published["source"], "group": published["group"], "comparisons": rows}
+    for entry in published:
+        for run in runs:
+            if run["state"] != "finished" or run["method"] != entry["method"]:
+                continue
+            if entry.get("data", run["data"]) != run["data"]:
+                continue
+            rows += [_compared(entry, run, metric, *figure) for metric, figure in entry["figures"].items()]
+    return {"comparisons": rows}
+
+
+def _compared(entry: Figures, run: Figures, metric: str, value: float, tolerance: float) -> dict[str, Any]:
+    ours = run["test"][entry.get("group", "all")][metric]
+    matched = abs(ours - value) <= tolerance
+    return {
+        **{name: run[name] for name in ("data", "method", "seed")},
+        **{name: entry.get(name) for name in ("system", "source", "group")},
+        "metric": metric,
+        "ours": ours,
+        "published": value,
+        "tolerance": tolerance,
+        "difference": ours - value,
+        "matched": matched,
+        "remark": BUDGET if is_limited(run) else "matched" if matched else "off",
+    }
+
+
+def published_table(comparisons: Sequence[Figures]) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of ``published_check``: off is a defect until it is explained."""
+    header = ["data", "method", "seed", "metric", "ours", "published", "difference", "remark", "system", "source"]
+    shown = {"ours": ".4f", "published": ".4f", "difference": "+.4f"}
+    rows = [[format(row[name], shown[name]) if name in shown else row[name] for name in header] for row in comparisons]
+    return header, rows
+
+
+def mean_of_best(validations: Sequence[Figures], count: int = 5) -> dict[str, Any]:
+    """What a paper that reports its best checkpoints would print: the mean of the ``count`` best validations.
+
+    Args:
+        validations: records of a run's log, with ``value``, what is selected by, and ``metrics``.
+    """
+    best = [v["metrics"] for v in sorted(validations, key=lambda v: v["value"], reverse=True)[:count]]
+    groups = {name: _mean([m[name] for m in best]) for name in GROUPS if best and all(m.get(name) for m in best)}
+    return {"validations": len(best), **groups, **_mean(best)}
+
+
+def _mean(figures: Sequence[Figures]) -> dict[str, float]:
+    """Of what is a number in all of them."""
+    names = [name for name in figures[0] if all(isinstance(f.get(name), float) for f in figures)] if figures else []
+    return {name: fmean(f[name] for f in figures) for name in names}
