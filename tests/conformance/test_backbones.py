@@ -1,8 +1,7 @@
-"""What every backbone must do, in every variant that its settings name. Backbones are found by themselves."""
+"""What every backbone must do, in every variant that its settings name. Backbones are found where they are listed."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -18,73 +17,56 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import seqward.backbones
+from encoders import CONTEXT, N_ITEMS, PAD, START, VOCABULARY, build, tokens
+from jobs import variants
+from seqward.backbones import BACKBONES
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
+from seqward.backbones.fpmc import FPMCSettings
 from seqward.backbones.sasrec import SASRec, SASRecSettings
 from seqward.errors import SeqwardError
 from seqward.methods import METHODS
 from seqward.model import Model
 from seqward.recommender import Recommender
 
-VOCABULARY = Vocabulary(12)
-N_ITEMS, PAD, START = VOCABULARY.n_items, VOCABULARY.pad, VOCABULARY.start
-CONTEXT = 5
-
-
-def variants(section: type) -> Iterator[dict[str, Any]]:
-    """Each choice of each named setting, the others at their defaults; the switches and the words, not the numbers."""
-    yield {}
-    hints = typing.get_type_hints(section)
-    for field in dataclasses.fields(section):
-        choices = [False, True] if hints[field.name] is bool else typing.get_args(hints[field.name])
-        if typing.get_origin(hints[field.name]) is typing.Literal or hints[field.name] is bool:
-            yield from ({field.name: choice} for choice in choices if choice != field.default)
-
 
 def found() -> Iterator[Any]:
-    """(class, settings class, changes) of every module with a class X and its XSettings."""
-    for place in pkgutil.iter_modules(seqward.backbones.__path__):
-        module = importlib.import_module(f"seqward.backbones.{place.name}")
-        for name, kind in inspect.getmembers(module, inspect.isclass):
-            section = getattr(module, f"{name}Settings", None)
-            if section is not None:
-                deep = {key: 2 for key in ("n_blocks", "n_heads") if key in typing.get_type_hints(section)}
-                for changes in [*variants(section), *([deep] if deep else [])]:
-                    words = "-".join(f"{key}={value}" for key, value in changes.items())
-                    yield pytest.param(kind, section, changes, id=f"{name}-{words or 'defaults'}")
+    """(settings class, changes) of every registered section: each choice of each named setting, and two blocks.
+
+    Not of ``init``: ``build`` draws the weights.
+    """
+    for section in BACKBONES:
+        deep = {key: 2 for key in ("n_blocks", "n_heads") if key in typing.get_type_hints(section)}
+        named = [changes for changes in variants(section) if "init" not in changes]
+        for changes in [*named, *([deep] if deep else [])]:
+            words = "-".join(f"{key}={value}" for key, value in changes.items())
+            yield pytest.param(section, changes, id=f"{section.__name__}-{words or 'defaults'}")
 
 
-BACKBONES = list(found())
-every_backbone = pytest.mark.parametrize(("kind", "section", "changes"), BACKBONES)
+FOUND = list(found())
+every_backbone = pytest.mark.parametrize(("section", "changes"), FOUND)
+BESIDE = seqward.backbones.__path__
 HISTORY = st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=CONTEXT)
 
 
-def build(kind: Any, section: Any, changes: dict[str, Any], dropout: float = 0.0) -> nn.Module:
-    """The backbone at width 8, in training mode, its weights of a size at which every slot matters."""
-    torch.manual_seed(0)
-    known = {"n_factors": 8, "session_max_len": CONTEXT, "dropout_rate": dropout} | changes
-    backbone = kind(section(**{k: v for k, v in known.items() if hasattr(section, k)}), VOCABULARY)
-    for p in backbone.parameters():
-        nn.init.normal_(p, std=0.5)
-    return backbone
-
-
-def tokens(*rows: list[int]) -> Histories:
-    return Histories(torch.tensor([[START, *row] for row in rows]))
-
-
-def test_there_are_backbones() -> None:
-    assert {p.values[0].__name__ for p in BACKBONES} >= {"SASRec"}
-    assert len(BACKBONES) >= 6
+def test_every_backbone_is_registered() -> None:
+    """Each settings class of a file beside the contract builds one."""
+    modules = [importlib.import_module(f"seqward.backbones.{f.name}") for f in pkgutil.iter_modules(BESIDE)]
+    there = {
+        kind
+        for module in modules
+        for name, kind in inspect.getmembers(module, inspect.isclass)
+        if name.endswith("Settings") and kind.__module__ == module.__name__
+    }
+    assert there == set(BACKBONES)
+    assert len(FOUND) >= 20
 
 
 @every_backbone
 @examples(deadline=None, max_examples=30)
 @given(history=HISTORY, data=st.data())
-def test_no_state_reads_a_later_event(
-    kind: Any, section: Any, changes: dict[str, Any], history: list[int], data: Any
-) -> None:
+def test_no_state_reads_a_later_event(section: Any, changes: dict[str, Any], history: list[int], data: Any) -> None:
     """Another item at place t changes the states from the one after it on, and none before."""
-    backbone = build(kind, section, changes)
+    backbone = build(section, changes)
     place = data.draw(st.integers(0, len(history) - 1))
     other = history.copy()
     other[place] = (other[place] + data.draw(st.integers(1, N_ITEMS - 1))) % N_ITEMS
@@ -97,9 +79,9 @@ def test_no_state_reads_a_later_event(
 @examples(deadline=None, max_examples=30)
 @given(history=HISTORY, more=st.integers(1, 3))
 def test_padding_on_the_right_changes_nothing(
-    kind: Any, section: Any, changes: dict[str, Any], history: list[int], more: int
+    section: Any, changes: dict[str, Any], history: list[int], more: int
 ) -> None:
-    backbone = build(kind, section, changes)
+    backbone = build(section, changes)
     padded = backbone(tokens(history + [PAD] * more))
     torch.testing.assert_close(padded[:, : len(history) + 1], backbone(tokens(history)))
 
@@ -107,11 +89,9 @@ def test_padding_on_the_right_changes_nothing(
 @every_backbone
 @examples(deadline=None, max_examples=30)
 @given(data=st.data())
-def test_padding_is_never_attended_wherever_it_stands(
-    kind: Any, section: Any, changes: dict[str, Any], data: Any
-) -> None:
+def test_padding_is_never_attended_wherever_it_stands(section: Any, changes: dict[str, Any], data: Any) -> None:
     """In front and in between too: what the pad's embedding holds is not in any state of an item."""
-    backbone = build(kind, section, changes)
+    backbone = build(section, changes)
     row = data.draw(st.lists(st.integers(0, N_ITEMS - 1) | st.just(PAD), min_size=1, max_size=CONTEXT))
     items = tokens(row)
     before = backbone(items)
@@ -124,16 +104,16 @@ def test_padding_is_never_attended_wherever_it_stands(
 
 
 @every_backbone
-def test_nothing_flows_into_the_pad(kind: Any, section: Any, changes: dict[str, Any]) -> None:
-    backbone = build(kind, section, changes)
+def test_nothing_flows_into_the_pad(section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(section, changes)
     items = tokens([PAD, 3, PAD, 4, PAD])
     (backbone(items)[items.items != PAD] ** 2).sum().backward()
-    assert backbone.items.weight.grad[PAD].tolist() == [0.0] * backbone.width
+    assert backbone.items.weight.grad[PAD].tolist() == [0.0] * backbone.items.embedding_dim
 
 
 @every_backbone
-def test_a_session_alone_is_a_session_in_a_batch(kind: Any, section: Any, changes: dict[str, Any]) -> None:
-    backbone = build(kind, section, changes)
+def test_a_session_alone_is_a_session_in_a_batch(section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(section, changes)
     rows = [[1, 2, 3, 4, 5], [6, PAD, PAD, PAD, PAD], [PAD, 7, PAD, 8, PAD]]
     together = backbone(tokens(*rows))
     for row, states in zip(rows, together, strict=True):
@@ -142,9 +122,9 @@ def test_a_session_alone_is_a_session_in_a_batch(kind: Any, section: Any, change
 
 
 @every_backbone
-def test_every_parameter_learns(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+def test_every_parameter_learns(section: Any, changes: dict[str, Any]) -> None:
     """But for a bias that the softmax takes out (the attention's keys)."""
-    backbone = build(kind, section, changes)
+    backbone = build(section, changes)
     states = backbone(tokens([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]))
     (states * torch.randn(states.shape)).sum().backward()
     for name, parameter in backbone.named_parameters():
@@ -153,35 +133,38 @@ def test_every_parameter_learns(kind: Any, section: Any, changes: dict[str, Any]
 
 
 @every_backbone
-def test_order_matters(kind: Any, section: Any, changes: dict[str, Any]) -> None:
-    backbone = build(kind, section, changes)
+def test_order_matters(section: Any, changes: dict[str, Any]) -> None:
+    """But before the last item, where nothing else is read (FPMC)."""
+    backbone = build(section, changes)
     there, back = backbone(tokens([1, 2, 3], [2, 1, 3]))[:, -1]
-    assert not torch.allclose(there, back)
+    assert torch.allclose(there, back) == (section is FPMCSettings)
 
 
 @every_backbone
-def test_dropout_is_on_in_training_only(kind: Any, section: Any, changes: dict[str, Any]) -> None:
-    backbone, items = build(kind, section, changes, dropout=0.5), tokens([1, 2, 3])
+def test_dropout_is_on_in_training_only(section: Any, changes: dict[str, Any]) -> None:
+    backbone, items = build(section, changes, dropout=0.5), tokens([1, 2, 3])
     assert not torch.equal(backbone(items), backbone(items))
     backbone.eval()
     assert torch.equal(backbone(items), backbone(items))
 
 
 @every_backbone
-def test_widths_and_contexts_are_told(kind: Any, section: Any, changes: dict[str, Any]) -> None:
-    backbone = build(kind, section, changes)
-    assert (backbone.width, backbone.context) == (8, CONTEXT)
+def test_widths_and_contexts_are_told(section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(section, changes)
+    assert (backbone.items.num_embeddings, backbone.items.embedding_dim) == (VOCABULARY.n_tokens, 8)
+    assert backbone.context == CONTEXT
     for items in ([], [1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6]):
         states = backbone(tokens(items))
-        assert states.shape == (1, len(items) + 1, 8)
+        assert states.shape == (1, len(items) + 1, backbone.width)
         assert bool(torch.isfinite(states).all())
 
 
 @pytest.mark.parametrize(
-    ("kind", "section", "changes"), [p for p in BACKBONES if getattr(p.values[0], "bidirectional", False)]
+    ("section", "changes"),
+    [p for p in FOUND if build(*p.values).bidirectional],  # type: ignore[misc]
 )
-def test_without_causality_every_slot_reads_all(kind: Any, section: Any, changes: dict[str, Any]) -> None:
-    backbone = build(kind, section, changes)
+def test_without_causality_every_slot_reads_all(section: Any, changes: dict[str, Any]) -> None:
+    backbone = build(section, changes)
     one, two = (backbone(tokens([1, 2, last, PAD]), causal=False) for last in (3, 4))
     for slot in range(3):
         assert not torch.allclose(one[0, slot], two[0, slot])
@@ -191,10 +174,10 @@ def test_without_causality_every_slot_reads_all(kind: Any, section: Any, changes
 
 
 @every_backbone
-def test_rows_of_a_model_stand_after_each_item(kind: Any, section: Any, changes: dict[str, Any]) -> None:
+def test_rows_of_a_model_stand_after_each_item(section: Any, changes: dict[str, Any]) -> None:
     """Row t of the states of a history is the last row of its first t items."""
     torch.manual_seed(0)
-    model = Model(lambda vocabulary: build(kind, section, changes), {}, VOCABULARY)
+    model = Model(lambda vocabulary: build(section, changes), {}, VOCABULARY)
     states = model.states(Histories(torch.tensor([[4, 1, 7]])))[0]
     for length in range(4):
         part = torch.tensor([[4, 1, 7][:length]], dtype=torch.int64).view(1, -1)
@@ -205,7 +188,7 @@ def test_rows_of_a_model_stand_after_each_item(kind: Any, section: Any, changes:
 
 
 def sasrec(**changes: Any) -> SASRec:
-    backbone = build(SASRec, SASRecSettings, changes)
+    backbone = build(SASRecSettings, changes)
     assert isinstance(backbone, SASRec)
     return backbone
 
@@ -261,7 +244,7 @@ def test_sasrec_dropping_before_and_after_the_relu_is_the_same() -> None:
     """Dropout multiplies by 0 or a positive number, which the ReLU lets through: the two orders are one function."""
     states = []
     for order in ("relu-dropout", "dropout-relu"):
-        backbone = build(SASRec, SASRecSettings, {"feed_forward": order}, dropout=0.3)
+        backbone = build(SASRecSettings, {"feed_forward": order}, dropout=0.3)
         torch.manual_seed(1)
         states.append(backbone(tokens([1, 2, 3, 4, 5])))
     torch.testing.assert_close(*states)
