@@ -185,7 +185,7 @@ class ChunkedScores:
             row, draw = (chunk == number).nonzero(as_tuple=True)
             start = number * CHUNK
             scores = _product(self.states[row], self.weight[start : start + CHUNK], _part(self.bias, start))
-            items[row, draw] = start + drawn(scores.double().softmax(1), rest[row, draw, None]).index[:, 0]
+            items[row, draw] = start + drawn(scores.double().softmax(1), rest[row, draw, None]).which[:, 0]
         return items
 
     def detach(self) -> LinearScores:
