@@ -492,20 +492,20 @@ def readings(model: Model, history: list[int]) -> list[tuple[Tensor, Tensor]]:
 
 def test_segments_are_read_from_all_slots_with_the_rest_hidden() -> None:
     """Each piece's pair of states is that of one of its segments, encoded alone, and other steps draw others."""
-    chosen = []
+    sessions = SESSIONS[:2] + SESSIONS[3:]
+    pairs = [readings(step_of().online, history) for history in sessions]
+    chosen = set()
     for number in range(40):
-        step = step_of(SESSIONS[:2] + SESSIONS[3:], number=number)
-        context, segment = step.segments()
-        for row, history in enumerate(SESSIONS[:2] + SESSIONS[3:]):
+        context, segment = step_of(sessions, number=number).segments()
+        for row in range(len(sessions)):
             matches = [
                 place
-                for place, (one, other) in enumerate(readings(step.online, history))
+                for place, (one, other) in enumerate(pairs[row])
                 if torch.allclose(context[row], one, atol=1e-5) and torch.allclose(segment[row], other, atol=1e-5)
             ]
-            assert len(matches) == 1, history
-            chosen.append((row, matches[0]))
-    counts = Counter(row for row, _ in set(chosen))
-    assert (counts[0], counts[1], counts[2]) == (7, 2, 1), "of four items, of two, of one"
+            assert len(matches) == 1, sessions[row]
+            chosen.add((row, matches[0]))
+    assert Counter(row for row, _ in chosen) == {0: 7, 1: 2, 2: 1}, "of four items, of two, of one"
 
 
 def test_segments_are_of_histories_that_have_not_read_a_drawn_event() -> None:
