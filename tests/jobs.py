@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from seqward.checkpoint import Progress
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
-from seqward.method import Method, Term
+from seqward.method import Loss, Method, Term
 from seqward.methods import METHODS, Entry
 from seqward.recommender import Recommender
 from seqward.step import Step
@@ -68,6 +68,22 @@ def step_of(job: Job, networks: Networks) -> Step:
     """The first step of a job: network 0 learns, and the last one gives the targets."""
     online, target = networks.modules[0], networks.modules[-1]
     return Step(online, target, job.data.batch(0, 8, 0), job.seed, 0, job.method.wanted)  # type: ignore[arg-type]
+
+
+def loud_step(job: Job) -> Step:
+    """The same without dropout, on networks whose heads have something to say."""
+    networks = Networks(job)
+    generator = torch.Generator().manual_seed(3)
+    for module in networks.modules:
+        for p in module.heads.parameters():  # type: ignore[union-attr]
+            torch.nn.init.normal_(p, std=0.5, generator=generator)
+    networks.modules.eval()
+    return step_of(job, networks)
+
+
+def loss_of(job: Job, symbol: str, phase: int = 0) -> Loss:
+    """A term's loss."""
+    return next(term.loss for term in job.method.phases[phase].terms if term.symbol == symbol)
 
 
 def steps_of_learning(job: Job, times: int) -> int:
