@@ -51,3 +51,16 @@ def assert_states(backbone: Any, slow: Callable[[Any, list[int]], dict[int, Tens
         assert expected.keys() == {slot for slot, token in enumerate([START, *row]) if token != PAD}
         for slot, state in enumerate(states):
             torch.testing.assert_close(state, expected.get(slot, torch.zeros(backbone.width)))
+
+
+def attended(attention: Any, states: dict[int, Tensor], reader: int, read: list[int]) -> Tensor:
+    """What self-attention gives the slot ``reader`` of the slots ``read``, head by head and slot by slot."""
+    answers = []
+    width = 8 // attention.n_heads
+    for head in range(attention.n_heads):
+        part = slice(head * width, (head + 1) * width)
+        query = attention.query(states[reader])[part]
+        fits = torch.stack([query @ attention.key(states[slot])[part] / width**0.5 for slot in read])
+        shares = fits.exp() / fits.exp().sum()
+        answers.append(sum(s * attention.value(states[slot])[part] for s, slot in zip(shares, read, strict=True)))
+    return attention.projection(torch.cat(answers))  # type: ignore[arg-type]

@@ -57,14 +57,14 @@ class BERT4Rec(nn.Module):
         return self.settings.session_max_len
 
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
-        """States [B, S, width], see ``Backbone``."""
+        """States [B, S, width], see ``Backbone``; those of padding are 0."""
         items = histories.items
         positions = self.positions(torch.arange(items.shape[1], device=items.device).clamp(max=self.context + 1))
         x = dropout(self.norm_embedding(self.items(items) + positions), self.settings.dropout_rate, self.training)
         visible = attention_mask(items, self.pad, causal)
         for block in self.blocks:
             x = block(x, visible)
-        return self.norm(gelu(self.transform(x)))
+        return self.norm(gelu(self.transform(x))).masked_fill((items == self.pad)[:, :, None], 0.0)
 
 
 class Block(nn.Module):

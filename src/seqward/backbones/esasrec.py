@@ -60,7 +60,7 @@ class ESASRec(nn.Module):
         return self.settings.session_max_len
 
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
-        """States [B, S, width], see ``Backbone``."""
+        """States [B, S, width], see ``Backbone``; those of padding are 0."""
         items = histories.items
         # As in SASRec, the one item beyond the context stands at the last position.
         positions = torch.arange(items.shape[1], device=items.device).clamp(max=self.context)
@@ -68,7 +68,7 @@ class ESASRec(nn.Module):
         visible = attention_mask(items, self.pad, causal)
         for block in self.blocks:
             x = block(x, visible)
-        return x
+        return x.masked_fill((items == self.pad)[:, :, None], 0.0)
 
 
 class LiGRBlock(nn.Module):

@@ -35,7 +35,7 @@ class FPMC(nn.Module):
 
     def __init__(self, s: FPMCSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
-        self.settings = s
+        self.settings, self.pad = s, vocabulary.pad
         self.items = nn.Embedding(vocabulary.n_tokens, s.n_factors)
         self.users = nn.Embedding(vocabulary.n_users + 1, s.n_factors)  # row 0 is anybody else's, and read as 0
         initialise(self, s.init)
@@ -49,10 +49,11 @@ class FPMC(nn.Module):
         return self.settings.session_max_len
 
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
-        """States [B, S, width], see ``Backbone``."""
+        """States [B, S, width], see ``Backbone``; those of padding are 0."""
         items, users = histories.items, histories.users
         if users is None:
             users = items.new_full((len(items),), -1)
         of_user = self.users(users + 1).masked_fill((users < 0)[:, None], 0.0)
         states = torch.cat([of_user[:, None].expand(-1, items.shape[1], -1), self.items(items)], -1)
+        states = states.masked_fill((items == self.pad)[:, :, None], 0.0)
         return dropout(states, self.settings.dropout_rate, self.training)
