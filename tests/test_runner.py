@@ -10,7 +10,10 @@ import pytest
 
 from run import main
 from seqward import SeqwardError
-from study import read_study
+from seqward.methods import METHODS
+from study import Study, read_study
+from summary import mean_of_best, method_table, published_check
+from summary import published_table as beside_published
 
 STUDY = """
 data:
@@ -25,6 +28,18 @@ methods:
   small: {method: sasrec, train.lr: 0.01}
   broken: {method: sasrec, train.metric: all.nothing}
 published: {source: nobody, method: small, group: all, figures: {hr@10: [0.5, 1.0], ndcg@10: [2.0, 0.1]}}
+"""
+SEVERAL = """
+data: {shop: {simulate: {sessions: 100, items: 30}}}
+seeds: [0, 1]
+settings: {train.epochs: 2, objective.warmup_events: 40}
+methods:
+  sasrec: {seeds: [3]}
+  every: {}
+  again: {method: crr, seeds: [1], train.epochs: 5}
+published:
+  - {source: one, method: again, group: all, figures: {hr@10: [0.5, 0.1]}}
+  - {table: leave-one-out.csv, group: all, within: 0.05}
 """
 
 
@@ -68,6 +83,83 @@ def test_means_and_ranges_are_over_seeds(done: tuple[Path, dict[str, Any]]) -> N
     assert matched == {"hr@10": True, "ndcg@10": False}
 
 
+def several(folder: Path) -> Study:
+    (folder / "several.yaml").write_text(SEVERAL)
+    return read_study(folder / "several.yaml")
+
+
+def test_every_stands_for_the_methods_that_are_not_named(tmp_path: Path) -> None:
+    study = several(tmp_path)
+    trained_or_read = [name for name, entry in METHODS.items() if entry.family != "baseline"]
+    assert sorted(study.methods) == sorted([*trained_or_read, "again"])
+    assert (next(iter(study.methods)), list(study.methods)[-1]) == ("sasrec", "again")
+
+
+def test_common_settings_are_of_the_methods_that_have_them(tmp_path: Path) -> None:
+    study = several(tmp_path)
+    assert study.method_of("sasrec-ccql")[1]["objective"].warmup_events == 40
+    assert study.method_of("sasrec")[1]["train"].epochs == 2
+    assert set(study.method_of("vsknn")[1]) == {"neighbours"}
+    assert study.method_of("again")[0] == "crr" and study.method_of("again")[1]["train"].epochs == 5
+
+
+def test_a_method_has_seeds_of_its_own(tmp_path: Path) -> None:
+    runs = several(tmp_path).runs()
+    seeds = {method: [key.seed for key in runs if key.method == method] for method in ("sasrec", "again", "gru4rec")}
+    assert seeds == {"sasrec": [3], "again": [1], "gru4rec": [0, 1]}
+    assert [key.seed for key in runs] == sorted(key.seed for key in runs), "seed after seed"
+
+
+def test_runs_are_held_against_several_systems(tmp_path: Path) -> None:
+    """The table gives a system a method of ours and data; a run that the time limit ended is marked, not judged."""
+    published = several(tmp_path).published
+    assert {"again", "gsasrec", "sasrec"} <= {entry["method"] for entry in published}
+    run = {"state": "finished", "data": "ml-1m", "seed": 0, "stopped": "all 100 epochs done"}
+    runs = [
+        run | {"method": "gsasrec", "test": {"all": {"hr@10": 0.30, "ndcg@10": 0.1}}},
+        run
+        | {"method": "bert4rec", "stopped": "time limit of 60 minutes", "test": {"all": {"hr@10": 0, "ndcg@10": 0}}},
+        run | {"method": "again", "data": "mine", "test": {"all": {"hr@10": 0.45}}},
+        run | {"method": "esasrec", "data": "mine", "test": {"all": {"hr@10": 0.45}}},
+    ]
+    rows = published_check(published, runs)["comparisons"]
+    remarks = {(row["method"], row["metric"]): row["remark"] for row in rows}
+    assert remarks == {
+        ("gsasrec", "hr@10"): "matched",
+        ("gsasrec", "ndcg@10"): "off",
+        ("bert4rec", "hr@10"): "budget-limited",
+        ("bert4rec", "ndcg@10"): "budget-limited",
+        ("again", "hr@10"): "matched",
+    }
+    (row,) = (row for row in rows if (row["method"], row["metric"]) == ("gsasrec", "hr@10"))
+    assert (row["published"], row["tolerance"]) == (0.3003, pytest.approx(0.05 * 0.3003))
+    header, lines = beside_published(rows)
+    shown = dict(zip(header, lines[0], strict=True))
+    assert shown["difference"] in ("-0.0500", "-0.0003") and "remark" in header
+
+
+def test_runs_that_the_time_limit_ended_are_marked(done: tuple[Path, dict[str, Any]]) -> None:
+    result = json.loads(json.dumps(done[1]))
+    small = [run for run in result["runs"] if run["method"] == "small"]
+    header, rows = method_table(result)
+    remarks = lambda rows: {row[header.index("method")]: row[-1] for row in rows}  # noqa: E731
+    assert header[-1] == "remark" and remarks(rows)["small"] == ""
+    small[0]["stopped"] = "time limit of 5 minutes"
+    assert remarks(method_table(result)[1])["small"] == "budget-limited (1 of 2)"
+    small[1]["stopped"] = "time limit of 5 minutes"
+    assert remarks(method_table(result)[1])["small"] == "budget-limited"
+
+
+def test_the_best_validations_are_what_a_paper_reports() -> None:
+    """Values 3 and 2 of four: .3 and .5; a group without events stays out."""
+    records = [
+        {"value": value, "metrics": {"all": {"n": 2, "hr@10": hr}, "goal": None, "reward@20": value, "q": {"n": 1}}}
+        for value, hr in ((1.0, 0.9), (3.0, 0.3), (2.0, 0.5), (0.0, 0.7))
+    ]
+    assert mean_of_best(records, 2) == {"validations": 2, "all": {"hr@10": 0.4}, "reward@20": 2.5}
+    assert mean_of_best([]) == {"validations": 0}
+
+
 def test_finished_runs_are_skipped(done: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, first = done
     monkeypatch.setattr("run.evaluate", lambda *_, **__: pytest.fail("a finished run was evaluated again"))
@@ -106,6 +198,9 @@ def test_an_interrupted_study_goes_on(
         ("method: sasrec, train.lr", "method: sasrek, train.lr", "Did you mean"),
         ("seeds:", "seed:", "unknown key 'seed'"),
         ("goal: addtocart", "gaol: addtocart", "unknown key 'gaol'"),
+        ("source: nobody", "sauce: nobody", "unknown key 'sauce'"),
+        ("{source: nobody, method: small, group: all, figures", "{group: all, figures", "method is missing"),
+        ("published: {source", "published: {table: one-out.csv, group: all, within: 0.1} #", "leave-one-out.csv"),
     ],
 )
 def test_a_wrong_study_is_refused(before: str, after: str, message: str, tmp_path: Path) -> None:
