@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -531,3 +532,123 @@ def test_segments_have_gradient_and_are_drawn_once() -> None:
     assert torch.equal(context, again.context)
     assert torch.equal(segment, again.segment)
     assert not torch.equal(context, later.context)
+
+
+# Hidden items, and negatives of the whole batch ----------------------------------------------------------------------
+
+
+def hidden_slots(step: Step, share: float, last: float = 0.0) -> list[list[int]]:
+    """The hidden slots of each piece, as the model was given them."""
+    seen: list[Tensor] = []
+    encode = step.online.states
+
+    def watched(histories: Histories, causal: bool = True) -> Tensor:
+        assert not causal
+        seen.append(histories.items)
+        return encode(histories, causal)
+
+    step.online.states = watched  # type: ignore[method-assign]
+    step.cloze("policy", share, last)
+    step.online.states = encode  # type: ignore[method-assign]
+    return [row.nonzero()[:, 0].tolist() for row in seen[0] == MASK]
+
+
+def test_cloze_reads_hidden_items_from_both_sides() -> None:
+    """Each state against the piece with hidden items masked, encoded alone; the items are those that stood there."""
+    step = step_of()
+    hidden = hidden_slots(step, 0.4)
+    cloze = step.cloze("policy", 0.4)
+    row = 0
+    for slots, items in zip(hidden, step.batch.items, strict=True):
+        piece = items[items != N].tolist()
+        masked = [MASK if slot in slots else item for slot, item in enumerate(piece)]
+        states = step.online.states(Histories(torch.tensor([masked])), causal=False)[0]
+        for slot in slots:
+            assert cloze.items[row] == piece[slot]
+            expected = step.online.scores("policy", states[slot + 1][None]).at(torch.arange(N)[None])[0]
+            torch.testing.assert_close(cloze.scores.at(torch.arange(N).expand(len(cloze.items), N))[row], expected)
+            row += 1
+    assert row == len(cloze.items)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.9])
+def test_every_piece_hides_at_least_one_item(share: float) -> None:
+    """Never padding; at a share of 0 exactly one, and any of them; otherwise about so many."""
+    pieces = [list(range(4))] * 300
+    found = hidden_slots(step_of([*pieces, [5], [6]]), share)
+    assert all(0 < len(slots) <= 4 for slots in found)
+    assert found[-2:] == [[0], [0]], "a single item, before padding"
+    count = sum(len(slots) for slots in found[:300])
+    # Where nobody of four is drawn one is hidden all the same.
+    expected = 300 * (4 * share + (1 - share) ** 4)
+    assert abs(count - expected) <= 5 * (300 * 4 * share * (1 - share)) ** 0.5 + 1e-6
+    where = Counter(slot for slots in found[:300] for slot in slots)
+    assert all(abs(where[slot] - count / 4) < 5 * (count / 4) ** 0.5 for slot in range(4))
+
+
+def test_some_pieces_hide_their_last_item_only() -> None:
+    """A quarter of 400 pieces of four; of a share of 1 the others hide everything."""
+    found = hidden_slots(step_of([*[[0, 1, 2, 3]] * 400, [4, 5]]), 1.0, last=0.25)
+    alone = sum(slots == [3] for slots in found[:400])
+    assert alone + sum(slots == [0, 1, 2, 3] for slots in found[:400]) == 400
+    assert abs(alone - 100) < 5 * 75**0.5
+    assert found[400] in ([1], [0, 1])
+
+
+def test_a_hidden_item_says_nothing_of_itself() -> None:
+    """Another item in its place changes no score, of none of the hidden slots; one that is not hidden changes all."""
+    step = step_of([[0, 1, 2, 3]])
+    (slots,) = hidden_slots(step, 0.3)
+    rows = torch.arange(N).expand(len(slots), N)
+    before = step.cloze("policy", 0.3).scores.at(rows)
+    for slot in range(4):
+        other = step_of([[0, 1, 2, 3]])
+        other.batch.items[0, slot] = 8
+        assert hidden_slots(other, 0.3) == [slots]
+        cloze = other.cloze("policy", 0.3)
+        if slot in slots:
+            assert torch.equal(cloze.scores.at(rows), before)
+            assert cloze.items[slots.index(slot)] == 8
+        else:
+            assert not torch.isclose(cloze.scores.at(rows), before).all(1).any()
+
+
+def test_cloze_has_gradient_and_a_draw_of_its_own() -> None:
+    step = step_of()
+    cloze = step.cloze("policy", 0.4)
+    assert cloze.scores.nll(cloze.items).requires_grad
+    assert step.cloze("policy", 0.4).items is cloze.items
+    again, later = step_of(), step_of(number=1)
+    assert hidden_slots(again, 0.4) != hidden_slots(later, 0.4)
+    assert torch.equal(step_of().cloze("policy", 0.4).items, cloze.items)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "popularity"])
+def test_shared_negatives_are_drawn_once_and_as_often_as_they_should_be(draw: Any) -> None:
+    """6,000 draws: each item's count within five standard errors of 1/9, or of its share of the training events."""
+    step = step_of([[0, 0, 0, 1], [0, 1, 2], [8]])
+    items = step.shared_negatives(6000, draw)
+    assert items.shape == (6000,)
+    shares = torch.full((N,), 1 / N) if draw == "uniform" else torch.tensor([4, 2, 1, 0, 0, 0, 0, 0, 1]) / 8
+    counts = items.bincount(minlength=N)
+    assert bool(((counts - 6000 * shares).abs() <= 5 * (6000 * shares * (1 - shares)).sqrt()).all())
+    assert step.shared_negatives(6000, draw) is items
+    assert torch.equal(step_of([[0, 0, 0, 1], [0, 1, 2], [8]]).shared_negatives(6000, draw), items)
+    assert not torch.equal(step_of(number=1).shared_negatives(50), step_of().shared_negatives(50))
+
+
+def test_the_backbone_is_told_whose_piece_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every reading: online, target, views and hidden items; a session of several pieces is one user's."""
+    data = data_of(SESSIONS, N, users=["b", "a", "b", "c"])
+    events = TrainingEvents(data, CONTEXT)
+    step = Step(model_of(), model_of(1), events.collate(torch.arange(events.n_pieces)), seed=3, number=0)
+    encode, told = Model.states, []
+    monkeypatch.setattr(
+        Model, "states", lambda self, h, causal=True: (told.append(h.users), encode(self, h, causal))[1]
+    )
+    step.now("q"), step.target_now("q"), step.view("one", permutation()), step.cloze("policy", 0.2), step.segments()
+    assert len(told) == 6
+    assert all(torch.equal(users, step.batch.users) for users in told)
+    owner = torch.tensor([1, 0, 1, 2])
+    assert torch.equal(step.batch.users[step.batch.piece], owner[step.column("session")])
+    assert events.n_users == events.vocabulary.n_users == 3
