@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -34,9 +35,9 @@ prepare EVENTS --out --source --session-col --user-col --session-gap --item-col 
     --order-col --reward --reward-col --goal --separator --split --vocabulary --min-session-length --min-item-count
     --validation-sessions --seed --force
 train DATA --out --method --config --set --epochs --max-minutes --seed --device --resume --force
-evaluate RUN --split --json --exclude-history --skip-first --data --device
+evaluate RUN --split --json --exclude-history --skip-first --data --device --force
 recommend RUN --history --input --output --examples -k --rank-by --filter-viewed --data --force
-report RUN --out
+report RUN --out --metrics --force
 methods
 config METHOD
 data list
@@ -57,7 +58,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that look at other things: drawing takes seconds."""
-    monkeypatch.setattr("seqward.report.write_report", lambda run, out: out)
+    monkeypatch.setattr("seqward.report.write_report", lambda run, out, metrics=None: out)
 
 
 def table(lines: list[str]) -> list[list[str]]:
@@ -185,7 +186,7 @@ def test_parameter_free_methods_train_like_any(shop_data: Path, seqward: Command
     rows = table(seqward("train", shop_data, "--method", name, "--out", tmp_path / "run", "--epochs", 3))
     assert rows[1][1:3] == [name, "fitted"]
     seqward("evaluate", tmp_path / "run", "--split", "all")
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["split"] == "all"
+    assert json.loads((tmp_path / "run" / "metrics-all.json").read_text())["split"] == "all"
 
 
 def test_evaluate_writes_metrics_and_report(ccql_run: Path, seqward: Command, tmp_path: Path) -> None:
@@ -205,12 +206,69 @@ def test_evaluate_writes_metrics_and_report(ccql_run: Path, seqward: Command, tm
 
 
 @pytest.mark.usefixtures("no_report")
+def test_each_question_keeps_its_own_answer(popularity_run: Path, seqward: Command, tmp_path: Path) -> None:
+    """Another split or other rules write other files: no evaluation is lost to the next one."""
+    run = tmp_path / "run"
+    shutil.copytree(popularity_run, run)
+    asked = {
+        "metrics.json": [],
+        "metrics-validation.json": ["--split", "validation"],
+        "metrics-all.json": ["--split", "all"],
+        "metrics-test-exclude-history.json": ["--exclude-history"],
+        "metrics-validation-exclude-history-skip-first.json": [
+            *("--split", "validation", "--exclude-history", "--skip-first")
+        ],
+    }
+    kept: dict[str, bytes] = {}
+    for name, options in asked.items():
+        seqward("evaluate", run, *options)
+        kept[name] = (run / name).read_bytes()
+    assert {file.name for file in run.glob("metrics*")} == set(asked)
+    assert {name: (run / name).read_bytes() for name in asked} == kept
+    found = [json.loads(kept[name]) for name in asked]
+    assert [one["split"] for one in found] == ["test", "validation", "all", "test", "validation"]
+    assert [one["protocol"]["exclude_history"] for one in found] == [False, False, False, True, True]
+
+
+def test_each_evaluation_has_its_report(popularity_run: Path, seqward: Command, refused: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(popularity_run, run)
+    seqward("evaluate", run, "--split", "validation")
+    seqward("report", run, "--out", tmp_path / "only.html")
+    seqward("evaluate", run)
+    seqward("report", run, "--out", tmp_path / "test.html")
+    seqward("report", run, "--metrics", run / "metrics-validation.json", "--out", tmp_path / "named.html")
+    pages = [run / "report-validation.html", tmp_path / "only.html", tmp_path / "named.html"]
+    assert all("validation split:" in page.read_text() for page in pages)
+    assert all("test split:" in page.read_text() for page in (run / "report.html", tmp_path / "test.html"))
+    assert "does not exist" in refused("report", run, "--out", tmp_path / "x", "--metrics", tmp_path / "y")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_file_that_is_named_is_replaced_by_force_only(
+    popularity_run: Path, seqward: Command, refused: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine"
+    commands = (["evaluate", popularity_run, "--json", file], ["report", popularity_run, "--out", file])
+    for command in commands:
+        file.write_text("precious")
+        assert f"{file} already exists. Give another {command[2]}, or --force to replace it." in refused(*command)
+        assert file.read_text() == "precious"
+        seqward(*command, "--force")
+    for place, words in ((tmp_path / "no" / "file", "there is no folder"), (tmp_path, "it is a folder")):
+        assert words in refused("report", popularity_run, "--out", place)
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_second_look_at_test_is_told(
     shop_data: Path, seqward: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     seqward("train", shop_data, "--method", "popularity", "--out", run)
-    for told in (f"report: {run}/report.html", "warning: the test split of this run was evaluated 1 times before"):
+    for told in (
+        f"metrics: {run}/metrics.json\nreport: {run}/report.html",
+        "warning: the test split of this run was evaluated 1 times before",
+    ):
         assert main(["evaluate", str(run)]) == 0
         assert capsys.readouterr().err.startswith(told)
         assert main(["evaluate", str(run), "--split", "validation"]) == 0

@@ -17,14 +17,20 @@ from seqward.run import Run
 from seqward.runlog import read_log
 
 
-def write_report(run: Path | str, out: Path | str) -> Path:
+def write_report(run: Path | str, out: Path | str, metrics: Path | str | None = None) -> Path:
     """Write the report of a run folder; a run that was not evaluated yet has its curves only.
 
+    Args:
+        metrics: the evaluation to tell of; ``metrics.json`` of the run by default.
+
     Raises:
-        SeqwardError: ``run`` is no run folder, its ``metrics.json`` is broken, or ``out`` cannot be written.
+        SeqwardError: ``run`` is no run folder, ``metrics`` is missing or broken, or ``out`` cannot be written.
     """
     folder, out = Path(run), Path(out)
-    page = _page(Run(folder).description, _metrics(folder / "metrics.json"), read_log(folder / "log.jsonl"))
+    if metrics is not None and not Path(metrics).is_file():
+        raise SeqwardError(f"{metrics} does not exist: expected metrics that `seqward evaluate` wrote.")
+    found = _metrics(Path(metrics) if metrics else folder / "metrics.json")
+    page = _page(Run(folder).description, found, read_log(folder / "log.jsonl"))
     if not out.parent.is_dir() or out.is_dir():
         raise SeqwardError(
             f"{out} cannot be written: expected a file name in a folder that exists. Give another --out."

@@ -1,11 +1,14 @@
-"""Tables on standard output: aligned on a terminal; tab-separated with nothing cut anywhere else."""
+"""Tables on standard output: aligned on a terminal; tab-separated with nothing cut anywhere else. And files."""
 
 from __future__ import annotations
 
 import csv
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from seqward.errors import SeqwardError
 
 Row = Sequence[Any]
 
@@ -30,6 +33,19 @@ def print_table(header: Sequence[str], rows: Iterable[Row], title: str | None = 
     for row in rows:
         table.add_row(*(Text(_text(value, ".4f")) for value in row))
     Console().print(table)
+
+
+def check_new_file(path: Path, option: str, force: bool) -> None:
+    """Refuse, before anything is computed, a place where no file can be written or one is that must not be lost.
+
+    Raises:
+        SeqwardError: there is no such folder, the path is a folder, or a file with something in it is there already.
+    """
+    if not path.parent.is_dir() or path.is_dir():
+        what = f"there is no folder {path.parent}" if not path.parent.is_dir() else "it is a folder; name a file in it"
+        raise SeqwardError(f"{option} {path}: {what}.")
+    if path.is_file() and path.stat().st_size and not force:
+        raise SeqwardError(f"{path} already exists. Give another {option}, or --force to replace it.")
 
 
 def warn(message: str) -> None:
