@@ -117,7 +117,7 @@ class Recommender:
         run.check_free(force, resume)
         resumed = resume and (run.folder / "run.json").is_file()
         if resumed:
-            run.check_same(describe(self.method, self.settings, self.seed, data), data)
+            run.check_same(describe(self.method, self.settings, self.seed, data), data, self.entry.sections)
         self._fit(data, run, resumed, max_minutes, observe)
         return self
 

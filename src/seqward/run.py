@@ -6,6 +6,7 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seqward
+from seqward.config import RETIRED, to_dict
 from seqward.data.dataset import Dataset, fingerprint_of_catalogue
 from seqward.errors import SeqwardError
 
@@ -97,8 +99,11 @@ class Run:
         if not (self.folder / "run.json").is_file():
             raise SeqwardError(f"{self.folder} holds no run, and what it holds is left alone. Give another --out.")
 
-    def check_same(self, description: dict[str, Any], data: Dataset) -> None:
+    def check_same(self, description: dict[str, Any], data: Dataset, defaults: Mapping[str, Any]) -> None:
         """Refuse to resume a run that began as another one; only how long it may last may change.
+
+        Args:
+            defaults: the method's sections, for settings that an earlier version did not write down.
 
         Raises:
             SeqwardError: names the first difference.
@@ -109,8 +114,9 @@ class Run:
                 f"{self.folder} was begun on other events than those of {data.path or 'this data set'} (rewards, goals "
                 "and splits count, too). Resume with the data it was begun on, or give another --out."
             )
-        now, then = _choices(description), _choices(self.description)
-        for key in sorted(now.keys() | then.keys()):
+        now = _choices(description)
+        then = {**_flat(to_dict(defaults)), **_choices(self.description)}
+        for key in ("method", *sorted((now.keys() | then.keys()) - RETIRED)):
             if key not in ("train.epochs", "train.patience") and now.get(key) != then.get(key):
                 raise SeqwardError(
                     f"{self.folder} was begun with {key}={then.get(key)}, and cannot be resumed with {now.get(key)}. "
@@ -153,10 +159,12 @@ def check_catalogue(fingerprint: str, data: Dataset, of: Path | str) -> None:
         )
 
 
-def _choices(description: dict[str, Any]) -> dict[str, Any]:
-    settings = description["settings"]
-    flat = {f"{section}.{key}": value for section, keys in settings.items() for key, value in keys.items()}
-    return {"method": description["method"], "seed": description["seed"], **flat}
+def _choices(description: Mapping[str, Any]) -> dict[str, Any]:
+    return {"method": description["method"], "seed": description["seed"], **_flat(description["settings"])}
+
+
+def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{section}.{key}": value for section, keys in settings.items() for key, value in keys.items()}
 
 
 def _torch_version() -> dict[str, str]:
