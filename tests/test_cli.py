@@ -33,7 +33,7 @@ SURFACE = """
 simulate --out --preset --sessions --items --seed --force
 prepare EVENTS --out --source --session-col --user-col --session-gap --item-col --event-col --time-col --time-unit
     --order-col --reward --reward-col --goal --separator --split --vocabulary --min-session-length --min-item-count
-    --validation-sessions --seed --force
+    --validation-users --seed --force
 train DATA --out --method --config --set --epochs --max-minutes --seed --device --resume --force
 evaluate RUN --split --json --exclude-history --skip-first --data --device --force
 recommend RUN --history --input --output --examples -k --rank-by --filter-viewed --data --force

@@ -6,6 +6,7 @@ import gzip
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -99,9 +100,10 @@ def test_strings_are_integers_only_where_each_reads_back(texts):
 
 @pytest.mark.parametrize("word", NULLS)
 def test_words_for_a_missing_value_are_no_ids(tmp_path, word):
-    for other in ("7", "x"):
-        path = csv(tmp_path, HEADER + f"s,{other},1\ns,{word},2\n")
-        assert "'item_id' (items) is missing in 1 row, first in row 2" in refusal(lambda: EventLog.read(path))
+    rows = HEADER + f"s,7,1\ns,{word},2\n"
+    for text in (rows, rows + "s,x,3\n"):
+        file = csv(tmp_path, text)
+        assert "'item_id' (items) is missing in 1 row, first in row 2" in refusal(partial(EventLog.read, file))
     assert "'timestamp' is missing in 1 row" in refusal(lambda: EventLog.read(csv(tmp_path, HEADER + f"s,1,{word}\n")))
 
 
