@@ -224,9 +224,8 @@ def _check_counts(log: EventLog, data: Dataset) -> str | None:
 
 def _split_protocol(chosen: PrepareSettings) -> dict[str, Any]:
     users = chosen.validation_users
-    return {"name": chosen.split, "rule": split_rule(chosen.split, users)} | (
-        {"validation_users": users} if users else {}
-    )
+    protocol: dict[str, Any] = {"name": chosen.split, "rule": split_rule(chosen.split, users)}
+    return protocol | ({"validation_users": users} if users else {})
 
 
 def _protocol(

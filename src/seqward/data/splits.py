@@ -61,8 +61,8 @@ def split_rule(name: str, validation_users: int = 0) -> str:
     if not validation_users:
         return RULES[name]
     return (
-        f"of each session the last event is test; of {validation_users} sessions (users) drawn by the seed the one before "
-        "is validation; the rest train; sessions of fewer than 3 events train only"
+        f"of each session the last event is test; of {validation_users} sessions (users) drawn by the seed the one "
+        "before is validation; the rest train; sessions of fewer than 3 events train only"
     )
 
 
