@@ -20,6 +20,8 @@ from seqward.errors import SeqwardError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+OWNERS = ("session_id", "user_id")
+"""Columns that say whose an event is; the first that is there counts."""
 FORMAT = 1
 TABLES = ("events", "sessions", "items")
 AGAIN = "the data set was cut off or edited. Run `seqward prepare` again."
