@@ -27,6 +27,7 @@ from seqward.method import Method
 from seqward.methods import method_named
 from seqward.metrics import summarise
 from seqward.model import Histories, Model, NetworkScorer, Scorer
+from seqward.randomness import seeded
 from seqward.reading import targets
 from seqward.run import Run, check_catalogue, describe
 from seqward.runlog import Observe
@@ -154,7 +155,8 @@ class Recommender:
 
     def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:
         assert self.item_ids is not None
-        model = Model(method.backbone, method.heads, len(self.item_ids), self.sections["train"].catalogue)
+        with seeded(self.seed, 0, "init"):
+            model = Model(method.backbone, method.heads, len(self.item_ids), self.sections["train"].catalogue)
         load_weights(model, folder / "best" / "model.safetensors")
         return scorer_of(method, model.to(self.device))
 

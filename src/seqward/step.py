@@ -13,7 +13,7 @@ from seqward.catalogue import Best, Scores
 from seqward.data.batches import Batch
 from seqward.errors import SeqwardError
 from seqward.model import Histories, Model, last_row
-from seqward.randomness import generator_of, seed_of
+from seqward.randomness import generator_of, seeded
 
 T = TypeVar("T")
 REDRAWS = 30
@@ -125,8 +125,8 @@ class Step:
 
     def _encode(self, name: str, model: Model, items: Tensor) -> Tensor:
         # Dropout takes no generator; it draws from the global stream.
-        torch.manual_seed(seed_of(self.seed, self.number, f"dropout {name}"))
-        return model.states(Histories(items)).float()
+        with seeded(self.seed, self.number, f"dropout {name}", items.device):
+            return model.states(Histories(items)).float()
 
     def _view(self, name: str, augment: Augment, same_row: bool) -> Tensor:
         end, pad = self.batch.end, self.online.pad

@@ -27,7 +27,7 @@ from seqward.data.batches import Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
 from seqward.method import Method, Phase
 from seqward.model import Model, NetworkScorer
-from seqward.randomness import seed_of
+from seqward.randomness import seeded
 from seqward.runlog import Averages, Observe, RunLog
 from seqward.settings import Count, Positive, Whole, settings
 from seqward.step import Step
@@ -119,8 +119,8 @@ class Networks:
 
 def build_model(job: Job, number: int) -> Model:
     """A freshly initialised network; number 1 is the twin of number 0."""
-    torch.manual_seed(seed_of(job.seed, number, "init"))
-    return Model(job.method.backbone, job.method.heads, job.data.n_items, job.settings.catalogue)
+    with seeded(job.seed, number, "init"):
+        return Model(job.method.backbone, job.method.heads, job.data.n_items, job.settings.catalogue)
 
 
 def train(job: Job, resume: bool = False, observe: Observe = lambda record: None) -> Progress:
