@@ -19,7 +19,21 @@ import pytest
 from seqward.errors import SeqwardError
 from seqward.metrics import GROUPS, METRICS
 from seqward.panels import marks, training_panels
-from seqward.pictures import COLOURS, HEIGHT, PALETTE, POINTS, Dot, Line, curves, dots, keys, thinned
+from seqward.pictures import (
+    COLOURS,
+    HEIGHT,
+    LEFT,
+    PALETTE,
+    POINTS,
+    RIGHT,
+    WIDTH,
+    Dot,
+    Line,
+    curves,
+    dots,
+    keys,
+    thinned,
+)
 from seqward.report import protocol_in_words, write_report
 
 KS = (5, 20)
@@ -308,7 +322,7 @@ def paths(picture: str, colour: str) -> list[tuple[list[tuple[float, float]], st
 
 def pixels(x: float, y: float) -> Any:
     """Where a point lies if x goes from 0 to 4, and data go from y 0 to 10, beneath one flag."""
-    return pytest.approx((54 + (340 - 54 - 18) * x / 4, 23 + HEIGHT * (10.5 - y) / 11), abs=0.11)
+    return pytest.approx((LEFT + (WIDTH - LEFT - RIGHT) * x / 4, 23 + HEIGHT * (10.5 - y) / 11), abs=0.11)
 
 
 def test_a_curve_and_its_mark_stand_where_their_values_say() -> None:
@@ -340,6 +354,13 @@ def test_flat_single_and_wide_curves_are_drawn(y: list[float], start: float) -> 
     picture = curves([Line("y", x, np.array(y))], "steps", "y", {}, until=x[-1])
     assert "nan" not in picture and "inf" not in picture
     assert len(paths(picture, "line-0")) == (2 if len(y) == 1 else 1), "a single point is a dot, too"
+
+
+def test_the_spread_of_a_single_point_is_a_line() -> None:
+    line = Line("y", np.array([1.0]), np.array([5.0]), (np.array([0.0]), np.array([10.0])))
+    ((spread, style), *_) = paths(curves([line], "steps", "y", {}, until=4), "line-0")
+    assert "opacity" not in style
+    assert {round(abs(spread[0][1] - spread[1][1]), 1), spread[0][0] - spread[1][0]} == {round(HEIGHT / 1.1, 1), 0}
 
 
 def test_a_group_without_events_leaves_its_line_empty() -> None:
@@ -450,6 +471,13 @@ OVERLAPS = """() => [...document.querySelectorAll('svg[role=img]')].flatMap(svg 
 """Two pixels of height are the room of letters that are not there."""
 
 
+LETTERS = """() => [...document.querySelectorAll('svg[role=img] text')].map(text => {
+    const svg = text.ownerSVGElement;
+    return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+})"""
+"""Sizes of letters on the screen in pixels."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [380, 1200])
 def test_in_a_browser(run: Path, width: int) -> None:
@@ -469,8 +497,6 @@ def test_in_a_browser(run: Path, width: int) -> None:
         assert asked == [out.as_uri()]
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(OVERLAPS) == []
-        shown = "svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width"
-        scales = [picture.evaluate(shown) for picture in page.query_selector_all("svg[role=img]")]
-        assert min(scales) * 11 > 10.5
-        assert max(scales) < 1.5
+        assert min(page.evaluate(LETTERS)) >= 11
+        assert max(page.evaluate(LETTERS)) < 18
         browser.close()

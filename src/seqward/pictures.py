@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 POINTS = 120
 """Points of a line; longer ones are drawn as means of stretches, with the range of each as a band."""
-WIDTH = 340
-"""Of a picture; on a phone its units are about the page's pixels."""
-HEIGHT, FLAG = 124, 15
-"""Of the axes of curves, and of the name of a mark, for which there are two rows above them."""
+WIDTH, RIGHT = 340, 18
+"""Of a picture, and of the margin at its right; on a phone its units are about the page's pixels."""
+LEFT, HEIGHT, FLAG = 62, 124, 15
+"""Room for the figures beside curves, height of their axes, and of each of two rows above for the names of marks."""
 PALETTE = {
     "paper": ("#ffffff", "#16181b"),
     "ink": ("#222222", "#dddddd"),
@@ -47,9 +47,11 @@ LOOK: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     **dict.fromkeys(("axes.spines.left", "axes.spines.right", "axes.spines.top", "xtick.bottom", "ytick.left"), False),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 0),
+    **dict.fromkeys(("xtick.major.pad", "ytick.major.pad"), 5),
+    "ytick.labelsize": 11,
     "axes.grid": True,
     "axes.xmargin": 0,
-    "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-4, 6),
     "lines.linewidth": 1.7,
     "lines.scale_dashes": False,
@@ -88,17 +90,20 @@ def curves(lines: Sequence[Line], x_name: str, label: str, marks: Mapping[str, f
     def draw(axes: Axes) -> None:
         for number, line in enumerate(map(thinned, lines)):
             colour = COLOURS[number % len(COLOURS)]
-            if line.band is not None:
+            alone = len(line.x) == 1
+            if line.band is not None and alone:
+                axes.vlines(line.x, *line.band, color=colour)
+            elif line.band is not None:
                 axes.fill_between(line.x, *line.band, color=colour, alpha=0.2, linewidth=1)
-            marker = "o" if len(line.x) == 1 else ""
-            axes.plot(line.x, line.y, color=colour, dashes=_dashes(number), marker=marker, clip_on=False)
+            axes.plot(line.x, line.y, color=colour, dashes=_dashes(number), marker="o" if alone else "", clip_on=False)
         for number, (name, place) in enumerate(marks.items()):
             _flag(axes, name, place, number % 2, "right" if place > until / 2 else "left")
         axes.set_xlim(0, until or 1)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.get_offset_text().set_x(-LEFT / (WIDTH - LEFT - RIGHT))  # a power of ten, clear of the marks
 
-    return _picture(draw, x_name, label, left=54, top=8 + FLAG * min(len(marks), 2), height=HEIGHT)
+    return _picture(draw, x_name, label, left=LEFT, top=8 + FLAG * (2 if len(marks) > 1 else 1), height=HEIGHT)
 
 
 def _dashes(number: int) -> tuple[int, ...]:
@@ -165,7 +170,7 @@ def _picture(draw: Callable[[Axes], None], x_name: str, label: str, left: float,
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**LOOK, "svg.hashsalt": label})
         figure = Figure(figsize=(WIDTH / 72, whole / 72))
-        axes = figure.add_axes((left / WIDTH, 36 / whole, (WIDTH - left - 18) / WIDTH, height / whole))
+        axes = figure.add_axes((left / WIDTH, 36 / whole, (WIDTH - left - RIGHT) / WIDTH, height / whole))
         draw(axes)
         axes.set_xlabel(x_name)
         file = io.StringIO()
