@@ -261,18 +261,31 @@ def test_a_file_that_is_named_is_replaced_by_force_only(
 
 @pytest.mark.usefixtures("no_report")
 def test_a_second_look_at_test_is_told(
-    shop_data: Path, seqward: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    shop_data: Path, seqward: Command, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     seqward("train", shop_data, "--method", "popularity", "--out", run)
     for told in (
-        f"metrics: {run}/metrics.json\nreport: {run}/report.html",
-        "warning: the test split of this run was evaluated 1 times before",
+        [],
+        ["the test split of this run was evaluated once before; what is chosen by it is no test any more."],
     ):
-        assert main(["evaluate", str(run)]) == 0
-        assert capsys.readouterr().err.startswith(told)
-        assert main(["evaluate", str(run), "--split", "validation"]) == 0
-        assert "warning" not in capsys.readouterr().err
+        caplog.clear()
+        seqward("evaluate", run)
+        assert caplog.messages == told
+        seqward("evaluate", run, "--split", "validation")
+        assert caplog.messages == told
+
+
+def test_files_are_named_and_what_flatters_popularity_is_told(
+    popularity_run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(popularity_run, run)
+    assert main(["evaluate", str(run)]) == 0
+    assert capsys.readouterr().err == f"metrics: {run}/metrics.json\nreport: {run}/report.html\n"
+    assert main(["evaluate", str(run), "--split", "all"]) == 0
+    assert capsys.readouterr().err.startswith("note: popularity counts training events, which are ranked here, too: ")
+    assert "which are ranked here, too" in (run / "report-all.html").read_text()
 
 
 @pytest.mark.usefixtures("no_report")

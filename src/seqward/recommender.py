@@ -29,7 +29,7 @@ from seqward.metrics import summarise
 from seqward.model import Histories, Model, NetworkScorer, Scorer
 from seqward.randomness import seeded
 from seqward.reading import targets
-from seqward.run import Run, check_catalogue, describe
+from seqward.run import Run, check_catalogue, describe, evaluated
 from seqward.runlog import Observe
 from seqward.train import Job, TrainSettings, scorer_of, train
 
@@ -68,6 +68,7 @@ class Recommender:
         self.scorer: Any = None
         self.item_ids: np.ndarray | None = None
         self.description: dict[str, Any] = {}
+        self.run: Run | None = None
 
     @classmethod
     def from_sections(cls, method: str, sections: Mapping[str, Any], seed: int = 0, device: str = "auto") -> Self:
@@ -113,6 +114,7 @@ class Recommender:
         if out is None:
             with tempfile.TemporaryDirectory() as folder:
                 self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe)
+                self.run = None
             return self
         run = Run(Path(out))
         run.check_free(force, resume)
@@ -138,7 +140,7 @@ class Recommender:
             self.scorer = built.fit(data)
             save_weights(self.scorer, run.folder / "best", {})
             run.update(state="fitted")
-        self.description = run.description
+        self.run, self.description = run, run.description
 
     def _build(self, n_items: int) -> Method | LastItems | Popularity:
         return self.entry.build(**self.sections) if self.sections else self.entry.build(n_items)
@@ -163,6 +165,8 @@ class Recommender:
     def evaluate(self, data: Dataset | Path | str, split: str = "test", **options: Any) -> dict[str, Any]:
         """The content of ``metrics.json``: this model beside the zero-parameter baselines, with the protocol.
 
+        The look at the split is recorded in the run folder, if there is one, and in what ``save`` writes.
+
         Args:
             split: "validation", "test", or "all" for parameter-free methods.
             options: of ``evaluate.evaluate``: ks, first_events, exclude_history, bootstrap, seed, sample, progress.
@@ -180,7 +184,24 @@ class Recommender:
             )
         result = compare(self._fitted(), fitted_baselines(data), data, split, **options)
         result["protocol"] |= {"method": self.method, "settings": self.settings, "model_seed": self.seed}
+        self._record_look(split)
         return result
+
+    def _record_look(self, split: str) -> None:
+        """Note in the run that a split was evaluated; say so where it is not the first look at test."""
+        self.description = evaluated(self.description, split)
+        if self.run is not None:
+            try:
+                self.run.record_evaluation(split)
+                self.description = self.run.description
+            except (OSError, SeqwardError) as error:
+                logger.warning(f"this look at the {split} split is not recorded: {error}")
+        before = sum(look["split"] == split for look in self.description["evaluations"]) - 1
+        if split == "test" and before:
+            times = "once" if before == 1 else f"{before} times"
+            logger.warning(
+                f"the test split of this run was evaluated {times} before; what is chosen by it is no test any more."
+            )
 
     def recommend(
         self,
@@ -258,6 +279,7 @@ class Recommender:
         Run(folder).check_free(force=False, resume=False)
         Run(folder).create(self.description, self._item_ids())
         save_weights(scorer.model if isinstance(scorer, NetworkScorer) else scorer, folder / "best", {})
+        self.run = self.run or Run(folder)
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> Self:
@@ -272,7 +294,7 @@ class Recommender:
         where = str(run.folder / "run.json")
         sections = from_dict(entry.sections, description["settings"], where)
         recommender = cls.from_sections(entry.name, sections, description["seed"], device)
-        recommender.description, recommender.item_ids = description, run.item_ids
+        recommender.run, recommender.description, recommender.item_ids = run, description, run.item_ids
         built = recommender._build(len(recommender.item_ids))
         if isinstance(built, Method):
             recommender.scorer = recommender._load_weights(built, run.folder)

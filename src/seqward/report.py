@@ -209,6 +209,7 @@ def protocol_in_words(metrics: Record) -> list[str]:
         f"Ties: {p['ties']}. An item scored minus infinity is no candidate and never a hit.",
         f"Intervals: {p['intervals']}, {p['resamples']:,} resamples. What is recommended and Q: at most "
         f"{p['sample']:,} events, drawn by seed {p['seed']}.",
+        *([f"Popularity counts {p['popularity']}."] if "popularity" in p else []),
         *_data_in_words(p["data"]),
     ]
 

@@ -74,11 +74,9 @@ class Run:
         """Change entries of ``run.json``."""
         self._write({**self.description, **changes})
 
-    def record_evaluation(self, split: str) -> int:
-        """Note that a split was evaluated; returns how many times it had been before."""
-        touched = self.description.get("evaluations", [])
-        self.update(evaluations=[*touched, {"split": split, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}])
-        return sum(e["split"] == split for e in touched)
+    def record_evaluation(self, split: str) -> None:
+        """Note that a split was evaluated."""
+        self._write(evaluated(self.description, split))
 
     def check_free(self, force: bool, resume: bool) -> None:
         """Whether a run may be written here; nothing is touched.
@@ -127,6 +125,12 @@ class Run:
         new = self.folder / "run.json.new"
         new.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
         new.replace(self.folder / "run.json")
+
+
+def evaluated(description: dict[str, Any], split: str) -> dict[str, Any]:
+    """The description of a run whose ``split`` was evaluated now."""
+    look = {"split": split, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    return {**description, "evaluations": [*description.get("evaluations", []), look]}
 
 
 def describe(method: str, settings: dict[str, Any], seed: int, data: Dataset) -> dict[str, Any]:

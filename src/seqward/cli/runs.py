@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from seqward.cli.output import check_new_file, print_table, warn
+from seqward.cli.output import check_new_file, print_table
 from seqward.errors import SeqwardError
 
 if TYPE_CHECKING:
@@ -108,11 +108,6 @@ def evaluate(
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
     with counting_progress(f"{split} events") as progress:
         metrics = recommender.evaluate(dataset, split, progress=progress, **how)
-    before = Run(run).record_evaluation(split)
-    if split == "test" and before:
-        warn(
-            f"the test split of this run was evaluated {before} times before; what is chosen by it is no test any more."
-        )
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     question = _name_of_question(split, exclude_history, skip_first)
     kept, page = run / f"metrics{question}.json", run / f"report{question}.html"
@@ -122,6 +117,8 @@ def evaluate(
     write_report(run, page, kept)
     print_table(*by_group(metrics, recommender.method), title=f"{split} split")
     print_table(*by_ranker(metrics, recommender.method))
+    if split in ("all", "train"):
+        typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
     typer.echo(f"metrics: {kept}\nreport: {page}", err=True)
 
 
