@@ -209,7 +209,7 @@ def test_evaluate_writes_metrics_and_report(ccql_run: Path, seqward: Command, tm
 def test_each_question_keeps_its_own_answer(popularity_run: Path, seqward: Command, tmp_path: Path) -> None:
     """Another split or other rules write other files: no evaluation is lost to the next one."""
     run = tmp_path / "run"
-    shutil.copytree(popularity_run, run)
+    shutil.copytree(popularity_run, run, ignore=shutil.ignore_patterns("metrics*", "report*"))
     asked = {
         "metrics.json": [],
         "metrics-validation.json": ["--split", "validation"],
@@ -232,7 +232,7 @@ def test_each_question_keeps_its_own_answer(popularity_run: Path, seqward: Comma
 
 def test_each_evaluation_has_its_report(popularity_run: Path, seqward: Command, refused: Any, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(popularity_run, run)
+    shutil.copytree(popularity_run, run, ignore=shutil.ignore_patterns("metrics*", "report*"))
     seqward("evaluate", run, "--split", "validation")
     seqward("report", run, "--out", tmp_path / "only.html")
     seqward("evaluate", run)
@@ -280,7 +280,7 @@ def test_files_are_named_and_what_flatters_popularity_is_told(
     popularity_run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    shutil.copytree(popularity_run, run)
+    shutil.copytree(popularity_run, run, ignore=shutil.ignore_patterns("metrics*", "report*"))
     assert main(["evaluate", str(run)]) == 0
     assert capsys.readouterr().err == f"metrics: {run}/metrics.json\nreport: {run}/report.html\n"
     assert main(["evaluate", str(run), "--split", "all"]) == 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from seqward.cli.output import check_new_file, print_table
+from seqward.cli.output import check_new_file, print_table, write_whole
 from seqward.errors import SeqwardError
 
 if TYPE_CHECKING:
@@ -108,17 +108,17 @@ def evaluate(
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
     with counting_progress(f"{split} events") as progress:
         metrics = recommender.evaluate(dataset, split, progress=progress, **how)
+    print_table(*by_group(metrics, recommender.method), title=f"{split} split")
+    print_table(*by_ranker(metrics, recommender.method))
+    if split in ("all", "train"):
+        typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     question = _name_of_question(split, exclude_history, skip_first)
     kept, page = run / f"metrics{question}.json", run / f"report{question}.html"
     for file in (kept, json_file):
         if file is not None:
-            file.write_text(text)
+            write_whole(file, lambda place: place.write_text(text, encoding="utf-8"))
     write_report(run, page, kept)
-    print_table(*by_group(metrics, recommender.method), title=f"{split} split")
-    print_table(*by_ranker(metrics, recommender.method))
-    if split in ("all", "train"):
-        typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
     typer.echo(f"metrics: {kept}\nreport: {page}", err=True)
 
 
