@@ -165,7 +165,7 @@ def one_run(study: Study, key: Key, place: Path, data: Dataset) -> dict[str, Any
 
     def observe(record: dict[str, Any]) -> None:
         if record["kind"] != "step":
-            said = record.get("text") or f"{sections['train'].metric}={record['value']:.4f}"
+            said = record.get("text") or f"{sections['train'].metric}={record['value']}"
             say(f"{key}: step {record['step']}, {record['seconds']:.0f} s: {said}")
 
     recommender.fit(data, place, resume=True, max_minutes=study.max_minutes, observe=observe)

@@ -30,8 +30,8 @@ class Phase:
 
     terms: tuple[Term, ...]
     lr: float
-    events: int | None = None
-    """Length in training events; None until the end."""
+    events: int | float | None = None
+    """Length in training events; a float is a share of all that are planned; None until the end."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from seqward.augment import AUGMENTATIONS, Augment, permutation_with_padding
@@ -128,6 +129,10 @@ def conservative_as_released(temperature: float) -> Loss:
 # ------------------------------------------------------------------------------------------------------------- settings
 
 
+Warmup = Whole | Annotated[float, Gt(0), Lt(1)]
+"""A number of training events, or below 1 the share of those planned (epochs times the events of an epoch)."""
+
+
 @settings
 class SupervisedSettings:
     tied: bool = False
@@ -140,8 +145,9 @@ class ActorCriticSettings:
     """Discount of the return."""
     omega: NonNegative = 1.0
     """Weight of the temporal-difference loss."""
-    warmup_events: Whole = 7_680_000
-    """Training events before cross-entropy is weighted by Q (30,000 steps of 256 transitions)."""
+    warmup_events: Warmup = 7_680_000
+    """Training events before cross-entropy is weighted by Q (30,000 steps of 256 transitions). Below 1, a share of
+    the planned ones: 0.4 suits a small log."""
     phases: Literal[1, 2] = 2
     """1: never weight cross-entropy by Q (this is SQN)."""
     target: Literal["twin", "ema"] = "twin"
@@ -168,8 +174,9 @@ class CCQLSettings(ActorCriticSettings):
     """How the second view's history is changed."""
     augment_share: Share = 0.5
     """Share of the history that crop keeps, mask hides, reorder shuffles; permutation shuffles all of it."""
-    warmup_events: Whole = 3_840_000
-    """Training events before cross-entropy is weighted by Q (15,000 steps of 256 transitions, as for RC15)."""
+    warmup_events: Warmup = 3_840_000
+    """Training events before cross-entropy is weighted by Q (15,000 steps of 256 transitions, as for RC15). Below
+    1, a share of the planned ones: 0.4 suits a small log."""
     lr_phase_2: Positive = 0.001
     """Learning rate after the warm-up."""
 
@@ -186,8 +193,9 @@ class CCQLReleasedSettings(ActorCriticSettings):
     """Weight of the contrastive term."""
     contrast_temperature: Positive = 0.07
     """Temperature of cosine similarities."""
-    warmup_events: Whole = 3_840_000
-    """Training events before cross-entropy is multiplied by the batch's mean Q (15,000 steps of 256, as for RC15)."""
+    warmup_events: Warmup = 3_840_000
+    """Training events before cross-entropy is multiplied by the batch's mean Q (15,000 steps of 256, as for RC15).
+    Below 1, a share of the planned ones: 0.4 suits a small log."""
     lr_phase_2: Positive = 0.001
     """Learning rate after the warm-up."""
 
@@ -255,7 +263,12 @@ def sasrec_ac(backbone: SASRecSettings, objective: ActorCriticSettings, train: T
     train=TrainSettings(lr=0.005, clip_value=1.0),
 )
 def sasrec_ccql(backbone: SASRecSettings, objective: CCQLSettings, train: TrainSettings) -> Method:
-    """Contrastive learning and conservative Q-learning: the formulas of the paper."""
+    """Contrastive learning and conservative Q-learning: the formulas of the paper.
+
+    Two phases: Eq. 4, then the same with the cross-entropy of each event weighted by its Q. ``warmup_events`` is the
+    length of the first. The default is the paper's and belongs to its data (7 % of its 60 epochs of RC15); a log too
+    small to reach it wants a share.
+    """
     o = objective
     augment = AUGMENTATIONS[o.augment](o.augment_share)
     over_catalogue = o.conservative == "catalogue"

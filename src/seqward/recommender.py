@@ -16,7 +16,7 @@ from torch import Tensor
 from seqward.baselines import LastItems, Popularity, fitted_baselines
 from seqward.catalogue import Best, Pairs, Scores
 from seqward.catalogue.dense import topk_of_matrix
-from seqward.checkpoint import load_weights, save_weights
+from seqward.checkpoint import load_weights, newest_checkpoint, read_progress, save_weights
 from seqward.config import from_dict, from_keywords, to_dict
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
@@ -111,6 +111,8 @@ class Recommender:
             KeyboardInterrupt: on Ctrl-C, after the state was saved.
         """
         data = loaded(data)
+        if max_minutes is not None and not max_minutes >= 0:
+            raise SeqwardError(f"max_minutes must be 0 or more; got {max_minutes}.")
         if out is None:
             with tempfile.TemporaryDirectory() as folder:
                 self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe)
@@ -121,23 +123,30 @@ class Recommender:
         resumed = resume and (run.folder / "run.json").is_file()
         if resumed:
             run.check_same(describe(self.method, self.settings, self.seed, data), data, self.entry.sections)
-        self._fit(data, run, resumed, max_minutes, observe)
+        try:
+            self._fit(data, run, resumed, max_minutes, observe)
+        except Finding as finding:
+            raise Finding(f"{finding}\n{what_is_left(run)}") from None
         return self
 
     def _fit(self, data: Dataset, run: Run, resume: bool, max_minutes: float | None, observe: Observe) -> None:
-        self.item_ids = data.item_ids[: data.n_items]
         built = self._build(data.n_items)
         job = self._job(built, data, run, max_minutes) if isinstance(built, Method) else None
-        if not resume:
-            run.create(describe(self.method, self.settings, self.seed, data), self.item_ids)
+        item_ids = data.item_ids[: data.n_items]
+        if resume:
+            run.update(settings=self.settings, state="training", best=None)
+        else:
+            run.create(describe(self.method, self.settings, self.seed, data), item_ids)
         if isinstance(built, Method):
             assert job is not None
             with named_state(run):
                 progress = train(job, resume, observe)
-            run.update(state=progress.stopped, best={"step": progress.best_step, "value": progress.best})
+            phases = {"ran": progress.phase + 1, "of": len(built.phases)}
+            run.update(state=progress.stopped, phases=phases, best=run.best)
+            self.item_ids = item_ids
             self.scorer = self._load_weights(built, run.folder)
         else:
-            self.scorer = built.fit(data)
+            self.item_ids, self.scorer = item_ids, built.fit(data)
             save_weights(self.scorer, run.folder / "best", {})
             run.update(state="fitted")
         self.run, self.description = run, run.description
@@ -152,7 +161,7 @@ class Recommender:
             raise SeqwardError("the data set has no training events. Prepare it with more sessions or another split.")
         validate = validator(data, settings, self.seed) if (data.split == VALIDATION).any() else None
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes)
-        warn_of_phases(method, job)
+        warn_of_phases(self.method, job)
         return job
 
     def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:
@@ -389,21 +398,36 @@ def named_state(run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        run.update(state="interrupted")
+        run.update(state="interrupted", best=run.best)
         raise
     except Finding as finding:
-        run.update(state=f"diverged: {finding}")
+        run.update(state=f"diverged: {finding}", best=run.best)
         raise
 
 
-def warn_of_phases(method: Method, job: Job) -> None:
-    """Say so where the run ends before its last phase begins."""
-    planned = job.settings.epochs * job.data.n_events
-    before = sum(phase.events or 0 for phase in method.phases[:-1])
-    if before >= planned:
+def what_is_left(run: Run) -> str:
+    """In words: what a run that diverged has kept, and what it is good for."""
+    best, last = run.best, newest_checkpoint(run.folder)
+    if best is None:
+        return f"{run.folder} keeps no weights."
+    value = "" if best["value"] is None else f" ({best['metric']} {best['value']:.4g})"
+    good = "" if last is None else f" last/ holds the state of step {read_progress(last).step}, before it went wrong."
+    return (
+        f"{run.folder} keeps the best weights, of step {best['step']}{value}: `seqward evaluate {run.folder}` and "
+        f"`seqward recommend {run.folder}` use them.{good}"
+    )
+
+
+def warn_of_phases(name: str, job: Job) -> None:
+    """Say so where the epochs end before the last phase begins, and how to mend it."""
+    reached, phases = job.last_phase + 1, len(job.method.phases)
+    if reached < phases:
+        begins = sum(job.phase_length(phase) or 0 for phase in range(reached))
         logger.warning(
-            f"phase {len(method.phases)} begins after {before:,} training events, and the {job.settings.epochs} epochs "
-            f"of this run end at {planned:,}: it stays in phase 1. Set objective.warmup_events lower to reach it."
+            f"phase {reached + 1} of {name} begins after {begins:,} training events, and this run plans "
+            f"{job.planned_events:,} ({job.settings.epochs} epochs of {job.data.n_events:,}): it will end in phase "
+            f"{reached}.\nTo begin phase {reached + 1} after 40 % of them: --set objective.warmup_events=0.4. If one "
+            "phase is what you want: --set objective.phases=1."
         )
 
 

@@ -62,6 +62,14 @@ class Run:
             raise SeqwardError(f"{file} is not the catalogue that the run was trained on. Train again.")
         return items
 
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """What is known of the weights in ``best/``: step, phase, value of the metric. None where there are none."""
+        try:
+            return json.loads((self.folder / "best" / "state.json").read_text())
+        except (OSError, ValueError):
+            return None
+
     def create(self, description: dict[str, Any], item_ids: NDArray[Any]) -> None:
         """Write ``run.json`` and ``items.json``; what stood there, and ``check_free`` allowed to replace, is gone."""
         if self.folder.exists():
@@ -98,7 +106,7 @@ class Run:
             raise SeqwardError(f"{self.folder} holds no run, and what it holds is left alone. Give another --out.")
 
     def check_same(self, description: dict[str, Any], data: Dataset, defaults: Mapping[str, Any]) -> None:
-        """Refuse to resume a run that began as another one; only how long it may last may change.
+        """Refuse to resume a run that began as another one; only what ``may_change`` names may differ.
 
         Args:
             defaults: the method's sections, for settings that an earlier version did not write down.
@@ -115,7 +123,7 @@ class Run:
         now = _choices(description)
         then = {**_flat(to_dict(defaults)), **_choices(self.description)}
         for key in ("method", *sorted((now.keys() | then.keys()) - RETIRED)):
-            if key not in ("train.epochs", "train.patience") and now.get(key) != then.get(key):
+            if key not in may_change(then) and now.get(key) != then.get(key):
                 raise SeqwardError(
                     f"{self.folder} was begun with {key}={then.get(key)}, and cannot be resumed with {now.get(key)}. "
                     "Resume with the same settings, or give another --out."
@@ -148,6 +156,15 @@ def describe(method: str, settings: dict[str, Any], seed: int, data: Dataset) ->
         "versions": {"seqward": seqward.__version__, "python": platform.python_version(), **_torch_version()},
         "state": "training",
     }
+
+
+def may_change(choices: Mapping[str, Any]) -> set[str]:
+    """Settings that may be others when a run is resumed: how long it lasts, how often it saves and writes to its log.
+
+    Not the epochs where they say when the second phase begins.
+    """
+    free = {"train.epochs", "train.patience", "train.log_every", "train.checkpoint_minutes"}
+    return free - ({"train.epochs"} if isinstance(choices.get("objective.warmup_events"), float) else set())
 
 
 def check_catalogue(fingerprint: str, data: Dataset, of: Path | str) -> None:
