@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -443,6 +444,53 @@ def test_table_on_a_terminal_is_aligned(monkeypatch: pytest.MonkeyPatch) -> None
     assert "[red]a" in shown
     assert "0.1235" in shown
     assert "None" not in shown
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Runs a command line on a terminal of so many columns; the lines shown, none longer unless of one word."""
+
+    def run(columns: int, *argv: object) -> list[str]:
+        terminal = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", terminal)
+            patch.setenv("COLUMNS", str(columns))
+            assert main([str(word) for word in argv]) == 0
+        lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()]
+        assert not [line for line in lines if len(line) > columns and len(line.split()) > 1]
+        return lines
+
+    return run
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("columns", [80, 60])
+def test_evaluation_can_be_read_on_a_narrow_terminal(ccql_run: Path, on_terminal: Command, columns: int) -> None:
+    """No name and no figure is folded over two lines, or cut."""
+    lines = on_terminal(columns, "evaluate", ccql_run, "--split", "validation")
+    model = json.loads((ccql_run / "metrics-validation.json").read_text())["model"]["all"]
+    figures = [f"{model[f'{metric}@{k}']:.4f}" for metric in ("hr", "ndcg") for k in (5, 10, 20)]
+    row = ["sasrec-ccql", *figures, "{:.3f}-{:.3f}".format(*model["ci"]["ndcg@20"])]
+    if columns == 80:
+        first = lines.index(f"all: {model['n']} events")
+        assert lines[first + 1].split() == row
+    else:
+        first = next(number for number, line in enumerate(lines) if line == "group: all")
+        assert [line.split()[-1] for line in lines[first + 1 : first + 10]] == [row[0], str(model["n"]), *row[1:]]
+
+
+def test_lists_can_be_read_on_a_narrow_terminal(on_terminal: Command) -> None:
+    shown = {word for line in on_terminal(80, "data", "list") for word in line.split()}
+    for source in SOURCES.values():
+        home = set() if source.archive else set(source.home.split())
+        assert {source.name, *source.about.split()} | home <= shown
+    words = {word for line in on_terminal(80, "methods") for word in line.split()}
+    assert words >= {word for method in METHODS.values() for word in f"{method.name} {method.summary}".split()}
+
+
+def test_help_is_not_cut(on_terminal: Command) -> None:
+    for words in (["--help"], ["data", "--help"]):
+        assert not [line for line in on_terminal(80, *words)[1:] if line.endswith("...")]
 
 
 def test_table_elsewhere_is_tab_separated_and_uncut(capsys: pytest.CaptureFixture[str]) -> None:

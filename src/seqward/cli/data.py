@@ -157,7 +157,7 @@ def parse_rewards(texts: list[str]) -> dict[str, float]:
     return rewards
 
 
-@app.command("list")
+@app.command("list", short_help="List the data sets that have a reader, and how to get them.")
 def list_sources() -> None:
     """List the data sets that have a reader, what is known of each, and how to get it."""
     from seqward.data.sources import SOURCES
@@ -179,7 +179,7 @@ def list_sources() -> None:
     )
 
 
-@app.command("fetch")
+@app.command("fetch", short_help="Download a data set, or say how to get it by hand.")
 def fetch_source(
     name: Annotated[str, Argument(metavar="NAME", help="Name of the data set (see `seqward data list`).")],
     to: Annotated[Path, Option(help="Folder to put it in.")] = Path("data"),

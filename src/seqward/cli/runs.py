@@ -96,7 +96,7 @@ def evaluate(
     question again replaces its own.
     """
     from seqward.cli.progress import counting_progress
-    from seqward.cli.tables import by_group, by_ranker
+    from seqward.cli.tables import by_group, by_ranker, under_groups
     from seqward.recommender import Recommender
     from seqward.report import write_report
     from seqward.run import Run
@@ -108,7 +108,7 @@ def evaluate(
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
     with counting_progress(f"{split} events") as progress:
         metrics = recommender.evaluate(dataset, split, progress=progress, **how)
-    print_table(*by_group(metrics, recommender.method), title=f"{split} split")
+    print_table(*by_group(metrics, recommender.method), title=f"{split} split", arranged=under_groups)
     print_table(*by_ranker(metrics, recommender.method))
     if split in ("all", "train"):
         typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
