@@ -115,7 +115,7 @@ def test_a_divergence_before_any_weights_were_kept_says_so(tmp_path: Path, monke
     def validate(*_: Any, **__: Any) -> None:
         raise Finding("the model: scores that are not finite.")
 
-    monkeypatch.setattr("seqward.recommender.ranks_of", validate)
+    monkeypatch.setattr("seqward.fitting.ranks_of", validate)
     monkeypatch.setattr("seqward.train.finite", lambda networks: False)
     with pytest.raises(Finding, match=r"run keeps no weights\.$"):
         recommender("sasrec").fit(shop(), tmp_path / "run")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -16,30 +15,27 @@ from torch import Tensor
 from seqward.baselines import LastItems, Popularity, fitted_baselines
 from seqward.catalogue import Best, Pairs, Scores
 from seqward.catalogue.dense import topk_of_matrix
-from seqward.checkpoint import load_weights, newest_checkpoint, read_progress, save_weights
+from seqward.checkpoint import load_weights, save_weights
 from seqward.config import from_dict, from_keywords, to_dict
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
-from seqward.errors import Finding, SeqwardError
-from seqward.evaluate import compare, outcomes, q_of_log, ranks_of
+from seqward.errors import SeqwardError
+from seqward.evaluate import compare
+from seqward.fitting import named_state, validator, warn_of_phases
 from seqward.histories import of_dataset, of_histories
 from seqward.method import Method
 from seqward.methods import method_named
-from seqward.metrics import summarise
 from seqward.model import Histories, Model, NetworkScorer, Scorer
 from seqward.randomness import seeded
-from seqward.reading import targets
 from seqward.run import Run, check_catalogue, describe, evaluated
 from seqward.runlog import Observe
-from seqward.train import Job, TrainSettings, scorer_of, train
+from seqward.train import Job, TrainSettings, rehearse, scorer_of, train
 
 RankBy = Literal["policy", "q", "mixture"]
 ROWS = 512
 """Histories scored at a time."""
 CANDIDATES = 1024
 """Named items scored at a time."""
-VALIDATION_Q = 2000
-"""Events whose Q is compared with the return at each validation."""
 
 logger = logging.getLogger("seqward")
 
@@ -62,6 +58,8 @@ class Recommender:
         Raises:
             SeqwardError: unknown method or setting, value out of range, no such device.
         """
+        if seed < 0:
+            raise SeqwardError(f"seed must be 0 or more; got {seed}.")
         self.entry = method_named(method)
         self.sections = from_keywords(self.entry.sections, settings)
         self.seed, self.device = seed, device_named(device)
@@ -115,7 +113,7 @@ class Recommender:
             raise SeqwardError(f"max_minutes must be 0 or more; got {max_minutes}.")
         if out is None:
             with tempfile.TemporaryDirectory() as folder:
-                self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe)
+                self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe, kept=False)
                 self.run = None
             return self
         run = Run(Path(out))
@@ -123,23 +121,25 @@ class Recommender:
         resumed = resume and (run.folder / "run.json").is_file()
         if resumed:
             run.check_same(describe(self.method, self.settings, self.seed, data), data, self.entry.sections)
-        try:
-            self._fit(data, run, resumed, max_minutes, observe)
-        except Finding as finding:
-            raise Finding(f"{finding}\n{what_is_left(run)}") from None
+        self._fit(data, run, resumed, max_minutes, observe)
         return self
 
-    def _fit(self, data: Dataset, run: Run, resume: bool, max_minutes: float | None, observe: Observe) -> None:
+    def _fit(
+        self, data: Dataset, run: Run, resume: bool, max_minutes: float | None, observe: Observe, kept: bool = True
+    ) -> None:
+        """Whatever may be wrong with data and settings is told before the run folder is touched."""
         built = self._build(data.n_items)
         job = self._job(built, data, run, max_minutes) if isinstance(built, Method) else None
         item_ids = data.item_ids[: data.n_items]
         if resume:
-            run.update(settings=self.settings, state="training", best=None)
+            run.reopen(self.settings, item_ids)
         else:
+            if job is not None:
+                rehearse(job)
             run.create(describe(self.method, self.settings, self.seed, data), item_ids)
         if isinstance(built, Method):
             assert job is not None
-            with named_state(run):
+            with named_state(run, kept):
                 progress = train(job, resume, observe)
             phases = {"ran": progress.phase + 1, "of": len(built.phases)}
             run.update(state=progress.stopped, phases=phases, best=run.best)
@@ -159,7 +159,7 @@ class Recommender:
         events = TrainingEvents(data, self.sections["backbone"].session_max_len, settings.draw, self.device)
         if not events.n_pieces:
             raise SeqwardError("the data set has no training events. Prepare it with more sessions or another split.")
-        validate = validator(data, settings, self.seed) if (data.split == VALIDATION).any() else None
+        validate = validator(data, settings, method.critic, self.seed) if (data.split == VALIDATION).any() else None
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes)
         warn_of_phases(self.method, job)
         return job
@@ -376,59 +376,6 @@ def pairs_of(rows: Sequence[np.ndarray], device: torch.device) -> Pairs:
     owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     items = np.concatenate([*rows, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     return Pairs(torch.from_numpy(owner).to(device), torch.from_numpy(items).to(device))
-
-
-def validator(data: Dataset, settings: TrainSettings, seed: int) -> Callable[[NetworkScorer], dict[str, Any]]:
-    """What training measures on the validation split: ranking metrics, and Q against the return where there is Q."""
-    wanted = targets(data, "validation", sessions=settings.validation_sessions, seed=seed)
-
-    def validate(scorer: NetworkScorer) -> dict[str, Any]:
-        rank = ranks_of(scorer, wanted, exclude_history=settings.exclude_history)
-        metrics = summarise(outcomes(data, wanted, rank))
-        if scorer.critic is not None:
-            metrics["q"] = q_of_log(scorer, data, wanted, sample=VALIDATION_Q, seed=seed)
-        return metrics
-
-    return validate
-
-
-@contextmanager
-def named_state(run: Run) -> Iterator[None]:
-    """Have ``run.json`` say how a training that is cut short in here ended."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        run.update(state="interrupted", best=run.best)
-        raise
-    except Finding as finding:
-        run.update(state=f"diverged: {finding}", best=run.best)
-        raise
-
-
-def what_is_left(run: Run) -> str:
-    """In words: what a run that diverged has kept, and what it is good for."""
-    best, last = run.best, newest_checkpoint(run.folder)
-    if best is None:
-        return f"{run.folder} keeps no weights."
-    value = "" if best["value"] is None else f" ({best['metric']} {best['value']:.4g})"
-    good = "" if last is None else f" last/ holds the state of step {read_progress(last).step}, before it went wrong."
-    return (
-        f"{run.folder} keeps the best weights, of step {best['step']}{value}: `seqward evaluate {run.folder}` and "
-        f"`seqward recommend {run.folder}` use them.{good}"
-    )
-
-
-def warn_of_phases(name: str, job: Job) -> None:
-    """Say so where the epochs end before the last phase begins, and how to mend it."""
-    reached, phases = job.last_phase + 1, len(job.method.phases)
-    if reached < phases:
-        begins = sum(job.phase_length(phase) or 0 for phase in range(reached))
-        logger.warning(
-            f"phase {reached + 1} of {name} begins after {begins:,} training events, and this run plans "
-            f"{job.planned_events:,} ({job.settings.epochs} epochs of {job.data.n_events:,}): it will end in phase "
-            f"{reached}.\nTo begin phase {reached + 1} after 40 % of them: --set objective.warmup_events=0.4. If one "
-            "phase is what you want: --set objective.phases=1."
-        )
 
 
 def loaded(data: Dataset | Path | str) -> Dataset:

@@ -75,16 +75,22 @@ class Run:
         if self.folder.exists():
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
-        (self.folder / "items.json").write_text(json.dumps(item_ids.tolist()) + "\n")
-        self._write(description)
+        self._describe(description)
+        self._write("items.json", json.dumps(item_ids.tolist()))
+
+    def reopen(self, settings: dict[str, Any], item_ids: NDArray[Any]) -> None:
+        """Note that a run of this catalogue goes on; one that was killed as it began may lack ``items.json``."""
+        self.update(settings=settings, state="training", best=None)
+        if not (self.folder / "items.json").is_file():
+            self._write("items.json", json.dumps(item_ids.tolist()))
 
     def update(self, **changes: Any) -> None:
         """Change entries of ``run.json``."""
-        self._write({**self.description, **changes})
+        self._describe({**self.description, **changes})
 
     def record_evaluation(self, split: str) -> None:
         """Note that a split was evaluated."""
-        self._write(evaluated(self.description, split))
+        self._describe(evaluated(self.description, split))
 
     def check_free(self, force: bool, resume: bool) -> None:
         """Whether a run may be written here; nothing is touched.
@@ -129,10 +135,13 @@ class Run:
                     "Resume with the same settings, or give another --out."
                 )
 
-    def _write(self, description: dict[str, Any]) -> None:
-        new = self.folder / "run.json.new"
-        new.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-        new.replace(self.folder / "run.json")
+    def _describe(self, description: dict[str, Any]) -> None:
+        self._write("run.json", json.dumps(description, indent=2, ensure_ascii=False))
+
+    def _write(self, name: str, text: str) -> None:
+        new = self.folder / f"{name}.new"
+        new.write_text(text + "\n")
+        new.replace(self.folder / name)
 
 
 def evaluated(description: dict[str, Any], split: str) -> dict[str, Any]:

@@ -186,6 +186,18 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
     return progress
 
 
+def rehearse(job: Job) -> None:
+    """Ask every term of every phase about the first batch, and forget it: what cannot be trained is told beforehand.
+
+    Raises:
+        SeqwardError: a term cannot be computed on these data.
+    """
+    networks, batch = Networks(job).modules, job.data.batch(0, job.settings.batch_size, job.seed)
+    for phase in job.method.phases:
+        with torch.no_grad(), precision_of(job):
+            total_loss(phase, Step(networks[0], networks[-1], batch, job.seed, 0))  # type: ignore[arg-type]
+
+
 def restore(job: Job, networks: Networks) -> Progress:
     """Load the newest checkpoint of the run, if it has one, with the optimiser of the phase it was in."""
     folder = newest_checkpoint(job.folder)
@@ -241,8 +253,7 @@ def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Ten
     online, target = networks.modules[roles.online].train(), networks.modules[roles.target].train()
     batch = job.data.batch(progress.step, job.settings.batch_size, job.seed)
     step = Step(online, target, batch, job.seed, progress.step)  # type: ignore[arg-type]
-    device = job.data.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=job.settings.precision == "bf16"):
+    with precision_of(job):
         loss, means = total_loss(job.method.phases[progress.phase], step)
     refuse_non_finite(means, progress.step)
     loss.backward()
@@ -260,6 +271,11 @@ def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Ten
     progress.events += len(batch.event)
     progress.phase_events += len(batch.event)
     return means
+
+
+def precision_of(job: Job) -> torch.autocast:
+    """Products in bfloat16 in here, where the settings say so."""
+    return torch.autocast(job.data.device.type, torch.bfloat16, enabled=job.settings.precision == "bf16")
 
 
 def total_loss(phase: Phase, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
