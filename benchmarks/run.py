@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -29,9 +29,10 @@ from machine import RESULTS, ROOT, commit, machine
 from seqward import Dataset, Recommender, SeqwardError
 from seqward.baselines import fitted_baselines
 from seqward.cli.output import print_table
-from seqward.config import to_dict
+from seqward.config import from_dict, to_dict
 from seqward.data.dataset import read_description
 from seqward.evaluate import evaluate
+from seqward.methods import method_named
 from seqward.run import Run, describe
 from seqward.runlog import read_log
 from study import Key, Study, data_of, read_study
@@ -118,9 +119,19 @@ def finished_before(file: Path, study: Study, data: dict[str, Any]) -> dict[Key,
         if run["state"] != "finished" or key not in study.runs():
             continue
         same_data = before["data"][key.data]["sha256"] == data[key.data]["sha256"]
-        if same_data and run["settings"] == to_dict(study.method_of(key.method)[1]):
+        if same_data and same_method(run, *study.method_of(key.method)):
             runs[key] = run
     return runs
+
+
+def same_method(run: Mapping[str, Any], method: str, sections: Mapping[str, Any]) -> bool:
+    """Whether a run trained this method with these settings, though an earlier version named them otherwise."""
+    if run["method_name"] != method:
+        return False
+    try:
+        return from_dict(method_named(method).sections, run["settings"], str(run["data"])) == sections
+    except SeqwardError:  # a setting that is gone
+        return False
 
 
 def carry_out(study: Study, keys: list[Key], folder: Path, jobs: int) -> Iterator[tuple[Key, dict[str, Any]]]:
@@ -162,14 +173,15 @@ def one_run(study: Study, key: Key, place: Path, data: Dataset) -> dict[str, Any
     """
     method, sections = study.method_of(key.method)
     if (place / DONE).is_file():
-        Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data)
+        defaults = method_named(method).sections
+        Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data, defaults)
         return json.loads((place / DONE).read_text())
     say(f"{key}: training")
     recommender = Recommender.from_sections(method, sections, key.seed)
 
     def observe(record: dict[str, Any]) -> None:
         if record["kind"] != "step":
-            said = record.get("text") or f"{sections['train'].metric}={record['value']:.4f}"
+            said = record.get("text") or f"{sections['train'].metric}={record['value']}"
             say(f"{key}: step {record['step']}, {record['seconds']:.0f} s: {said}")
 
     recommender.fit(data, place, resume=True, max_minutes=study.max_minutes, observe=observe)

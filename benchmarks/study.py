@@ -85,7 +85,11 @@ class Study:
         chosen = {method: (own or {}).get("seeds", self.seeds) for method, own in self.methods.items()}
         seeds = dict.fromkeys([*self.seeds, *(seed for own in chosen.values() for seed in own)])
         return [
-            Key(data, method, seed) for data in self.data for seed in seeds for method in chosen if seed in chosen[method]
+            Key(data, method, seed)
+            for data in self.data
+            for seed in seeds
+            for method in chosen
+            if seed in chosen[method]
         ]
 
     def method_of(self, label: str) -> tuple[str, dict[str, Any]]:
@@ -119,7 +123,9 @@ def read_study(file: Path) -> Study:
     study = Study(name=file.stem, **{**said, "published": tuple(published_entries(said.get("published", []), file))})
     known = set().union(*(settings_of(study.method_of(label)[0]) for label in study.methods))
     if unknown := [key for key in study.settings if key not in known]:
-        raise SeqwardError(f"{file}, settings: {unknown[0]}: no such key of any method.{did_you_mean(unknown[0], known)}")
+        raise SeqwardError(
+            f"{file}, settings: {unknown[0]}: no such key of any method.{did_you_mean(unknown[0], known)}"
+        )
     return study
 
 
@@ -140,7 +146,9 @@ def published_entries(said: Any, file: Path) -> Iterator[Mapping[str, Any]]:
     """What runs are held against, one system an entry; the rows of a table become entries."""
     for entry in [said] if isinstance(said, dict) else said:
         if "table" not in entry:
-            _check_keys(entry, {"source", "system", "data", "method", "group", "figures"}, {"method", "figures"}, str(file))
+            _check_keys(
+                entry, {"source", "system", "data", "method", "group", "figures"}, {"method", "figures"}, str(file)
+            )
             yield entry
             continue
         _check_keys(entry, {"table", "group", "within"}, {"table", "group", "within"}, f"{file}, published")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,52 @@ def test_what_the_constructor_refuses(how: dict[str, Any], words: str) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_cuda_where_there_is_none() -> None:
     assert "torch sees none here" in refusal(Recommender, "sasrec", device="cuda")
+
+
+# What was looked at -------------------------------------------------------------------------------------------------
+
+
+def looks(folder: Path) -> list[str]:
+    return [look["split"] for look in json.loads((folder / "run.json").read_text())["evaluations"]]
+
+
+def test_a_look_at_the_test_split_is_recorded_and_a_second_one_told(
+    folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    model = Recommender.load(tmp_path / "run", "cpu")
+    for split in ("validation", "test", "validation"):
+        model.evaluate(shop(), split, bootstrap=10)
+    assert said.messages == []
+    Recommender.load(tmp_path / "run", "cpu").evaluate(shop(), bootstrap=10)
+    assert said.messages == [
+        "the test split of this run was evaluated once before; what is chosen by it is no test any more."
+    ]
+    model.evaluate(shop(), bootstrap=10)
+    assert "evaluated 2 times before" in said.messages[-1]
+    assert looks(tmp_path / "run") == ["validation", "test", "validation", "test", "test"]
+
+
+def test_a_look_is_recorded_in_what_is_fitted_and_saved(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    fitted = recommender("popularity").fit(shop(), tmp_path / "run")
+    fitted.evaluate(shop(), bootstrap=10)
+    assert looks(tmp_path / "run") == ["test"]
+    homeless = recommender("popularity").fit(shop())
+    for _ in range(2):
+        homeless.evaluate(shop(), bootstrap=10)
+    assert "once before" in said.messages[-1]
+    homeless.save(tmp_path / "saved")
+    homeless.evaluate(shop(), bootstrap=10)
+    assert looks(tmp_path / "saved") == ["test"] * 3
+
+
+def test_what_was_found_is_not_lost_where_the_look_cannot_be_recorded(
+    tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    fitted = recommender("popularity").fit(shop(), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    assert fitted.evaluate(shop(), bootstrap=10)["split"] == "test"
+    assert said.messages[0].startswith(f"this look at the test split is not recorded: {tmp_path / 'run'} holds no run")
 
 
 # The run folder -----------------------------------------------------------------------------------------------------

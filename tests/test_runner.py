@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from run import main
+from run import finished_before, main
 from seqward import SeqwardError
 from study import read_study
 
@@ -97,6 +98,45 @@ def test_an_interrupted_study_goes_on(
     (run,) = json.loads((tmp_path / "results" / "tiny.json").read_text())["runs"]
     (straight,) = [r for r in done[1]["runs"] if (r["method"], r["seed"]) == ("small", 1)]
     assert run["test"] == straight["test"] and run["steps"] == straight["steps"]
+
+
+def reused(done: tuple[Path, dict[str, Any]], folder: Path, change: Callable[[dict[str, Any]], None]) -> list[str]:
+    """The runs of the study that a changed result still holds as finished."""
+    result = json.loads(json.dumps(done[1]))
+    change(result)
+    (folder / "tiny.json").write_text(json.dumps(result))
+    study = read_study(done[0] / "tiny.yaml")
+    return sorted(str(key) for key in finished_before(folder / "tiny.json", study, done[1]["data"]))
+
+
+FINISHED = ["shop/popularity/0", "shop/popularity/1", "shop/small/0", "shop/small/1"]
+
+
+def test_results_of_an_earlier_version_stay_valid(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Settings that are gone because they changed nothing, or that came later and have their defaults."""
+
+    def earlier(result: dict[str, Any]) -> None:
+        for run in result["runs"]:
+            if run["state"] == "finished" and run["settings"]:
+                run["settings"]["backbone"]["feed_forward"] = "relu-dropout"
+                del run["settings"]["train"]["precision"]
+
+    assert reused(done, tmp_path, earlier) == FINISHED
+
+
+@pytest.mark.parametrize(
+    "changes", [{"train": {"lr": 0.02}}, {"backbone": {"gone": 1}}, {"objective": {"tied": True}}], ids=str
+)
+def test_results_of_other_settings_are_not_reused(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, changes: dict[str, dict[str, Any]]
+) -> None:
+    def other(result: dict[str, Any]) -> None:
+        for run in result["runs"]:
+            if run["state"] == "finished" and run["settings"]:
+                for section, values in changes.items():
+                    run["settings"][section] |= values
+
+    assert reused(done, tmp_path, other) == FINISHED[:2]
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqward.catalogue import Best
-from seqward.data.dataset import Dataset
+from seqward.data.dataset import OWNERS, Dataset
 from seqward.errors import SeqwardError
 
 Report = Callable[[str], Any]
 """Receives what the user should know."""
-OWNERS = ("session_id", "user_id")
 
 
 @dataclass(frozen=True, eq=False)

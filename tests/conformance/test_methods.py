@@ -370,7 +370,7 @@ def test_the_second_phase_begins_after_its_events_with_a_fresh_optimiser(name: s
 
 def same_backbone(name: str, **changes: Any) -> Networks:
     """Five steps of a method with everything equal but its objective."""
-    backbone = {"residual": "single", "feed_forward": "relu-dropout", "init": "normal", "scale_embedding": True}
+    backbone = {"residual": "single", "init": "normal", "scale_embedding": True}
     equal = {"lr": 0.01, "clip_value": None, "draw": "sessions", "batch_size": 8, "phases": 1, "target": "ema"}
     return after_steps(job_of(name, shop(), **(backbone | equal | changes)), 5)
 

@@ -48,7 +48,6 @@ def refused(folder: Path) -> str:
 def test_sessions_are_slices_of_flat_columns(data):
     assert (data.n_sessions, data.n_events) == (2, 5)
     assert data.session_of_event().tolist() == [0, 0, 1, 1, 1]
-    assert [data.item[session].tolist() for session in data.sessions()] == [[0, 2], [1, 0, 3]]
     assert data.events_of("train").tolist() == [0, 1, 2]
     assert data.events_of("test").tolist() == [4]
     assert data.events_of("all").tolist() == [0, 1, 2, 3, 4]

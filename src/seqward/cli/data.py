@@ -61,8 +61,9 @@ def prepare_log(
     vocabulary: Annotated[str | None, Option(help="training (the default): items trained on; log: all items.")] = None,
     min_session_length: Annotated[int | None, Option(help="Drop sessions with fewer events (default 3).")] = None,
     min_item_count: Annotated[int | None, Option(help="Then drop the events of items with fewer (default 1).")] = None,
-    validation_sessions: Annotated[
-        int | None, Option(help="Of leave-one-out: so many sessions validate, the others train on it (default all).")
+    validation_users: Annotated[
+        int | None,
+        Option(help="Of leave-one-out: so many users' last event but one validates, the others' trains (default all)."),
     ] = None,
     seed: Annotated[int | None, Option(help="Draws the random split and the numbers of the items (default 0).")] = None,
     force: Annotated[bool, Option("--force", help="Replace a data set that is already there.")] = False,
@@ -88,7 +89,7 @@ def prepare_log(
         "min_item_count": min_item_count,
         "split": split,
         "vocabulary": vocabulary,
-        "validation_sessions": validation_sessions,
+        "validation_users": validation_users,
         "seed": seed,
     }
     data = prepare(log, settings, out=out, force=force, warn=warn, **_given(changes))
@@ -156,7 +157,7 @@ def parse_rewards(texts: list[str]) -> dict[str, float]:
     return rewards
 
 
-@app.command("list")
+@app.command("list", short_help="List the data sets that have a reader, and how to get them.")
 def list_sources() -> None:
     """List the data sets that have a reader, what is known of each, and how to get it."""
     from seqward.data.sources import SOURCES
@@ -178,7 +179,7 @@ def list_sources() -> None:
     )
 
 
-@app.command("fetch")
+@app.command("fetch", short_help="Download a data set, or say how to get it by hand.")
 def fetch_source(
     name: Annotated[str, Argument(metavar="NAME", help="Name of the data set (see `seqward data list`).")],
     to: Annotated[Path, Option(help="Folder to put it in.")] = Path("data"),

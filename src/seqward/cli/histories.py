@@ -11,18 +11,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from seqward.cli.output import check_new_file, write_whole
 from seqward.data.columns import number_ids, parse_times
-from seqward.data.dataset import TEST
-from seqward.data.files import column_names, listed, read_columns
+from seqward.data.dataset import OWNERS, TEST
+from seqward.data.files import SEPARATORS, column_names, listed, read_columns
 from seqward.errors import SeqwardError, did_you_mean
 
 if TYPE_CHECKING:
     from seqward.data.dataset import Dataset
     from seqward.recommender import Recommender
 
-OWNERS = ("session_id", "user_id")
 TIMES = ("timestamp", "datetime")
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PAST_TENSE = {
     "view": "viewed",
     "click": "clicked",
@@ -71,24 +70,26 @@ def from_file(path: Path, item_ids: NDArray[Any]) -> pl.DataFrame:
 
 def _as_in_catalogue(ids: pl.Series, item_ids: NDArray[Any]) -> pl.Series:
     """Ids as the catalogue has them, integers or strings; what is no integer where they are is unknown: null."""
-    return ids.cast(pl.String) if item_ids.dtype == object else ids.cast(pl.Int64, strict=False)
+    if item_ids.dtype == object:
+        return ids.cast(pl.String)
+    numbers = ids.cast(pl.Int64, strict=False)
+    return numbers.zip_with(numbers.cast(pl.String) == ids.cast(pl.String), numbers.clear(1))  # 007 is not 7
 
 
 def check_output(path: Path, force: bool) -> None:
-    """Refuse, before anything is computed, a file that cannot be or must not be written."""
-    if path.suffix not in (*SEPARATORS, ".parquet"):
+    """Refuse, before anything is computed, a file that cannot be or must not be written; make its folder."""
+    if path.suffix not in (".csv", ".tsv", ".parquet"):
         raise SeqwardError(f"--output {path}: expected a name that ends in .csv, .tsv or .parquet.")
-    if path.exists() and not force:
-        raise SeqwardError(f"{path} already exists. Give another --output, or --force to replace it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_new_file(path, "--output", force)
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
     """Write what is recommended in the format of the file's ending."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
-        frame.write_parquet(path)
+        write_whole(path, frame.write_parquet)
     else:
-        frame.write_csv(path, separator=SEPARATORS[path.suffix])
+        write_whole(path, lambda file: frame.write_csv(file, separator=SEPARATORS[path.suffix]))
 
 
 def examples_in_words(recommender: Recommender, data: Dataset, n: int, how: dict[str, Any]) -> Iterator[str]:

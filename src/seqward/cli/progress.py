@@ -64,7 +64,6 @@ def _line(record: Record) -> str:
         terms = "  ".join(f"{symbol} {value:.4g}" for symbol, value in record["terms"].items())
         return f"{start}  {record['events_per_second']:,.0f} events/s  {terms}"
     if record["kind"] == "validation":
-        return (
-            f"{start}  {record['seconds']:.0f} s  validation {record['value']:.4f}{' (best)' if record['best'] else ''}"
-        )
+        value = "has no value" if record["value"] is None else f"{record['value']:.4f}"
+        return f"{start}  {record['seconds']:.0f} s  validation {value}{' (best)' if record['best'] else ''}"
     return f"{start}  {record['seconds']:.0f} s  {record['text']}"

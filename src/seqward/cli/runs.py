@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from seqward.cli.output import print_table, warn
+from seqward.cli.output import check_new_file, print_table, write_whole
 from seqward.errors import SeqwardError
 
 if TYPE_CHECKING:
@@ -80,43 +80,52 @@ def _agreed_method(option: str | None, in_file: str | None, file: Path | None) -
 def evaluate(
     run: RunFolder,
     split: Annotated[str, Option(help="validation, test, or all (parameter-free methods only).")] = "test",
-    json_file: Annotated[
-        Path | None, Option("--json", help="Write the metrics here as well as to RUN/metrics.json.")
-    ] = None,
+    json_file: Annotated[Path | None, Option("--json", help="Write the metrics here as well as into RUN.")] = None,
     exclude_history: Annotated[
         bool, Option("--exclude-history", help="Items of the earlier session are no candidates, so repeats are missed.")
     ] = False,
     skip_first: Annotated[bool, Option("--skip-first", help="Leave out events without a history.")] = False,
     data: DataFolder = None,
     device: Device = "auto",
+    force: Annotated[bool, Option("--force", help="Replace a file that is already in --json.")] = False,
 ) -> None:
-    """Rank the whole catalogue at every event of a split; print the table, write metrics.json and report.html."""
+    """Rank the whole catalogue at every event of a split; print the table, write metrics and a report into RUN.
+
+    They are metrics.json and report.html for the test split as it stands. Any other question has names of its own,
+    such as metrics-validation.json or report-test-exclude-history.html, so that no answer replaces another; the same
+    question again replaces its own.
+    """
     from seqward.cli.progress import counting_progress
-    from seqward.cli.tables import by_group, by_ranker
+    from seqward.cli.tables import by_group, by_ranker, under_groups
     from seqward.recommender import Recommender
     from seqward.report import write_report
     from seqward.run import Run
 
-    if json_file is not None and not json_file.parent.is_dir():
-        raise SeqwardError(f"--json {json_file}: there is no folder {json_file.parent}.")
+    if json_file is not None:
+        check_new_file(json_file, "--json", force)
     recommender = Recommender.load(run, device)
     dataset = _data_of(Run(run), data)
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
     with counting_progress(f"{split} events") as progress:
         metrics = recommender.evaluate(dataset, split, progress=progress, **how)
-    before = Run(run).record_evaluation(split)
-    if split == "test" and before:
-        warn(
-            f"the test split of this run was evaluated {before} times before; what is chosen by it is no test any more."
-        )
-    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for file in (run / "metrics.json", json_file):
-        if file is not None:
-            file.write_text(text)
-    write_report(run, run / "report.html")
-    print_table(*by_group(metrics, recommender.method), title=f"{split} split")
+    print_table(*by_group(metrics, recommender.method), title=f"{split} split", arranged=under_groups)
     print_table(*by_ranker(metrics, recommender.method))
-    typer.echo(f"report: {run / 'report.html'}", err=True)
+    if split in ("all", "train"):
+        typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
+    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    question = _name_of_question(split, exclude_history, skip_first)
+    kept, page = run / f"metrics{question}.json", run / f"report{question}.html"
+    for file in (kept, json_file):
+        if file is not None:
+            write_whole(file, lambda place: place.write_text(text, encoding="utf-8"))
+    write_report(run, page, kept)
+    typer.echo(f"metrics: {kept}\nreport: {page}", err=True)
+
+
+def _name_of_question(split: str, exclude_history: bool, skip_first: bool) -> str:
+    """What the files of an evaluation have in their names: nothing for the test split as it stands."""
+    rules = [name for name, on in (("exclude-history", exclude_history), ("skip-first", skip_first)) if on]
+    return "" if split == "test" and not rules else "-".join(["", split, *rules])
 
 
 def _data_of(run: Run, given: Path | None) -> Dataset:
@@ -176,11 +185,19 @@ def recommend(
 def report(
     run: RunFolder,
     out: Annotated[Path, Option(help="HTML file to write.")],
+    metrics: Annotated[
+        Path | None,
+        Option(help="Evaluation to tell of; RUN/metrics.json without, or the newest where that is missing."),
+    ] = None,
+    force: Annotated[bool, Option("--force", help="Replace a file that is already in --out.")] = False,
 ) -> None:
     """Write the report of an evaluated run as one self-contained HTML file."""
     from seqward.report import write_report
 
-    write_report(run, out)
+    check_new_file(out, "--out", force)
+    if metrics is None and not (run / "metrics.json").is_file():
+        metrics = max(run.glob("metrics-*.json"), key=lambda file: file.stat().st_mtime, default=None)
+    write_report(run, out, metrics)
 
 
 def list_methods(

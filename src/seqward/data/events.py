@@ -95,7 +95,7 @@ class EventLog:
         names = column_names(path, separator)
         cut, mapped = options.get("session_gap_minutes") is not None, options.get("rewards") is not None
         parts = columns.resolve(names, gap=cut, rewards=mapped)
-        ids = [parts[part] for part in ("session_id", "user_id", "item_id") if part in parts]
+        ids = [parts[part] for part in ("session_id", "user_id", "item_id", "event_type") if part in parts]
         table = read_columns(path, list(parts.values()), ids, separator)
         if table.is_empty():
             raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
