@@ -61,7 +61,8 @@ def test_a_term_that_cannot_be_computed_on_the_data_leaves_what_is_there(tmp_pat
     run = tmp_path / "run"
     recommender("popularity").fit(shop(), run)
     before = contents(run)
-    one_item = split_by_session(data_of([[0, 0], [0, 0, 0], [0, 0]], 1), 1)
+    rewards = [[0.2, 1.0], [0.2, 0.2, 1.0], [0.2, 0.2]]
+    one_item = split_by_session(data_of([[0, 0], [0, 0, 0], [0, 0]], 1, rewards=rewards), 1)
     with pytest.raises(SeqwardError, match="the catalogue has one item"):
         recommender("sasrec-ccql").fit(one_item, run, force=True)
     assert contents(run) == before
@@ -71,7 +72,7 @@ def test_a_term_of_the_second_phase_is_tried_too(tmp_path: Path, monkeypatch: py
     def fails(*_: Any) -> None:
         raise Finding("of phase 2")
 
-    monkeypatch.setattr("seqward.methods.supervised.weighted", fails)
+    monkeypatch.setattr("seqward.objectives.supervised.weighted", fails)
     with pytest.raises(Finding, match="of phase 2"):
         recommender("sasrec-ccql").fit(shop(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -28,7 +28,7 @@ class ItemHead(nn.Module):
 
 
 class TiedHead(nn.Module):
-    """The backbone's item embeddings: score = state . embedding (Kang & McAuley 2018, section 3.4), and a bias or not."""
+    """The backbone's item embeddings: score = state . embedding (Kang & McAuley 2018, section 3.4); a bias if asked."""
 
     def __init__(self, n_items: int, bias: bool = False) -> None:
         super().__init__()

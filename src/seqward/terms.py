@@ -6,6 +6,7 @@ Each is a ``Loss``, a step to one value an example, or makes one from settings.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from seqward.augment import Augment
 from seqward.method import Loss
-from seqward.objectives import conservative, contrastive, discriminator, policy, supervised, td, value
+from seqward.objectives import conservative, contrastive, discriminator, policy, sampled, supervised, td, value
 from seqward.objectives.contrastive import Similarity
 from seqward.step import Outside, Step
 
@@ -24,6 +25,43 @@ Weight = Callable[[Step], Tensor]
 def cross_entropy(s: Step) -> Tensor:
     """L_CE: the logged item under the policy head, over the whole catalogue."""
     return s.nll("policy")
+
+
+def against_negatives(s: Step, k: int, shared: bool) -> tuple[Tensor, Tensor]:
+    """Policy scores of the logged item [n], and of k uniform others [n, k], -inf where one of them is the logged item.
+
+    Args:
+        shared: one draw for the whole batch, whose scores are one small product, instead of one for each event.
+    """
+    if not shared:
+        return s.logged("policy"), s.unlogged("policy", k, "action")
+    items = s.shared_negatives(k)
+    hit = items == s.action[:, None]
+    return s.logged("policy"), s.columns("policy", items).masked_fill(hit, -torch.inf)
+
+
+def binary_cross_entropy(k: int, t: float, shared: bool) -> Loss:
+    """L_gBCE: the logged item is one and k others are none, calibrated by t for there being only k."""
+
+    def loss(s: Step) -> Tensor:
+        return sampled.gbce(*against_negatives(s, k, shared), s.online.vocabulary.n_items, t)
+
+    return loss
+
+
+def sampled_softmax(k: int, shared: bool, log_q: bool) -> Loss:
+    """L_SS: cross-entropy of the logged item among itself and k others, which stand for the catalogue if ``log_q``."""
+
+    def loss(s: Step) -> Tensor:
+        drawn_from = s.online.vocabulary.n_items - (0 if shared else 1)
+        return sampled.sampled_softmax(*against_negatives(s, k, shared), log(k / drawn_from) if log_q else 0.0)
+
+    return loss
+
+
+def pairwise(k: int) -> Loss:
+    """L_BPR: the logged item scores higher than k others."""
+    return lambda s: sampled.bpr(*against_negatives(s, k, shared=False))
 
 
 def q_weighted(s: Step) -> Tensor:
@@ -101,11 +139,11 @@ def contrast_of_segments(s: Step) -> Tensor:
     return contrastive.nt_xent(*s.segments(), temperature=1.0, similarity="dot")
 
 
-def masked_items(share: float) -> Loss:
+def masked_items(share: float, last: float = 0.0) -> Loss:
     """L_MIP: the items of hidden slots, read from all others, under the policy head over the whole catalogue."""
 
     def loss(s: Step) -> Tensor:
-        hidden = s.cloze("policy", share)
+        hidden = s.cloze("policy", share, last)
         return hidden.scores.nll(hidden.items)
 
     return loss

@@ -124,10 +124,13 @@ def fmlp_rec(backbone: FMLPSettings, objective: SupervisedSettings, train: Train
     return next_item(backbone, objective, train)
 
 
-def next_item(backbone: Any, objective: SupervisedSettings, train: TrainSettings) -> Method:
-    """Cross-entropy over the whole catalogue on any backbone."""
+L_CE = Term("L_CE", 1.0, cross_entropy)
+
+
+def next_item(backbone: Any, objective: SupervisedSettings, train: TrainSettings, term: Term = L_CE) -> Method:
+    """One term on any backbone: cross-entropy over the whole catalogue, if no other is named."""
     return Method(
         backbone=backbone_of(backbone),
         heads={"policy": item_head(backbone.init, objective.tied)},
-        phases=(Phase((Term("L_CE", 1.0, cross_entropy),), train.lr),),
+        phases=(Phase((term,), train.lr),),
     )

@@ -1,0 +1,139 @@
+"""What a sceptic wants to see beside the systems of the paper: strong, simple and early recommenders of sequences."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+from seqward.backbones import backbone_of
+from seqward.backbones.bert4rec import BERT4RecSettings
+from seqward.backbones.esasrec import ESASRecSettings
+from seqward.backbones.fpmc import FPMCSettings
+from seqward.backbones.sasrec import SASRecSettings
+from seqward.backbones.srgnn import SRGNNSettings
+from seqward.heads import item_head
+from seqward.method import Method, Phase, Term
+from seqward.methods.registry import method
+from seqward.methods.supervised import SupervisedSettings, next_item
+from seqward.settings import Count, Share, settings
+from seqward.terms import binary_cross_entropy, masked_items, pairwise, sampled_softmax
+from seqward.train import TrainSettings
+
+
+@settings
+class SampledSettings(SupervisedSettings):
+    tied: bool = True
+    """Score items by the backbone's item embeddings instead of a head of their own."""
+    negatives: Count = 256
+    """Items other than the logged one, drawn uniformly for each event."""
+    shared: bool = False
+    """Draw the negatives once for the whole batch instead: another estimate, and far cheaper where items are many."""
+
+
+@settings
+class GBCESettings(SampledSettings):
+    t: Annotated[float, Ge(0), Le(1)] = 0.75
+    """Calibration: 0 is binary cross-entropy, 1 corrects fully for how few negatives there are."""
+
+
+@settings
+class SoftmaxSettings(SampledSettings):
+    log_q: bool = False
+    """Weigh the negatives up to the items they stand for, which makes it an estimate of full cross-entropy."""
+
+
+@method(
+    "gsasrec",
+    "supervised",
+    source="Petrov & Macdonald, gSASRec, RecSys 2023",
+    backbone=SASRecSettings(
+        n_factors=128, n_blocks=2, session_max_len=200, dropout_rate=0.5, scale_embedding=False, init="xavier"
+    ),
+    objective=GBCESettings(),
+    train=TrainSettings(lr=0.001, batch_size=128, epochs=10_000, patience=200, draw="tails"),
+)
+def gsasrec(backbone: SASRecSettings, objective: GBCESettings, train: TrainSettings) -> Method:
+    """Self-attention with generalised binary cross-entropy against 256 negatives."""
+    o = objective
+    term = Term("L_gBCE", 1.0, binary_cross_entropy(o.negatives, o.t, o.shared))
+    return next_item(backbone, o, train, term)
+
+
+@method(
+    "esasrec",
+    "supervised",
+    source="Tikhonovich et al., eSASRec, RecSys 2025; the block is LiGR (Borisyuk et al., 2025)",
+    backbone=ESASRecSettings(),
+    objective=SoftmaxSettings(),
+    train=TrainSettings(lr=0.001, batch_size=128, epochs=100, patience=50, draw="tails"),
+)
+def esasrec(backbone: ESASRecSettings, objective: SoftmaxSettings, train: TrainSettings) -> Method:
+    """Gated self-attention (LiGR) with a softmax over 256 sampled negatives."""
+    o = objective
+    return next_item(backbone, o, train, Term("L_SS", 1.0, sampled_softmax(o.negatives, o.shared, o.log_q)))
+
+
+@settings
+class ClozeSettings:
+    share: Share = 0.2
+    """Share of a history's items that are hidden; at least one is."""
+    last: Share = 0.0909
+    """Share of the histories of which the last item is hidden and no other, as when the next item is asked for."""
+    tied: bool = True
+    """Score items by the backbone's item embeddings, with a bias, instead of a head of their own."""
+
+
+@method(
+    "bert4rec",
+    "supervised",
+    source="Sun et al., CIKM 2019",
+    backbone=BERT4RecSettings(),
+    objective=ClozeSettings(),
+    train=TrainSettings(lr=0.0001, batch_size=256, epochs=10_000, patience=200, clip_norm=5.0),
+)
+def bert4rec(backbone: BERT4RecSettings, objective: ClozeSettings, train: TrainSettings) -> Method:
+    """A transformer over both sides of a history, trained to restore hidden items."""
+    o = objective
+    return Method(
+        backbone=backbone_of(backbone),
+        heads={"policy": item_head(backbone.init, o.tied, bias=True)},
+        phases=(Phase((Term("L_cloze", 1.0, masked_items(o.share, o.last)),), train.lr),),
+        query="mask",
+    )
+
+
+@settings
+class PairwiseSettings:
+    negatives: Count = 1
+    """Items other than the logged one, drawn uniformly for each event."""
+
+
+@method(
+    "fpmc",
+    "supervised",
+    source="Rendle et al., WWW 2010",
+    backbone=FPMCSettings(),
+    objective=PairwiseSettings(),
+    train=TrainSettings(lr=0.001),
+)
+def fpmc(backbone: FPMCSettings, objective: PairwiseSettings, train: TrainSettings) -> Method:
+    """A factorised Markov chain of the last item plus the user's taste, trained by pairs."""
+    return Method(
+        backbone=backbone_of(backbone),
+        heads={"policy": item_head(backbone.init, bias=False)},
+        phases=(Phase((Term("L_BPR", 1.0, pairwise(objective.negatives)),), train.lr),),
+    )
+
+
+@method(
+    "sr-gnn",
+    "supervised",
+    source="Wu et al., AAAI 2019",
+    backbone=SRGNNSettings(),
+    objective=SupervisedSettings(tied=True),
+    train=TrainSettings(lr=0.001, batch_size=100, epochs=30),
+)
+def sr_gnn(backbone: SRGNNSettings, objective: SupervisedSettings, train: TrainSettings) -> Method:
+    """A gated graph network over the items of a session, with cross-entropy over the whole catalogue."""
+    return next_item(backbone, objective, train)
