@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from safetensors.torch import load_file
 from seqward.checkpoint import Progress
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
-from seqward.method import Method
+from seqward.method import Loss, Method, Term
 from seqward.methods import METHODS, Entry
 from seqward.recommender import Recommender
+from seqward.step import Step
 from seqward.train import Job, Networks, take_step
 from worlds import data_of, random_sessions, split_by_session
 
@@ -28,6 +30,7 @@ SMALL: dict[str, Any] = {
     "log_every": 1,
     "metric": "ndcg@5",
     "warmup_events": 190,
+    "pretrain_epochs": 1.3,
     "negatives": 3,
 }
 """With ``shop()``: 5 or more steps an epoch, a validation after each, a second phase in the middle of the run."""
@@ -59,6 +62,41 @@ def job_of(name: str, data: Dataset, folder: Path = Path("unused"), seed: int = 
     train = r.sections["train"]
     events = TrainingEvents(data, r.sections["backbone"].session_max_len, train.draw)
     return Job(method, events, train, folder, None, seed)
+
+
+def step_of(job: Job, networks: Networks) -> Step:
+    """The first step of a job: network 0 learns, and the last one gives the targets."""
+    online, target = networks.modules[0], networks.modules[-1]
+    return Step(online, target, job.data.batch(0, 8, 0), job.seed, 0, job.method.wanted)  # type: ignore[arg-type]
+
+
+def loud_step(job: Job) -> Step:
+    """The same without dropout, on networks whose heads have something to say."""
+    networks = Networks(job)
+    generator = torch.Generator().manual_seed(3)
+    for module in networks.modules:
+        for p in module.heads.parameters():  # type: ignore[union-attr]
+            torch.nn.init.normal_(p, std=0.5, generator=generator)
+    networks.modules.eval()
+    return step_of(job, networks)
+
+
+def loss_of(job: Job, symbol: str, phase: int = 0) -> Loss:
+    """A term's loss."""
+    return next(term.loss for term in job.method.phases[phase].terms if term.symbol == symbol)
+
+
+def steps_of_learning(job: Job, times: int) -> int:
+    """The number of steps in which network 0 learns so often."""
+    learned = [step + 1 for step in range(50) if job.method.target.roles(job.seed, step).online == 0]
+    return learned[times - 1]
+
+
+def in_phase(job: Job, number: int, *terms: Term) -> Job:
+    """The job in one of its phases only, of those terms if any are given."""
+    phase = job.method.phases[number]
+    only = replace(phase, terms=terms or phase.terms, events=None, epochs=None, selects=True)
+    return replace(job, method=replace(job.method, phases=(only,)))
 
 
 def after_steps(job: Job, steps: int, phase: int = 0) -> Networks:

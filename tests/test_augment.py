@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seqward.augment import AUGMENTATIONS, crop, mask, permutation, permutation_with_padding, reorder
+from seqward.augment import AUGMENTATIONS, crop, mask, permutation, permutation_with_padding, reorder, segment
 from seqward.backbones.backbone import Vocabulary
 
 TOKENS = Vocabulary(50)
@@ -149,3 +149,28 @@ def test_as_released_longer_histories_are_not_cut() -> None:
     items = torch.arange(12)[None]
     changed = permutation_with_padding(10)(items, drawn(0), TOKENS)
     assert sorted(changed[0].tolist()) == list(range(12))
+
+
+# Segments ------------------------------------------------------------------------------------------------------------
+
+
+@given(items=histories(), seed=st.integers(0, 1000))
+def test_a_segment_is_a_contiguous_piece_of_up_to_half_of_the_items(items: Tensor, seed: int) -> None:
+    before = items.clone()
+    inside = segment(items, drawn(seed), TOKENS)
+    assert torch.equal(items, before)
+    assert not bool(inside[items == PAD].any())
+    for row, chosen in zip(items, inside, strict=True):
+        real = [bool(c) for item, c in zip(row.tolist(), chosen.tolist(), strict=True) if item != PAD]
+        places = [place for place, c in enumerate(real) if c]
+        assert places == list(range(min(places, default=0), max(places, default=-1) + 1))
+        assert (1 if real else 0) <= len(places) <= max(len(real) // 2, len(real) == 1)
+
+
+def test_segments_have_every_length_and_place_about_as_often() -> None:
+    """Of five items: lengths 1 and 2, and their 5 and 4 places."""
+    inside = segment(torch.arange(5).repeat(6000, 1), drawn(0), TOKENS)
+    counts = Counter(tuple(row.nonzero()[:, 0].tolist()) for row in inside)
+    expected = {(i,): 600 for i in range(5)} | {(i, i + 1): 750 for i in range(4)}
+    assert counts.keys() == expected.keys()
+    assert all(abs(counts[key] - expected[key]) < 5 * expected[key] ** 0.5 for key in expected)

@@ -16,7 +16,7 @@ from seqward.data.dataset import TEST, TRAIN
 from seqward.errors import SeqwardError
 from seqward.heads import item_head, pair_head, value_head
 from seqward.model import Model
-from seqward.step import Step
+from seqward.step import Outside, Step
 from worlds import data_of, random_sessions
 
 N = 9
@@ -443,3 +443,91 @@ def test_samples_have_names_of_their_own() -> None:
     assert not torch.equal(first, step.next_samples("policy", 20))
     assert torch.equal(first, step_of().samples("policy", 20))
     assert not torch.equal(first, step_of(number=1).samples("policy", 20))
+
+
+# What was not chosen, and segments -----------------------------------------------------------------------------------
+
+
+def test_negatives_may_be_all_but_the_logged_item() -> None:
+    """Others of the session too: 2,000 draws for an event, from all eight, about as often."""
+    step = step_of([[0, 1, 0, 2, 3]])
+    drawn = step.negatives(2000, "action")
+    for action, row in zip(step.action.tolist(), drawn, strict=True):
+        counts = row.bincount(minlength=N)
+        assert counts[action] == 0
+        assert bool(((counts - 250).abs()[torch.arange(N) != action] < 5 * 250**0.5).all())
+
+
+def test_where_two_items_are_all_the_other_one_is_drawn() -> None:
+    assert step_of([[0, 1, 0]], n_items=2).negatives(3, "action").tolist() == [[1] * 3, [0] * 3, [1] * 3]
+
+
+@pytest.mark.parametrize("outside", ["session", "action"])
+def test_unlogged_are_the_scores_of_the_negatives(outside: Outside) -> None:
+    step = step_of()
+    scores = step.unlogged("q", 4, outside)
+    torch.testing.assert_close(scores, step.now("q").at(step.negatives(4, outside)))
+    assert scores.requires_grad
+    assert step.unlogged("q", 4, outside) is scores
+    assert step.unlogged("q", 3, outside).shape == (len(step.action), 3)
+
+
+MASK = Vocabulary(N).mask
+
+
+def readings(model: Model, history: list[int]) -> list[tuple[Tensor, Tensor]]:
+    """For each segment of a history the states of what is around it and of itself, each read alone from all slots."""
+    pairs = []
+    for length in range(1, max(1, len(history) // 2) + 1):
+        for start in range(len(history) - length + 1):
+            inside = [start <= slot < start + length for slot in range(len(history))]
+            around = history if len(history) == 1 else [MASK if i else x for i, x in zip(inside, history, strict=True)]
+            itself = [x if i else MASK for i, x in zip(inside, history, strict=True)]
+            context, segment = (
+                model.states(Histories(torch.tensor([row])), causal=False)[0, -1] for row in (around, itself)
+            )
+            pairs.append((context, segment))
+    return pairs
+
+
+def test_segments_are_read_from_all_slots_with_the_rest_hidden() -> None:
+    """Each piece's pair of states is that of one of its segments, encoded alone, and other steps draw others."""
+    sessions = SESSIONS[:2] + SESSIONS[3:]
+    pairs = [readings(step_of().online, history) for history in sessions]
+    chosen = set()
+    for number in range(40):
+        context, segment = step_of(sessions, number=number).segments()
+        for row in range(len(sessions)):
+            matches = [
+                place
+                for place, (one, other) in enumerate(pairs[row])
+                if torch.allclose(context[row], one, atol=1e-5) and torch.allclose(segment[row], other, atol=1e-5)
+            ]
+            assert len(matches) == 1, sessions[row]
+            chosen.add((row, matches[0]))
+    assert Counter(row for row, _ in chosen) == {0: 7, 1: 2, 2: 1}, "of four items, of two, of one"
+
+
+def test_segments_are_of_histories_that_have_not_read_a_drawn_event() -> None:
+    """A transition's history may be empty, of one item, or of two."""
+    step = step_of([[0, 1, 2]], "transitions")
+    context, segment = step.segments()
+    empty = step.online.states(Histories(torch.empty(1, 0, dtype=torch.int64)), causal=False)[0, 0]
+    torch.testing.assert_close(context[0], empty)
+    torch.testing.assert_close(segment[0], empty)
+    for states in (context, segment):
+        torch.testing.assert_close(states[1], readings(step.online, [0])[0][0])
+    pairs = readings(step.online, [0, 1])
+    assert any(torch.allclose(context[2], one) and torch.allclose(segment[2], other) for one, other in pairs)
+
+
+def test_segments_have_gradient_and_are_drawn_once() -> None:
+    step = step_of(dropout=0.5)
+    context, segment = step.segments()
+    assert context.requires_grad
+    assert segment.requires_grad
+    assert step.segments().context is context
+    again, later = step_of(dropout=0.5).segments(), step_of(dropout=0.5, number=1).segments()
+    assert torch.equal(context, again.context)
+    assert torch.equal(segment, again.segment)
+    assert not torch.equal(context, later.context)

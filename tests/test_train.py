@@ -405,3 +405,82 @@ def test_a_metric_that_is_not_measured_is_told_before_any_step(tmp_path: Path, m
     with pytest.raises(SeqwardError, match=f"train.metric={metric}"):
         recommender("sasrec", metric=metric).fit(data, tmp_path / "run", observe=seen.append)
     assert seen == []
+
+
+# Pre-training -------------------------------------------------------------------------------------------------------
+
+
+def pretrained(folder: Path, values: Sequence[float], **changes: Any) -> Job:
+    """13 steps of pre-training (2 passes and a bit, six steps each), then 23 that select."""
+    return validated("cp4rec", folder, values, pretrain_epochs=2.1, epochs=6, **changes)
+
+
+def test_a_phase_that_does_not_select_is_measured_once_before_it_begins(tmp_path: Path) -> None:
+    """At step 0, which tells a metric that is not measured; then at 18, 24, ...; .9 is not asked for in phase 1."""
+    progress = train(pretrained(tmp_path, [0.1, 0.3, 0.2, 0.4, 0.1]))
+    assert [r["step"] for r in records(tmp_path, "event")] == [13, 36]
+    assert [(r["step"], r["best"]) for r in records(tmp_path, "validation")] == [
+        (0, True),
+        (18, True),
+        (24, False),
+        (30, True),
+        (36, False),
+    ]
+    assert (progress.best, progress.best_step) == (0.4, 30)
+
+
+def test_patience_does_not_count_in_a_phase_that_does_not_select(tmp_path: Path) -> None:
+    """Nothing is better than the first value. Two validations after it end the run, at 18 and 24."""
+    progress = train(pretrained(tmp_path, [0.5, 0.4, 0.3], patience=2))
+    assert progress.stopped == "ndcg@5 has not risen for 2 validations"
+    assert (progress.step, progress.best_step) == (24, 0)
+
+
+def test_a_run_that_ends_in_pre_training_is_measured_where_it_ends(tmp_path: Path) -> None:
+    job = validated("cp4rec", tmp_path, [0.1, 0.3], pretrain_epochs=9.0, epochs=2)
+    progress = train(job)
+    assert [(r["step"], r["best"]) for r in records(tmp_path, "validation")] == [(0, True), (12, True)]
+    assert (progress.stopped, progress.phase, progress.best_step) == ("all 2 epochs done", 0, 12)
+
+
+def test_a_time_limit_in_pre_training_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped within phase 1 and gone on with, it has the bits and the best of a straight run."""
+    straight = train(pretrained(tmp_path / "straight", [0.1, 0.2, 0.3, 0.2]))
+    with monkeypatch.context() as patch:
+        clock_of_steps(patch)
+        stopped = train(replace(pretrained(tmp_path / "run", [0.1, 0.9], checkpoint_minutes=1e6), max_minutes=1.0))
+    assert (stopped.phase, stopped.best) == (0, 0.9)
+    resumed = train(pretrained(tmp_path / "run", [0.2, 0.3, 0.2]), resume=True)
+    assert (resumed.step, resumed.best, resumed.best_step) == (straight.step, straight.best, straight.best_step)
+    assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "straight"))
+
+
+def test_the_length_of_a_phase() -> None:
+    terms = (Term("n", 1.0, constant(1.0)),)
+    assert Phase(terms, 0.1).length(145) is None
+    assert Phase(terms, 0.1, events=190).length(145) == 190
+    assert Phase(terms, 0.1, epochs=1.5).length(145) == 217.5
+    assert Phase(terms, 0.1, epochs=0.0).length(145) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "begins", "key"),
+    [
+        ("cp4rec", {"pretrain_epochs": 3.0}, 435, "pretrain_epochs"),
+        ("snqn", {}, None, ""),
+        ("sa2c", {}, 435, "warmup_events"),
+    ],
+)
+def test_a_run_that_ends_before_its_last_phase_says_so(
+    caplog: pytest.LogCaptureFixture, name: str, changes: dict[str, Any], begins: int | None, key: str
+) -> None:
+    recommender(name, epochs=2, **({"warmup_events": 435} | changes)).fit(shop())
+    told = [r.message for r in caplog.records if "begins after" in r.message]
+    assert told == (
+        []
+        if begins is None
+        else [
+            f"phase 2 begins after {begins} training events, and the 2 epochs of this run end at 290: it stays in "
+            f"phase 1. Set objective.{key} lower to reach it."
+        ]
+    )

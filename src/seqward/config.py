@@ -173,8 +173,8 @@ def _messages(section: str, changes: Mapping[str, Change], error: ValidationErro
     lines = []
     for key, messages in found.items():
         path = f"{section}.{key}" if key else section
-        reasons = " or ".join(dict.fromkeys(re.sub(r"^(Input|Value error,) ", "", message) for message in messages))
-        reasons = reasons.replace("array", "list")
+        said = (re.sub(r"^(Input|Tuple|Value error,) ", "", message) for message in messages)
+        reasons = " or ".join(dict.fromkeys(said)).replace("array", "list")
         change = changes.get(key)
         lines.append(f"{path} {reasons}" + (f", got {change.value!r} (in {change.where})." if change else "."))
     return lines

@@ -28,6 +28,8 @@ class NamedHistories:
     """Known item numbers of each, in order of time."""
     backend: Any = "polars"
     """The narwhals implementation of the frame that goes back."""
+    users: NDArray[np.int64] | None = None
+    """Number of each one's user among those whom the data set trains on, -1 for the others."""
 
     def frame(self, best: Best, item_ids: NDArray[Any]) -> Any:
         """``session_id | user_id, item_id, score, rank``; a row an item, ranks from 1."""
@@ -79,10 +81,10 @@ def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> Na
         report(f"{len(wanted) - len(known)} of {len(wanted)} users are not in the data set, such as {unknown!r}.")
     if not known:
         raise SeqwardError("none of the users is in the data set. Pass their histories as histories=... instead.")
-    sessions = [
-        data.item[data.offsets[n] : data.offsets[n + 1]].astype(np.int64) for n in map(names.__getitem__, known)
-    ]
-    return NamedHistories(column, known, [items[items < data.n_items] for items in sessions])
+    numbers = [names[user] for user in known]
+    sessions = [data.item[data.offsets[n] : data.offsets[n + 1]].astype(np.int64) for n in numbers]
+    items = [items[items < data.n_items] for items in sessions]
+    return NamedHistories(column, known, items, users=data.training_users()[0][numbers])
 
 
 def _lists(histories: Sequence[Any]) -> list[list[Any]]:

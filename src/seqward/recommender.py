@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -261,10 +262,14 @@ class Recommender:
             data = loaded(dataset)
             check_catalogue(self._fingerprint(), data, "the model")
             named = of_dataset(data, users, report)
+            if self.description["data"].get("events") != data.events_fingerprint():
+                named = replace(named, users=None)  # their numbers are those of other people
         else:
             named = of_histories(histories, item_ids, report)
         among = None if items_to_recommend is None else _numbers_of(items_to_recommend, item_ids, report)
-        best = recommend(self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among)
+        best = recommend(
+            self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among, named.users
+        )
         return named.frame(best, item_ids)
 
     def _ranking(self, rank_by: RankBy | None, beta: float) -> Scorer:
@@ -333,21 +338,29 @@ class Recommender:
 
 
 def recommend(
-    scorer: Scorer, histories: Sequence[np.ndarray], n_items: int, k: int, filter_viewed: bool, among: Tensor | None
+    scorer: Scorer,
+    histories: Sequence[np.ndarray],
+    n_items: int,
+    k: int,
+    filter_viewed: bool,
+    among: Tensor | None,
+    users: np.ndarray | None = None,
 ) -> Best:
     """The k best items of each history of item numbers, [histories, k].
 
     Args:
         among: [m] item numbers, ascending: the only candidates.
+        users: [histories] the number of each one's user, where the scorer was trained on them.
     """
     parts = []
     for start in range(0, len(histories), ROWS):
         rows = histories[start : start + ROWS]
         device = getattr(scorer, "device", torch.device("cpu"))
-        read = padded(rows, scorer.context, n_items).to(device)
+        known = None if users is None else torch.from_numpy(users[start : start + ROWS])
+        read = Histories(padded(rows, scorer.context, n_items), known).to(device)
         exclude = pairs_of(rows, device) if filter_viewed else None
         with torch.no_grad():
-            scores = scorer.score(Histories(read))
+            scores = scorer.score(read)
             best = scores.topk(k, exclude) if among is None else topk_among(scores, among.to(device), k, exclude)
         parts.append(Best(best.values.cpu(), best.items.cpu()))
     return Best(torch.cat([p.values for p in parts]), torch.cat([p.items for p in parts]))

@@ -155,12 +155,15 @@ class Step:
 
         return self._once((name, head, k), draw)
 
-    def cloze(self, head: str, share: float) -> Cloze:
+    def cloze(self, head: str, share: float, last: float = 0.0) -> Cloze:
         """Hide a share of each piece's items behind the mask token, at least one, and read every slot from all others.
 
         BERT4Rec (Sun et al. 2019, section 3.6). Its rows are the hidden slots, not the counted events.
+
+        Args:
+            last: share of the pieces of which the last item is hidden and no other.
         """
-        return self._once(("cloze", head, share), lambda: self._cloze(head, share))
+        return self._once(("cloze", head, share, last), lambda: self._cloze(head, share, last))
 
     def segments(self) -> Segments:
         """Hide a segment of each piece's history behind mask tokens, and all but the segment; read both from all slots.
@@ -255,11 +258,16 @@ class Step:
 
         return Segments(state("context", hidden), state("segment", outside))
 
-    def _cloze(self, head: str, share: float) -> Cloze:
+    def _cloze(self, head: str, share: float, last: float) -> Cloze:
         items, pad = self.batch.items, self.online.vocabulary.pad
         generator = generator_of(self.seed, self.number, "cloze", items.device)
         draw = torch.rand(items.shape, generator=generator, device=items.device).masked_fill(items == pad, 2.0)
         hidden = (items != pad) & ((draw < share) | (draw == draw.amin(1, keepdim=True)))
+        if last:
+            slot = torch.arange(items.shape[1], device=items.device)
+            ends = slot == last_row(items, pad)[:, None] - 1
+            alone = torch.rand(len(items), 1, generator=generator, device=items.device) < last
+            hidden = torch.where(alone, ends, hidden)
         masked = torch.where(hidden, self.online.vocabulary.mask, items)
         states = self._encode("cloze", self.online, masked, causal=False)
         piece, slot = hidden.nonzero(as_tuple=True)

@@ -21,21 +21,23 @@ from jobs import (
     TRAINED,
     after_steps,
     assert_same_bits,
+    in_phase,
     job_of,
     objectives,
     recommender,
     shop,
+    step_of,
+    steps_of_learning,
     weights,
 )
 from seqward import train as training
 from seqward.backbones.nextitnet import NextItNetSettings
-from seqward.data.dataset import TRAIN
+from seqward.checkpoint import Progress
+from seqward.data.dataset import TEST, TRAIN, Dataset
 from seqward.evaluate import ranks
-from seqward.method import Phase
 from seqward.methods import METHODS
 from seqward.recommender import Recommender
 from seqward.runlog import read_log
-from seqward.step import Step
 from seqward.target import Ema, Twin
 from seqward.train import Clock, Networks, total_loss
 from worlds import data_of
@@ -49,6 +51,10 @@ class Killed(BaseException):
     """As if the process had ended there: nothing is saved, nothing is cleaned up."""
 
 
+FITTED: dict[Path, Recommender] = {}
+"""The recommenders of the runs that were never stopped, as training left them."""
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """name -> folder of a run that was never stopped."""
@@ -57,7 +63,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def folder_of(name: str) -> Path:
         if name not in folders:
             folders[name] = tmp_path_factory.mktemp("straight") / name
-            recommender(name).fit(shop(), folders[name])
+            FITTED[folders[name]] = recommender(name).fit(shop(), folders[name])
         return folders[name]
 
     return folder_of
@@ -85,28 +91,31 @@ def test_it_is_described(name: str) -> None:
     entry = METHODS[name]
     assert entry.summary.endswith(".")
     assert entry.source
-    assert set(entry.sections) in (set(), {"backbone", "objective", "train"})
+    trained = {"backbone", "objective", "train"}
+    assert set(entry.sections) == trained if entry.trained else not trained & set(entry.sections)
 
 
 @every_method
 def test_saved_and_loaded_it_recommends_the_same(name: str, straight: Any, tmp_path: Path) -> None:
+    """From the folder of a run, and from what was saved of the recommender that was loaded from there."""
     histories = [["i1", "i2"], [], ["i3"] * 9, ["i0", "i5", "i7", "i1", "i2", "i4"]]
-    fitted = recommender(name).fit(shop())
-    fitted.save(tmp_path / "saved")
-    loaded = [Recommender.load(folder, "cpu") for folder in (tmp_path / "saved", straight(name))]
+    fitted = FITTED[straight(name)]
     expected = fitted.recommend(histories=histories, k=5)
     assert len(expected)
-    for other in loaded:
+    loaded = Recommender.load(straight(name), "cpu")
+    loaded.save(tmp_path / "saved")
+    for other in (loaded, Recommender.load(tmp_path / "saved", "cpu")):
         assert other.recommend(histories=histories, k=5).equals(expected)
         assert other.settings == fitted.settings
 
 
 @every_method
 def test_what_it_recommends_at_place_k_is_what_evaluation_ranks_k(name: str, straight: Any) -> None:
-    data = shop()
+    """Of people who were not trained on, as both see them where all events are held out."""
+    data = Dataset(**{**shop().__dict__, "split": np.full(shop().n_events, TEST, dtype=np.uint8)})
     fitted = Recommender.load(straight(name), "cpu")
-    found = ranks(fitted.scorer, data, "train")
-    events = data.events_of("train")
+    found = ranks(fitted.scorer, data, "test")
+    events = data.events_of("test")
     starts = data.offsets[np.searchsorted(data.offsets, events, side="right") - 1]
     histories = [data.item_ids[data.item[start:event]].tolist() for start, event in zip(starts, events, strict=True)]
     frame = fitted.recommend(histories=histories, k=6)
@@ -118,22 +127,26 @@ def test_what_it_recommends_at_place_k_is_what_evaluation_ranks_k(name: str, str
         assert (target in listed) == (rank <= 6)
 
 
-@every_method
-def test_the_same_seed_gives_the_same_bits(name: str, straight: Any, tmp_path: Path) -> None:
-    recommender(name).fit(shop(), tmp_path / "again")
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in TRAINED])
+def test_what_is_not_trained_is_the_same_again(name: str, straight: Any, tmp_path: Path) -> None:
+    recommender(name, seed=1).fit(shop(), tmp_path / "again")
     assert_same_bits(weights(tmp_path / "again"), weights(straight(name)))
-    if name in TRAINED:
-        recommender(name, seed=1).fit(shop(), tmp_path / "other")
-        one, other = weights(tmp_path / "other"), weights(straight(name))
-        assert not all(torch.equal(one[key], other[key]) for key in one)
+
+
+@every_trained
+def test_the_same_seed_gives_the_same_bits(name: str) -> None:
+    """(That a run as a whole does so, too, is part of the tests of resuming.)"""
+    one, again, other = (after_steps(job_of(name, shop(), seed=seed), 2).modules.state_dict() for seed in (0, 0, 1))
+    assert_same_bits(one, again)
+    assert not all(torch.equal(one[key], other[key]) for key in one)
 
 
 def digests() -> list[str]:
-    """A line a method: its weights after four steps."""
+    """A line a method: its weights after two steps."""
     lines = []
     for name in TRAINED:
         digest = hashlib.sha256()
-        for p in after_steps(job_of(name, shop()), 4).modules.parameters():
+        for p in after_steps(job_of(name, shop()), 2).modules.parameters():
             digest.update(p.detach().numpy().tobytes())
         lines.append(f"{name} {digest.hexdigest()}")
     return lines
@@ -156,22 +169,23 @@ def test_another_process_gives_the_same_bits() -> None:
 
 @every_trained
 def test_ctrl_c_and_resume_give_the_bits_of_a_straight_run(name: str, straight: Any, tmp_path: Path) -> None:
+    """One run, stopped at each of its critical steps and gone on with each time."""
     expected, log = weights(straight(name)), read_log(straight(name) / "log.jsonl")
+    interrupted = "interrupted: resume with --resume"
     for stop in stops(straight(name)):
-        folder = tmp_path / str(stop)
 
         def interrupt(record: dict[str, Any], stop: int = stop) -> None:
             if record["kind"] == "step" and record["step"] == stop:
                 signal.raise_signal(signal.SIGINT)
 
         with pytest.raises(KeyboardInterrupt):
-            recommender(name).fit(shop(), folder, observe=interrupt)
-        last = read_log(folder / "log.jsonl")[-1]
-        assert (last["step"], last["text"]) == (stop, "interrupted: resume with --resume")
-        recommender(name).fit(shop(), folder, resume=True)
-        assert_same_bits(weights(folder), expected)
-        resumed = [r for r in read_log(folder / "log.jsonl") if r is not last]
-        assert [timeless(r) for r in resumed if r.get("text") != last["text"]] == [timeless(r) for r in log]
+            recommender(name).fit(shop(), tmp_path / "run", resume=True, observe=interrupt)
+        last = read_log(tmp_path / "run" / "log.jsonl")[-1]
+        assert (last["step"], last["text"]) == (stop, interrupted)
+    recommender(name).fit(shop(), tmp_path / "run", resume=True)
+    assert_same_bits(weights(tmp_path / "run"), expected)
+    resumed = [r for r in read_log(tmp_path / "run" / "log.jsonl") if r.get("text") != interrupted]
+    assert [timeless(r) for r in resumed] == [timeless(r) for r in log]
 
 
 def timeless(record: dict[str, Any]) -> dict[str, Any]:
@@ -213,26 +227,35 @@ def test_a_finished_run_resumed_is_left_as_it_is(name: str, straight: Any, tmp_p
 
 @every_trained
 def test_it_learns_one_batch_by_heart(name: str) -> None:
-    """Four sessions in which an item says what comes next: after 150 steps it says so, too."""
+    """Four sessions in which an item says what comes next: within 300 steps of a phase that ranks it says so."""
     data = data_of([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12], [13, 14, 15, 16]], 17)
     size = {"n_factors": 16, "session_max_len": 6, "dropout_rate": 0.0, "lr": 0.02, "warmup_events": 10**6}
     job = job_of(name, data, **size, ask=1.0)  # a return as those that it was told
-    scorer = training.scorer_of(job.method, after_steps(job, 150).evaluated)
-    found = ranks(scorer, data, "train", first_events=False)
-    assert (found.rank == 1).mean() >= 0.9
+    phase = next(number for number, phase in enumerate(job.method.phases) if phase.selects)
+    networks, progress, share = Networks(job), Progress(phase=phase), 0.0
+    while share < 0.9 and progress.step < 300:
+        for _ in range(30):
+            training.take_step(job, networks, progress)
+        found = ranks(training.scorer_of(job.method, networks.evaluated), data, "train", first_events=False)
+        share = (found.rank == 1).mean()
+    assert share >= 0.9
 
 
 @every_trained
 def test_each_objective_takes_a_step_in_each_phase(name: str) -> None:
-    """Every choice among the named settings; all online parameters of a network that learned have moved."""
+    """Every choice among the named settings; all online parameters of a network that learned have moved.
+
+    But for heads that a phase of pre-training does not ask.
+    """
     for changes in objectives(METHODS[name]):
         job = job_of(name, shop(), **changes)
-        for number in range(len(job.method.phases)):
-            before = [p.clone() for p in Networks(job).evaluated.parameters()]
-            networks = after_steps(job, 8, number)
-            for p, old in zip(networks.evaluated.parameters(), before, strict=True):
+        for number, phase in enumerate(job.method.phases):
+            before = dict(Networks(job).evaluated.named_parameters())
+            after = after_steps(job, steps_of_learning(job, 2), number).evaluated.named_parameters()
+            for key, p in after:
                 assert bool(torch.isfinite(p).all())
-                assert not torch.equal(p, old), f"{changes}, phase {number + 1}: a parameter never learns"
+                waits = not phase.selects and key.startswith("heads.")
+                assert waits or not torch.equal(p, before[key]), f"{changes}, phase {number + 1}: {key} never learns"
 
 
 @every_trained
@@ -242,25 +265,18 @@ def test_a_weight_of_zero_is_a_term_left_out(name: str) -> None:
     for number, phase in enumerate(job.method.phases):
         for term in phase.terms if len(phase.terms) > 1 else ():
             uncalled = replace(term, weight=0.0, loss=lambda step: pytest.fail("a term of weight 0 was called"))
-            zero = Phase(tuple(uncalled if t is term else t for t in phase.terms), phase.lr, phase.events)
-            absent = Phase(tuple(t for t in phase.terms if t is not term), phase.lr, phase.events)
-            one, other = (
-                after_steps(replace(job, method=replace(job.method, phases=(p,))), 4).modules.state_dict()
-                for p in (zero, absent)
-            )
+            zero = [uncalled if t is term else t for t in phase.terms]
+            absent = [t for t in phase.terms if t is not term]
+            one, other = (after_steps(in_phase(job, number, *p), 2).modules.state_dict() for p in (zero, absent))
             assert_same_bits(one, other)
-            assert number < len(job.method.phases)
 
 
 @every_trained
 def test_the_order_of_terms_changes_no_bit(name: str) -> None:
     job = job_of(name, shop())
-    for phase in job.method.phases:
-        turned = Phase(phase.terms[::-1], phase.lr, phase.events)
-        one, other = (
-            after_steps(replace(job, method=replace(job.method, phases=(p,))), 4).modules.state_dict()
-            for p in (phase, turned)
-        )
+    for number, phase in enumerate(job.method.phases):
+        orders = phase.terms, phase.terms[::-1]
+        one, other = (after_steps(in_phase(job, number, *terms), 2).modules.state_dict() for terms in orders)
         assert_same_bits(one, other)
 
 
@@ -282,8 +298,7 @@ def test_no_gradient_reaches_the_target(name: str) -> None:
             other.requires_grad_(True)
             for phase in job.method.phases:
                 for term in phase.terms:
-                    step = Step(online, other, job.data.batch(0, 8, 0), 0, 0)  # type: ignore[arg-type]
-                    term.loss(step).sum().backward()
+                    term.loss(step_of(job, networks)).sum().backward()
                     assert [p.grad for p in other.parameters()] == [None] * len(list(other.parameters())), term.symbol
                     assert any(p.grad is not None for p in online.parameters())
 
@@ -293,11 +308,11 @@ def test_the_target_moves_by_its_rule_only(name: str) -> None:
     """A twin that does not learn is not touched; a follower goes tau of the way after each step."""
     for target in targets_of(name):
         job = job_of(name, shop(), target=target, tau=0.25)
-        kind = job.method.target
+        kind, networks, progress = job.method.target, Networks(job), Progress()
         for count in range(3):
-            networks = after_steps(job, count)
             before = [[p.clone() for p in m.parameters()] for m in networks.modules]
-            after = [[p.clone() for p in m.parameters()] for m in after_steps(job, count + 1).modules]
+            training.take_step(job, networks, progress)
+            after = [[p.clone() for p in m.parameters()] for m in networks.modules]
             roles = kind.roles(job.seed, count)
             if isinstance(kind, Twin):
                 assert all(torch.equal(p, q) for p, q in zip(before[roles.target], after[roles.target], strict=True))
@@ -315,11 +330,9 @@ def test_engines_give_the_same_losses_and_gradients(name: str) -> None:
         job = job_of(name, shop(), catalogue=engine)
         for phase in job.method.phases:
             networks = Networks(job)
-            online, target = networks.modules[0], networks.modules[-1]
-            step = Step(online, target, job.data.batch(0, 8, 0), 0, 0)  # type: ignore[arg-type]
-            loss, means = total_loss(phase, step)
+            loss, means = total_loss(phase, step_of(job, networks))
             loss.backward()
-            found.append((engine, means, [p.grad for p in online.parameters() if p.grad is not None]))
+            found.append((engine, means, [p.grad for p in networks.evaluated.parameters() if p.grad is not None]))
     half = len(found) // 2
     for (_, means, gradients), (_, others, other_gradients) in zip(found[:half], found[half:], strict=True):
         assert means.keys() == others.keys()
@@ -342,7 +355,7 @@ def test_half_precision_stays_near(name: str) -> None:
     for precision in ("fp32", "bf16"):
         job = job_of(name, shop(), precision=precision, **width)
         networks = Networks(job)
-        means.append(training.take_step(job, networks, training.Progress()))
+        means.append(training.take_step(job, networks, Progress()))
         assert all(p.dtype == torch.float32 and bool(torch.isfinite(p).all()) for p in networks.modules.parameters())
     exact, near = means
     assert exact.keys() == near.keys()
@@ -354,10 +367,12 @@ def test_half_precision_stays_near(name: str) -> None:
 
 @pytest.mark.parametrize("name", with_phases)
 def test_the_second_phase_begins_after_its_events_with_a_fresh_optimiser(name: str, straight: Any) -> None:
-    """The first step that begins with at least 190 events counted is the first of phase 2."""
+    """The first step that begins with as many events counted as phase 1 is long is the first of phase 2."""
+    job = job_of(name, shop())
+    length = job.method.phases[0].length(job.data.n_events)
     records = [r for r in read_log(straight(name) / "log.jsonl") if r["kind"] == "step"]
     first = [r for r in records if r["phase"] == 1]
-    assert first[-1]["events"] >= 190 > first[-2]["events"]
+    assert first[-1]["events"] >= length > first[-2]["events"]
     assert [r["phase"] for r in records] == [1] * len(first) + [2] * (len(records) - len(first))
     assert phase_switch(straight(name)) == first[-1]["step"]
     assert first[0]["terms"].keys() != records[-1]["terms"].keys()
@@ -365,42 +380,18 @@ def test_the_second_phase_begins_after_its_events_with_a_fresh_optimiser(name: s
     assert max(float(v) for v in moments.values()) <= len(records) - len(first)
 
 
-# Identities between methods -----------------------------------------------------------------------------------------
-
-
-def same_backbone(name: str, **changes: Any) -> Networks:
-    """Five steps of a method with everything equal but its objective."""
-    backbone = {"residual": "single", "init": "normal", "scale_embedding": True}
-    equal = {"lr": 0.01, "clip_value": None, "draw": "sessions", "batch_size": 8, "phases": 1, "target": "ema"}
-    return after_steps(job_of(name, shop(), **(backbone | equal | changes)), 5)
-
-
-def online(networks: Networks, without: str = "heads.q") -> dict[str, torch.Tensor]:
-    return {k: v for k, v in networks.evaluated.state_dict().items() if not k.startswith(without)}
-
-
-@pytest.mark.parametrize("name", with_phases)
-def test_without_its_own_terms_a_method_is_sasrec(name: str) -> None:
-    """omega, alpha and the contrast's weight at 0: what is left is cross-entropy, to the bit."""
-    bare = same_backbone(name, omega=0.0, alpha=0.0, contrast_weight=0.0)
-    assert_same_bits(online(bare), online(same_backbone("sasrec")))
-
-
-def test_ccql_without_contrast_and_conservation_is_sqn() -> None:
-    bare = same_backbone("sasrec-ccql", alpha=0.0, contrast_weight=0.0)
-    assert_same_bits(online(bare, "-"), online(same_backbone("sasrec-ac"), "-"))
-
-
-def test_the_actors_weight_teaches_the_critic_nothing() -> None:
-    """Q L_CE moves the policy head and the states, never the Q head; nor does the released product of means."""
-    for name in with_phases:
-        job = job_of(name, shop())
+@every_trained
+def test_what_teaches_the_policy_teaches_the_critic_nothing(name: str) -> None:
+    """A weight on cross-entropy is a constant: no term moves both heads."""
+    job = job_of(name, shop())
+    for term in [term for phase in job.method.phases for term in phase.terms if job.method.critic]:
         networks = Networks(job)
-        model = networks.evaluated
-        step = Step(model, networks.modules[1], job.data.batch(0, 8, 0), 0, 0)  # type: ignore[arg-type]
-        job.method.phases[1].terms[0].loss(step).sum().backward()
-        assert [p.grad for p in model.heads["q"].parameters()] == [None, None], name
-        assert all(p.grad is not None for p in model.heads["policy"].parameters())
+        term.loss(step_of(job, networks)).sum().backward()
+        policy, critic = (
+            [p.grad is not None for p in networks.evaluated.heads[head].parameters()]
+            for head in ("policy", job.method.critic)
+        )
+        assert not (any(policy) and any(critic)), term.symbol
 
 
 def test_settings_of_a_method_are_told_apart_by_name() -> None:
@@ -416,5 +407,4 @@ def test_the_shop_is_as_these_tests_need_it() -> None:
     for name in with_phases:
         job = job_of(name, data)
         assert job.steps_per_epoch >= 5
-        assert job.method.phases[0].events is not None
-        assert 20 < job.method.phases[0].events < 3 * job.data.n_events - 20
+        assert 20 < (job.method.phases[0].length(job.data.n_events) or 0) < 3 * job.data.n_events - 20

@@ -132,3 +132,44 @@ def test_it_falls_as_the_views_of_a_session_come_together() -> None:
     first = normal(6, 8)
     far, near = first + 2 * normal(6, 8, seed=1), first + 0.1 * normal(6, 8, seed=1)
     assert contrastive.nt_xent(first, near, 0.3).mean() < contrastive.nt_xent(first, far, 0.3).mean()
+
+
+# Inner products ------------------------------------------------------------------------------------------------------
+
+
+def test_inner_products_worked_by_hand() -> None:
+    """a1 = (1, 0), a2 = (0, 1), b1 = (3, 4), b2 = (0, 2): lengths count.
+
+    Products: a1a2 = 0, a1b1 = 3, a1b2 = 0, a2b1 = 4, a2b2 = 2, b1b2 = 8. At temperature 2 they are halved:
+    a1: -1.5 + log(e^0 + e^1.5 + e^0), a2: -1 + log(e^0 + e^2 + e^1),
+    b1: -1.5 + log(e^1.5 + e^2 + e^4), b2: -1 + log(e^0 + e^1 + e^4).
+    """
+    first, second = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    e = math.exp
+    expected = [
+        -1.5 + math.log(2 + e(1.5)),
+        -1.0 + math.log(1 + e(2) + e(1)),
+        -1.5 + math.log(e(1.5) + e(2) + e(4)),
+        -1.0 + math.log(1 + e(1) + e(4)),
+    ]
+    torch.testing.assert_close(contrastive.nt_xent(first, second, 2.0, "dot"), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 7])
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_inner_products_against_loops(sessions: int, temperature: float) -> None:
+    first, second = normal(sessions, 5), normal(sessions, 5, seed=1)
+    expected = slow_info_nce(first, second, lambda x, y: sum(a * b for a, b in zip(x, y, strict=True)) / temperature)
+    found = contrastive.nt_xent(first, second, temperature, "dot")
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_of_views_of_length_1_the_inner_product_is_the_cosine() -> None:
+    first, second = (torch.nn.functional.normalize(normal(4, 6, seed=seed), dim=1) for seed in (0, 1))
+    dot, cosine_form = (contrastive.nt_xent(first, second, 0.3, similarity) for similarity in ("dot", "cosine"))  # type: ignore[arg-type]
+    torch.testing.assert_close(dot, cosine_form)
+
+
+def test_gradient_of_inner_products_is_right() -> None:
+    first, second = normal(3, 4).requires_grad_(), normal(3, 4, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: contrastive.nt_xent(a, b, 0.7, "dot"), (first, second))

@@ -158,3 +158,66 @@ def test_crr_against_a_loop(rows: list[tuple[float, list[float]]], temperature: 
 def gradient(leaf: Tensor) -> Tensor:
     assert leaf.grad is not None
     return leaf.grad
+
+
+# SA2C ---------------------------------------------------------------------------------------------------------------
+
+LOGGED = torch.tensor([2.0, 1.0, 30.0])
+NEGATIVES = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 0.0]])
+
+
+def test_the_advantage_over_negatives_worked_by_hand() -> None:
+    """Means of three: 1, 2, 10. Over the negatives alone it would be 1.5, -1.5, 30."""
+    found = policy.advantage_over_negatives(LOGGED, NEGATIVES, None, None)
+    torch.testing.assert_close(found, torch.tensor([1.0, -1.0, 20.0]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 10.0, [1.0, 0.0, 10.0]), (None, 10.0, [1.0, -1.0, 10.0]), (0.0, None, [1.0, 0.0, 20.0])],
+)
+def test_the_advantage_over_negatives_is_clipped(low: float | None, high: float | None, expected: list[float]) -> None:
+    found = policy.advantage_over_negatives(LOGGED, NEGATIVES, low, high)
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_the_propensity_worked_by_hand() -> None:
+    """.5 / .25 = 2; .01 / .5 = .02 is taken for .1; .9 / .01 = 90 for 10; the power comes last: sqrt(90) < 10."""
+    nll, popularity = -torch.tensor([0.5, 0.01, 0.9]).log(), torch.tensor([0.25, 0.5, 0.01])
+    for power, expected in ((1.0, [2.0, 0.1, 10.0]), (0.5, [2.0**0.5, 0.1**0.5, 10.0**0.5]), (0.0, [1.0, 1.0, 1.0])):
+        found = policy.propensity_weight(nll, popularity, power, 0.1, 10.0)
+        torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_a_policy_that_repeats_the_log_needs_no_correction() -> None:
+    popularity = torch.tensor([0.2, 0.7, 0.1])
+    found = policy.propensity_weight(-popularity.log(), popularity, 1.0, 0.1, 10.0)
+    torch.testing.assert_close(found, torch.ones(3))
+
+
+@given(st.lists(st.tuples(st.floats(-9, 9), st.lists(st.floats(-9, 9), min_size=3, max_size=3)), min_size=1))
+def test_the_advantage_over_negatives_against_loops(rows: list[tuple[float, list[float]]]) -> None:
+    logged, others = (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
+    expected = [min(max(q - (q + sum(rest)) / 4, 0.0), 10.0) for q, rest in rows]
+    found = policy.advantage_over_negatives(logged, others, 0.0, 10.0)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+@given(st.lists(st.tuples(probability, probability), min_size=1), st.floats(0, 2))
+def test_the_propensity_against_loops(rows: list[tuple[float, float]], power: float) -> None:
+    pi, popularity = torch.tensor(rows, dtype=torch.float64).T
+    expected = [min(max(p / q, 0.1), 10.0) ** power for p, q in rows]
+    found = policy.propensity_weight(-pi.log(), popularity, power, 0.1, 10.0)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_the_weight_of_an_event_is_a_constant_to_the_loss() -> None:
+    """Its gradient to nll is the weight: 1 * 2; Q is not taught, nor the policy through the ratio."""
+    logged, others, nll = torch.tensor([2.0]), torch.tensor([[1.0, 0.0]]), -torch.tensor([0.5]).log()
+    leaves = [x.requires_grad_() for x in (logged, others, nll)]
+    weight = policy.advantage_over_negatives(*leaves[:2], 0.0, 10.0) * policy.propensity_weight(
+        leaves[2], torch.tensor([0.25]), 1.0, 0.1, 10.0
+    )
+    supervised.weighted(weight, leaves[2]).sum().backward()
+    assert (logged.grad, others.grad) == (None, None)
+    torch.testing.assert_close(leaves[2].grad, torch.tensor([2.0]))

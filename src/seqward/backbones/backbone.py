@@ -15,7 +15,7 @@ class Histories(NamedTuple):
     items: Tensor
     """[B, S] int64 item numbers; ``n_items`` (the pad) where there is nothing."""
     users: Tensor | None = None
-    """[B] int64 numbers of users who were trained on; ``n_users`` for anybody else. None: nobody is known."""
+    """[B] int64 numbers of users who were trained on; -1 for anybody else. None: nobody is known."""
     wanted: Tensor | None = None
     """[B, S + 1] the return asked for from row j on, NaN where none is. None: a backbone asks for its own."""
 

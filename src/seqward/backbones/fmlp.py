@@ -50,7 +50,8 @@ class FMLP(nn.Module):
         self.items = nn.Embedding(vocabulary.n_tokens, s.n_factors)
         self.positions = nn.Embedding(s.session_max_len, s.n_factors)
         self.norm = nn.LayerNorm(s.n_factors, eps=1e-12)
-        self.blocks = nn.ModuleList(Block(s) for _ in range(s.n_blocks))
+        self.blocks = nn.ModuleList(Block(s) for _ in range(s.n_blocks - 1))
+        self.last = Block(s)
         initialise(self, s.init)
 
     @property
@@ -65,10 +66,9 @@ class FMLP(nn.Module):
         """[n, context] tokens, padded on the left -> [n, width]"""
         x = self.items(windows).masked_fill((windows == self.pad)[:, :, None], 0.0) + self.positions.weight
         x = dropout(self.norm(x), self.settings.dropout_rate, self.training)
-        *blocks, last = self.blocks
-        for block in blocks:
-            x = block(x, block.filter(x))
-        return last(x[:, -1], last.filter.at_last(x))
+        for block in self.blocks:
+            x = block(x)
+        return self.last.at_last(x)
 
 
 class Block(nn.Module):
@@ -81,8 +81,15 @@ class Block(nn.Module):
         self.norm_filter, self.norm_feed = (nn.LayerNorm(s.n_factors, eps=1e-12) for _ in range(2))
         self.feed_1, self.feed_2 = nn.Linear(s.n_factors, 4 * s.n_factors), nn.Linear(4 * s.n_factors, s.n_factors)
 
-    def forward(self, x: Tensor, filtered: Tensor) -> Tensor:
-        """Slots [..., width], and what the filter makes of them."""
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, length, width] -> the same shape"""
+        return self._added(x, self.filter(x))
+
+    def at_last(self, x: Tensor) -> Tensor:
+        """``forward`` at the last slot only, [n, width]."""
+        return self._added(x[:, -1], self.filter.at_last(x))
+
+    def _added(self, x: Tensor, filtered: Tensor) -> Tensor:
         x = self.norm_filter(x + dropout(filtered, self.rate, self.training))
         fed = self.feed_2(gelu(self.feed_1(x)))
         return self.norm_feed(x + dropout(fed, self.rate, self.training))
@@ -102,6 +109,6 @@ class Filter(nn.Module):
         return torch.fft.irfft(spectrum, n=self.length, dim=1)
 
     def at_last(self, x: Tensor) -> Tensor:
-        """``forward`` at the last slot only, [n, width]: the sum of slot s times the kernel at lag length - 1 - s."""
+        """The same at the last slot, [n, width]: the sum of slot s times the kernel at lag length - 1 - s."""
         kernel = torch.fft.irfft(torch.view_as_complex(self.weight), n=self.length, dim=0)
         return (x * kernel.flip(0)).sum(1)

@@ -35,9 +35,9 @@ class FPMC(nn.Module):
 
     def __init__(self, s: FPMCSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
-        self.settings, self.n_users = s, vocabulary.n_users
+        self.settings = s
         self.items = nn.Embedding(vocabulary.n_tokens, s.n_factors)
-        self.users = nn.Embedding(vocabulary.n_users + 1, s.n_factors)  # the last one for anybody else, read as 0
+        self.users = nn.Embedding(vocabulary.n_users + 1, s.n_factors)  # row 0 is anybody else's, and read as 0
         initialise(self, s.init)
 
     @property
@@ -52,7 +52,7 @@ class FPMC(nn.Module):
         """States [B, S, width], see ``Backbone``."""
         items, users = histories.items, histories.users
         if users is None:
-            users = items.new_full((len(items),), self.n_users)
-        of_user = self.users(users).masked_fill((users == self.n_users)[:, None], 0.0)
+            users = items.new_full((len(items),), -1)
+        of_user = self.users(users + 1).masked_fill((users < 0)[:, None], 0.0)
         states = torch.cat([of_user[:, None].expand(-1, items.shape[1], -1), self.items(items)], -1)
         return dropout(states, self.settings.dropout_rate, self.training)

@@ -69,14 +69,15 @@ def initialise_gru(gru: nn.GRU, how: str) -> None:
             and state and makes both gates, another the candidate.
     """
     width = gru.hidden_size
-    for weight in (gru.weight_ih_l0, gru.weight_hh_l0):
+    of_input, of_state, bias_input, bias_state = gru.parameters()
+    for weight in (of_input, of_state):
         if how == "normal":
             weight.normal_(std=0.01)
             continue
         gates, candidate = weight.split([2 * width, width])
         gates.uniform_(-1.0, 1.0).mul_((6 / (4 * width)) ** 0.5)
         candidate.uniform_(-1.0, 1.0).mul_((6 / (3 * width)) ** 0.5)
-    gru.bias_ih_l0.zero_()
-    gru.bias_hh_l0.zero_()
+    bias_input.zero_()
+    bias_state.zero_()
     if how == "xavier":
-        gru.bias_ih_l0[: 2 * width] = 1.0
+        bias_input[: 2 * width] = 1.0

@@ -183,7 +183,7 @@ class ChunkedScores:
             row, draw = (chunk == number).nonzero(as_tuple=True)
             start = number * CHUNK
             scores = self._chunk(self.states[row], start)
-            items[row, draw] = start + drawn(scores.double().softmax(1), rest[row, draw, None]).index[:, 0]
+            items[row, draw] = start + drawn(scores.double().softmax(1), rest[row, draw, None]).which[:, 0]
         return items
 
     def _chunk(self, states: Tensor, start: int, buffer: Tensor | None = None) -> Tensor:

@@ -72,7 +72,7 @@ class DenseScores:
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         refuse_nan(self.matrix.amax(1))
-        return drawn(self.matrix.double().softmax(1), uniform(self.matrix, k, generator)).index
+        return drawn(self.matrix.double().softmax(1), uniform(self.matrix, k, generator)).which
 
     def detach(self) -> LinearScores:
         bias = None if self.bias is None else self.bias.detach()
@@ -89,8 +89,8 @@ class DenseScores:
 
 
 class Drawn(NamedTuple):
-    index: Tensor
-    """[n, k] which weight was drawn."""
+    which: Tensor
+    """[n, k] the number of the weight drawn."""
     rest: Tensor
     """[n, k] how far into it the uniform number reached, in [0, 1): another uniform number."""
 
@@ -111,8 +111,8 @@ def drawn(weights: Tensor, numbers: Tensor) -> Drawn:
     # Below the total, so that what weighs nothing is not drawn where rounding lifts a number to it.
     total = edges[:, -1:]
     reach = torch.minimum(numbers * total, torch.nextafter(total, torch.zeros_like(total)))
-    index = torch.searchsorted(edges, reach, right=True) - 1
-    return Drawn(index, (reach - edges.gather(1, index)) / weights.gather(1, index))
+    which = torch.searchsorted(edges, reach, right=True) - 1
+    return Drawn(which, (reach - edges.gather(1, which)) / weights.gather(1, which))
 
 
 def topk_of_matrix(scores: Tensor, k: int, items: Tensor | None = None) -> Best:

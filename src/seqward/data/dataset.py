@@ -84,12 +84,12 @@ class Dataset:
     def training_users(self) -> tuple[NDArray[np.int64], int]:
         """[sessions] a number for the user of each session, and how many users have training events.
 
-        Where the log names no user, each session is one. The number of anybody without a training event is the count.
+        Where the log names no user, each session is one. The number of anybody without a training event is -1.
         """
         user_of = np.arange(self.n_sessions) if self.user_ids is None else self.user_ids
         user = np.unique(user_of, return_inverse=True)[1].astype(np.int64)
         trained = np.unique(user[self.session_of_event()[self.split == TRAIN]])
-        number = np.full(int(user.max(initial=-1)) + 1, len(trained), dtype=np.int64)
+        number = np.full(int(user.max(initial=-1)) + 1, -1, dtype=np.int64)
         number[trained] = np.arange(len(trained))
         return number[user], len(trained)
 

@@ -88,7 +88,7 @@ class SA2CSettings(ActorCriticSettings, SNQNSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.negatives:
-            raise ValueError("negatives is 0, and an advantage is over the mean of the logged item and negatives")
+            raise ValueError("negatives is 0, and an advantage is over the mean of the item and negatives")
         low, high = self.advantage_min, self.advantage_max
         if low is not None and high is not None and low > high:
             raise ValueError(f"advantage_min {low} is more than advantage_max {high}")
