@@ -21,7 +21,7 @@ from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
 from seqward.errors import SeqwardError
 from seqward.evaluate import compare
-from seqward.fitting import named_state, validator, warn_of_phases
+from seqward.fitting import check_length, named_state, validator, warn_of_phases
 from seqward.histories import of_dataset, of_histories
 from seqward.method import Method
 from seqward.methods import method_named
@@ -131,11 +131,11 @@ class Recommender:
         built = self._build(data.n_items)
         job = self._job(built, data, run, max_minutes) if isinstance(built, Method) else None
         item_ids = data.item_ids[: data.n_items]
+        if job is not None:
+            (check_length if resume else rehearse)(job)
         if resume:
             run.reopen(self.settings, item_ids)
         else:
-            if job is not None:
-                rehearse(job)
             run.create(describe(self.method, self.settings, self.seed, data), item_ids)
         if isinstance(built, Method):
             assert job is not None
