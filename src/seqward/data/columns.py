@@ -136,7 +136,7 @@ def number_ids(column: pl.Series, part: str) -> tuple[NDArray[Any], NDArray[np.i
     _check_complete(column, f"{name!r} ({part})", NEEDED)
     if column.dtype == pl.String:
         ids = column.unique()
-        _check_not_blank(column, ids, f"{name!r} ({part})")
+        _check_not_blank(column, ids.filter(ids.str.strip_chars() == ""), f"{name!r} ({part})")
         return _numbered_by_join(column, ids)
     if not column.dtype.is_integer():
         raise SeqwardError(
@@ -159,18 +159,19 @@ def number_types(column: pl.Series) -> tuple[tuple[str, ...], NDArray[np.int16]]
     Raises:
         SeqwardError: null or blank types, or more of them than event types can be.
     """
-    name, column = column.name, column.cast(pl.String)
-    _check_complete(column, f"{name!r} (event types)", NEEDED)
-    category = column.cast(pl.Categorical)  # for few distinct values much faster than a join
-    distinct = category.unique()
+    name, what = column.name, f"{column.name!r} (event types)"
+    if column.dtype != pl.Categorical:  # for few distinct values much faster than a join
+        column = column.cast(pl.String).cast(pl.Categorical)
+    _check_complete(column, what, NEEDED)
+    distinct = column.unique()
     names = distinct.cast(pl.String)
-    _check_not_blank(column, names, f"{name!r} (event types)")
+    _check_not_blank(column, distinct.filter(names.str.strip_chars() == ""), what)
     if len(names) > np.iinfo(np.int16).max:
         raise SeqwardError(f"Column {name!r} has {len(names)} event types: is it the right column?")
     codes = distinct.to_physical().to_numpy()
     number = np.zeros(int(codes.max()) + 1, np.int16)
     number[codes[names.arg_sort().to_numpy()]] = np.arange(len(codes), dtype=np.int16)
-    return tuple(names.sort().to_list()), number[category.to_physical().to_numpy()]
+    return tuple(names.sort().to_list()), number[column.to_physical().to_numpy()]
 
 
 def _numbered_by_table(values: NDArray[np.int64], low: int, high: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -198,8 +199,7 @@ def _check_complete(column: pl.Series, what: str, advice: str) -> None:
         raise SeqwardError(f"{what} is missing in {_rows(missing)}. {advice}")
 
 
-def _check_not_blank(column: pl.Series, distinct: pl.Series, what: str) -> None:
-    blank = distinct.filter(distinct.str.strip_chars() == "")
+def _check_not_blank(column: pl.Series, blank: pl.Series, what: str) -> None:
     if len(blank):
         raise SeqwardError(f"{what} is blank in {_rows(column.is_in(blank.implode()))}. {NEEDED}")
 
