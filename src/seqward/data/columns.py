@@ -53,11 +53,13 @@ class Columns:
     event_type: str | None = None
     reward: str | None = None
 
-    def resolve(self, names: Sequence[str], *, gap: bool = False, rewards: bool = False) -> dict[str, str]:
+    def resolve(
+        self, names: Sequence[str], *, gap: bool = False, rewards: bool = False, timed: bool = True
+    ) -> dict[str, str]:
         """Part -> column, for the parts ``session_id user_id item_id time order event_type reward`` that the log has.
 
         ``gap``: a user's log is to be cut, so a session column counts only where it is named. ``rewards``: a map gives
-        the rewards, likewise.
+        the rewards, likewise. ``timed=False``: the rows are in order where there is no time.
 
         Raises:
             SeqwardError: a column that is named or needed is not there, two are named for one part, or one for two.
@@ -72,7 +74,7 @@ class Columns:
         if "session_id" in named:
             left_out.add("user_id")
         found = {field: field for field in OPTIONS if field in names and field not in left_out} | named
-        _check_needed(found, names, gap)
+        _check_needed(found, names, gap, timed)
         _check_once(found, names)
         time = next((fields[f] for fields in (named, found) for f in ("timestamp", "datetime") if f in fields), None)
         parts = {field: name for field, name in found.items() if field not in ("timestamp", "datetime")}
@@ -110,10 +112,10 @@ def _check_one_each(named: Mapping[str, str], gap: bool, rewards: bool) -> None:
         raise SeqwardError(f"A gap cuts the log of a user, but {named['session_id']!r} names sessions: drop one.")
 
 
-def _check_needed(found: Mapping[str, str], names: Sequence[str], gap: bool) -> None:
+def _check_needed(found: Mapping[str, str], names: Sequence[str], gap: bool, timed: bool) -> None:
     sessions = ("user_id",) if gap else ("session_id", "user_id")
     times = ("timestamp", "datetime") if gap else ("timestamp", "datetime", "order")
-    for choices in (("item_id",), sessions, times):
+    for choices in (("item_id",), sessions, *([times] if timed else [])):
         if not found.keys() & set(choices):
             near = next((hint for field in choices if (hint := did_you_mean(field, names))), "")
             options = " or ".join(dict.fromkeys(OPTIONS[field] for field in choices))

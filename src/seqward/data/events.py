@@ -13,7 +13,7 @@ source=None, filters=(), warnings=())`` is what source readers call: ``source`` 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -243,7 +243,18 @@ def _checked_gap(minutes: float | None, unit: str | None) -> float | None:
 
 
 def _selected(frame: Any, columns: Columns, gap: bool, rewards: bool) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The needed columns as a polars frame, whatever the backend, and the part that each plays."""
+    return selected(frame, lambda names: columns.resolve(names, gap=gap, rewards=rewards))
+
+
+def selected(frame: Any, resolve: Callable[[Sequence[str]], dict[str, str]]) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The needed columns as a polars frame, whatever the backend, and the part that each plays.
+
+    Args:
+        resolve: part -> column, given the names of the columns.
+
+    Raises:
+        SeqwardError: no frame, no rows, or a column that cannot be read.
+    """
     try:
         table = nw.from_native(frame)
         names = table.collect_schema().names()
@@ -252,7 +263,7 @@ def _selected(frame: Any, columns: Columns, gap: bool, rewards: bool) -> tuple[p
         raise SeqwardError(f"Expected a pandas, polars, pyarrow or duckdb frame, got {got}.") from error
     except nw.exceptions.DuplicateError as error:
         raise SeqwardError(f"The frame has several columns of one name: {error}. Rename them.") from error
-    parts = columns.resolve(names, gap=gap, rewards=rewards)
+    parts = resolve(names)
     table = table.select(*dict.fromkeys(parts.values()))
     table = table.collect("polars") if isinstance(table, nw.LazyFrame) else table
     native = pl.DataFrame({name: _to_polars(table[name], name == parts.get("time")) for name in table.columns})
