@@ -276,11 +276,10 @@ def test_file_of_histories(ccql_run: Path, refused: Refused, tmp_path: Path) -> 
         (tmp_path / "asked.csv").write_text(text)
         return refused("recommend", ccql_run, "--input", tmp_path / "asked.csv")
 
-    assert asked("session,item_id\n1,2\n").startswith(
-        "asked.csv has no column session_id or user_id; it has: session, item_id."
-    )
-    assert "has no column item_id; it has: user_id, item. Did you mean 'item'?" in asked("user_id,item\n1,2\n")
-    assert "'item_id' (item_id) is missing in 1 row, first in row 2." in asked("user_id,item_id\n1,2\n1,\n")
+    assert "no column session_id or user_id. It has: session, item_id." in asked("session,item_id\n1,2\n")
+    assert "with --session-col or --user-col" in asked("session,item_id\n1,2\n")
+    assert "no column item_id. It has: user_id, item. Did you mean 'item'?" in asked("user_id,item\n1,2\n")
+    assert "'item_id' (items) is missing in 1 row, first in row 2." in asked("user_id,item_id\n1,2\n1,\n")
     assert "has a header and no rows" in asked("user_id,item_id\n")
     (tmp_path / "out.csv").write_text("precious")
     assert "already exists. Give another --output, or --force" in refused(

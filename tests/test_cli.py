@@ -37,7 +37,8 @@ prepare EVENTS --out --source --session-col --user-col --session-gap --item-col 
     --validation-users --seed --force
 train DATA --out --method --config --set --epochs --max-minutes --seed --device --resume --force
 evaluate RUN --split --json --exclude-history --skip-first --data --device --force
-recommend RUN --history --input --output --examples -k --rank-by --filter-viewed --data --force
+recommend RUN --history --input --session-col --user-col --item-col --time-col --order-col --separator --output
+    --examples -k --rank-by --filter-viewed --data --force
 report RUN --out --metrics --force
 methods
 config METHOD
@@ -344,6 +345,28 @@ def test_recommend_for_a_file(ccql_run: Path, seqward: Command, tmp_path: Path, 
         )
 
 
+def test_columns_of_a_file_are_named_as_in_prepare(
+    ccql_run: Path, seqward: Command, refused: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "asked.csv"
+    rows = {"who": ["b", "a", "b"], "when": [3, 2, 1], "nth": [1, 1, 2], "what": [5, 6, 7]}
+    pl.DataFrame(rows).write_csv(file, separator=";")
+    model = Recommender.load(ccql_run)
+    by_time, by_order = ({"b": items, "a": [6]} for items in ([7, 5], [5, 7]))
+    names = ["--user-col", "who", "--item-col", "what", "--separator", ";"]
+    for options, histories in ((["--time-col", "when"], by_time), (["--order-col", "nth"], by_order), ([], by_order)):
+        shown = table(seqward("recommend", ccql_run, "--input", file, "-k", 3, *names, *options))
+        want = model.recommend(histories=histories, k=3)
+        assert shown[0] == ["user_id", "item_id", "score", "rank"]
+        assert [row[:2] for row in shown[1:]] == [[owner, str(item)] for owner, item, *_ in want.rows()]
+    shown = seqward("recommend", ccql_run, "--input", file, "--session-col", "nth", *names[2:])
+    assert shown[0].startswith("session_id\t")
+    assert "no column 'whom' (named for user_id). It has: who, when, nth, what. Did you mean 'who'?" in refused(
+        "recommend", ccql_run, "--input", file, "--user-col", "whom", *names[2:]
+    )
+    assert "are for the file of --input" in refused("recommend", ccql_run, "--history", "1", "--item-col", "what")
+
+
 def test_recommend_for_a_catalogue_of_strings(seqward: Command, tmp_path: Path) -> None:
     rows = [(s, t, f"{(s + t) % 4}" if t else "x") for s in range(30) for t in range(4)]
     pl.DataFrame(rows, schema=["session_id", "timestamp", "item_id"], orient="row").write_csv(tmp_path / "log.csv")
@@ -356,7 +379,7 @@ def test_recommend_for_a_catalogue_of_strings(seqward: Command, tmp_path: Path) 
 
 def test_unknown_items_are_skipped_and_told(ccql_run: Path, seqward: Command, caplog: pytest.LogCaptureFixture) -> None:
     with_unknown = seqward("recommend", ccql_run, "--history", "1,999,x", "-k", 3)
-    assert "2 items of the histories are not in the catalogue and were skipped, such as 999" in caplog.text
+    assert "2 items of the histories are not in the catalogue and were skipped, such as '999'" in caplog.text
     assert with_unknown == seqward("recommend", ccql_run, "--history", "1", "-k", 3)
 
 

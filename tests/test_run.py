@@ -56,3 +56,14 @@ def test_a_setting_that_nobody_knows_is_refused(run: Path) -> None:
 def test_another_method_is_named_as_the_difference(run: Path) -> None:
     with pytest.raises(SeqwardError, match="begun with method=sasrec, and cannot be resumed with sasrec-ccql"):
         recommender("sasrec-ccql", epochs=1).fit(shop(), run, resume=True)
+
+
+# What may change ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_cannot_be_resumed_to_end_before_where_it_is(tmp_path: Path) -> None:
+    recommender("sasrec", epochs=3).fit(shop(), tmp_path / "run")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(SeqwardError, match=r"has taken 18 steps already, and train\.epochs=2 ends at 12"):
+        recommender("sasrec", epochs=2).fit(shop(), tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "run.json").read_bytes() == before

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from run import finished_before, main
+from run import ends_alike, finished_before, main
 from seqward import SeqwardError
 from study import read_study
 
@@ -29,9 +30,9 @@ published: {source: nobody, method: small, group: all, figures: {hr@10: [0.5, 1.
 """
 
 
-def run_study(folder: Path, **options: Any) -> dict[str, Any]:
+def run_study(folder: Path, study: str = STUDY, **options: Any) -> dict[str, Any]:
     """Run the study and return its result; the exit status must be 1, for the run that fails."""
-    (folder / "tiny.yaml").write_text(STUDY)
+    (folder / "tiny.yaml").write_text(study)
     with pytest.raises(SystemExit) as stopped:
         main(folder / "tiny.yaml", results=folder / "results", work=folder / "work", **options)
     assert stopped.value.code == 1
@@ -137,6 +138,64 @@ def test_results_of_other_settings_are_not_reused(
                     run["settings"][section] |= values
 
     assert reused(done, tmp_path, other) == FINISHED[:2]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "minutes", "kept"),
+    [
+        ("all 1 epochs done", None, True),
+        ("all 1 epochs done", 60, True),
+        ("all 1 epochs done", 1, False),
+        ("time limit of 8 minutes", 8, True),
+        ("time limit of 8 minutes", 9, False),
+        ("time limit of 8 minutes; phase 2 of 2 never began", None, False),
+    ],
+)
+def test_a_run_counts_under_a_time_limit_that_would_end_it_alike(
+    stopped: str, minutes: float | None, kept: bool
+) -> None:
+    assert ends_alike({"stopped": stopped, "max_minutes": 8, "train_seconds": 470.0}, minutes) is kept
+
+
+def test_figures_by_other_rules_are_not_reused(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another ``evaluate`` ranks every run and every baseline again, and trains none again."""
+    folder = tmp_path / "study"
+    shutil.copytree(done[0], folder)
+    times = {file: file.stat().st_mtime_ns for file in folder.rglob("small/*/best/model.safetensors")}
+    result = run_study(folder, STUDY + "evaluate: {exclude_history: true, bootstrap: 10}\n")
+    assert "4 finished runs of" in capsys.readouterr().err
+    assert times and {file: file.stat().st_mtime_ns for file in times} == times
+    assert result["evaluate"] == {"exclude_history": True, "bootstrap": 10}
+    for run in result["runs"]:
+        if run["state"] == "finished":
+            assert run["evaluation"]["exclude_history"] is True
+            assert run["evaluate"] == result["evaluate"]
+    baselines = result["data"]["shop"]["baselines"]
+    assert baselines["last-items"]["all"]["hr@20"] == 0.0  # they repeat, and repeats are no candidates
+    assert done[1]["data"]["shop"]["baselines"]["last-items"]["all"]["hr@20"] > 0
+    popularity = next(run for run in result["runs"] if run["method"] == "popularity")
+    assert popularity["test"]["all"] == baselines["popularity"]["all"]
+
+
+def test_a_longer_study_goes_on_with_its_runs(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(done[0], folder)
+    result = run_study(folder, STUDY.replace("train.epochs: 1", "train.epochs: 2"))
+    runs = {(run["method"], run["seed"]): run for run in result["runs"]}
+    before = {(run["method"], run["seed"]): run for run in done[1]["runs"]}
+    for seed in (0, 1):
+        assert runs["small", seed]["steps"] == 2 * before["small", seed]["steps"]
+        assert runs["small", seed]["stopped"] == "all 2 epochs done"
+
+
+def test_a_run_that_trained_too_long_is_told(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(done[0], folder)
+    result = run_study(folder, STUDY + "max_minutes: 1.0e-9\n")
+    errors = [run["error"] for run in result["runs"] if run["method"] == "small"]
+    assert all("trained for longer than 1e-09 minutes. Remove it." in error for error in errors)
 
 
 @pytest.mark.parametrize(

@@ -364,15 +364,6 @@ def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
     assert read_log(tmp_path / "none.jsonl") == []
 
 
-def test_tensorboard_is_written_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("tensorboard")
-    train(job_of("sasrec", shop(), tmp_path / "with", epochs=1))
-    assert list((tmp_path / "with" / "tensorboard").glob("events.*"))
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    train(job_of("sasrec", shop(), tmp_path / "without", epochs=1))
-    assert not (tmp_path / "without" / "tensorboard").exists()
-
-
 # What it selects by -------------------------------------------------------------------------------------------------
 
 METRICS = {"reward@20": 12.0, "all": {"n": 9, "hr@5": 0.5, "ci": {}}, "goal": None, "q": {"mean": 0.25}}

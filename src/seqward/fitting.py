@@ -12,7 +12,7 @@ import numpy as np
 from seqward.catalogue import MISS
 from seqward.checkpoint import newest_checkpoint, read_progress
 from seqward.data.dataset import Dataset
-from seqward.errors import Finding
+from seqward.errors import Finding, SeqwardError
 from seqward.evaluate import outcomes, q_of_log, ranks_of
 from seqward.metrics import q_against_returns, summarise
 from seqward.model import NetworkScorer
@@ -49,6 +49,20 @@ def validator(
     no_q = q_against_returns(np.zeros(1), np.zeros(1)) if wanted.known.any() else None
     metric_named(measured(np.full(len(wanted), MISS), no_q), settings.metric)
     return validate
+
+
+def check_length(job: Job) -> None:
+    """Refuse to resume a run that has gone further than it may now.
+
+    Raises:
+        SeqwardError: it has.
+    """
+    last = newest_checkpoint(job.folder)
+    if last is not None and (step := read_progress(last).step) > job.last_step:
+        raise SeqwardError(
+            f"{job.folder} has taken {step:,} steps already, and train.epochs={job.settings.epochs} ends at "
+            f"{job.last_step:,}. Resume with more epochs, or begin anew in another --out."
+        )
 
 
 @contextmanager

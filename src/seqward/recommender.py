@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
 from seqward.errors import SeqwardError
 from seqward.evaluate import compare
-from seqward.fitting import named_state, validator, warn_of_phases
-from seqward.histories import of_dataset, of_histories
+from seqward.fitting import check_length, named_state, validator, warn_of_phases
+from seqward.histories import numbering, of_dataset, of_histories
 from seqward.method import Method
 from seqward.methods import method_named
 from seqward.methods.needs import refuse_unfit
@@ -33,6 +33,9 @@ from seqward.randomness import seeded
 from seqward.run import Run, check_catalogue, describe, evaluated
 from seqward.runlog import Observe
 from seqward.train import Job, TrainSettings, rehearse, scorer_of, train
+
+if TYPE_CHECKING:
+    from seqward.data.columns import Columns
 
 RankBy = Literal["policy", "q", "mixture"]
 ROWS = 512
@@ -135,11 +138,11 @@ class Recommender:
         built = self._build(data.n_items)
         job = self._job(built, data, run, max_minutes) if isinstance(built, Method) else None
         item_ids = data.item_ids[: data.n_items]
+        if job is not None:
+            (check_length if resume else rehearse)(job)
         if resume:
             run.reopen(self.settings, item_ids)
         else:
-            if job is not None:
-                rehearse(job)
             run.create(describe(self.method, self.settings, self.seed, data), item_ids)
         if isinstance(built, Method):
             assert job is not None
@@ -225,6 +228,7 @@ class Recommender:
         items_to_recommend: Iterable[Any] | None = None,
         *,
         histories: Any = None,
+        columns: Columns | None = None,
         rank_by: RankBy | None = None,
         beta: float = 1.0,
         on_unsupported_targets: Literal["raise", "warn", "ignore"] = "warn",
@@ -238,13 +242,16 @@ class Recommender:
             filter_viewed: leave out items of the history.
             items_to_recommend: only these items are candidates.
             histories: histories of anybody, known or not: lists of item ids, a mapping of id to such a list, or a frame
-                with ``session_id`` or ``user_id`` and ``item_id``, in order of time.
+                with ``session_id`` or ``user_id`` and ``item_id``, a row an event. Its rows are put in order of their
+                ``timestamp`` or ``datetime``, or of the order column that is named; without one they are in order.
+            columns: what the columns of the frame are called, where that is not their own name.
             rank_by: "policy", "q", or "mixture" for policy + beta * Q; what the method ranks by if None.
             on_unsupported_targets: what to do about users that the data set lacks (they get no rows) and about items
                 outside the catalogue (they are skipped in histories; a history of nothing else is read as empty).
 
         Returns:
-            A frame of the kind that ``histories`` is, or polars.
+            A frame of the kind that ``histories`` is, or polars; owners in the order in which they first appear in
+            what was asked, their items by rank.
 
         Raises:
             SeqwardError: not fitted, k below 1, nothing to recommend for, or nothing that may be recommended.
@@ -265,11 +272,9 @@ class Recommender:
             if self.description["data"].get("events") != data.events_fingerprint():
                 named = replace(named, users=None)  # their numbers are those of other people
         else:
-            named = of_histories(histories, item_ids, report)
+            named = of_histories(histories, item_ids, report, columns)
         among = None if items_to_recommend is None else _numbers_of(items_to_recommend, item_ids, report)
-        best = recommend(
-            self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among, named.users
-        )
+        best = recommend(self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among, named.users)
         return named.frame(best, item_ids)
 
     def _ranking(self, rank_by: RankBy | None, beta: float) -> Scorer:
@@ -418,10 +423,9 @@ def _refuse(message: str) -> None:
 
 def _numbers_of(ids: Iterable[Any], item_ids: np.ndarray, report: Callable[[str], Any]) -> Tensor:
     """Ascending numbers of the known ones among item ids; reports the others."""
-    numbers = {item: number for number, item in enumerate(item_ids.tolist())}
-    wanted = list(ids)
-    known = sorted({numbers[i] for i in wanted if i in numbers})
-    unknown = [i for i in wanted if i not in numbers]
+    number, wanted = numbering(item_ids), list(ids)
+    known = sorted({n for i in wanted if (n := number(i)) is not None})
+    unknown = [i for i in wanted if number(i) is None]
     if unknown:
         report(f"{len(unknown)} of {len(wanted)} items to recommend are not in the catalogue, such as {unknown[0]!r}.")
     if not known:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqward.board import Board
 from seqward.checkpoint import Progress
 
 Observe = Callable[[dict[str, Any]], None]
@@ -74,9 +75,7 @@ class RunLog:
 
     def _draw(self, values: Mapping[str, float], progress: Progress) -> None:
         if self.board is not None:
-            for name, value in values.items():
-                if math.isfinite(value):
-                    self.board.add_scalar(name, value, progress.step)
+            self.board.scalars({name: value for name, value in values.items() if math.isfinite(value)}, progress.step)
 
     def close(self) -> None:
         if self.board is not None:
@@ -105,9 +104,8 @@ def read_log(file: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _tensorboard(folder: Path, step: int) -> Any:
+def _tensorboard(folder: Path, step: int) -> Board | None:
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        return Board(folder, step)
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=step)

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqward.data.events import Columns, EventLog, cut_by_gap, stable_order
+from seqward.data.events import Columns, EventLog
 from seqward.data.files import NULLS, plain_integers
+from seqward.data.sessions import cut_by_gap, stable_order
 from seqward.errors import SeqwardError
 
 HEADER = "session_id,item_id,timestamp\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from seqward.cli.options import ItemCol, OrderCol, Separator, SessionCol, TimeCol, UserCol
 from seqward.cli.output import print_table, warn
 from seqward.errors import SeqwardError
 
@@ -41,22 +42,22 @@ def prepare_log(
     ],
     out: Annotated[Path, Option(help="Folder to write.")],
     source: Annotated[str | None, Option(help="Read a public data set as it comes (see `seqward data list`).")] = None,
-    session_col: Annotated[str | None, Option(help="Column of the session.")] = None,
-    user_col: Annotated[str | None, Option(help="Column of the user; the user's whole log is one session ...")] = None,
+    session_col: SessionCol = None,
+    user_col: UserCol = None,
     session_gap: Annotated[
-        float | None, Option(help="... unless cut where more minutes than this have no event.")
+        float | None, Option(help="Cut a user's log where more minutes than this have no event.")
     ] = None,
-    item_col: Annotated[str | None, Option(help="Column of the item.")] = None,
+    item_col: ItemCol = None,
     event_col: Annotated[str | None, Option(help="Column of the event type.")] = None,
-    time_col: Annotated[str | None, Option(help="Column of the time: dates, or numbers.")] = None,
+    time_col: TimeCol = None,
     time_unit: Annotated[
         str | None, Option(help="s, ms, us or ns, of times that are numbers; guessed without.")
     ] = None,
-    order_col: Annotated[str | None, Option(help="Column of numbers that order the events of a session.")] = None,
+    order_col: OrderCol = None,
     reward: Annotated[list[str] | None, Option(help="EVENT=VALUE, once for each event type.")] = None,
     reward_col: Annotated[str | None, Option(help="Column of the reward, such as revenue or stars.")] = None,
     goal: Annotated[str | None, Option(help="The event type that is the goal, or a condition: 'reward>=4'.")] = None,
-    separator: Annotated[str | None, Option(help="Between the columns of a text file; by its ending without.")] = None,
+    separator: Separator = None,
     split: Annotated[str | None, Option(help="random (the default), temporal or leave-one-out.")] = None,
     vocabulary: Annotated[str | None, Option(help="training (the default): items trained on; log: all items.")] = None,
     min_session_length: Annotated[int | None, Option(help="Drop sessions with fewer events (default 3).")] = None,

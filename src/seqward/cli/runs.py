@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from seqward.cli.options import ItemCol, OrderCol, Separator, SessionCol, TimeCol, UserCol
 from seqward.cli.output import check_new_file, print_table, write_whole
 from seqward.errors import SeqwardError
 
@@ -146,6 +147,12 @@ def recommend(
         Path | None,
         Option("--input", help="Histories: session_id or user_id, item_id, and a time if rows are unsorted."),
     ] = None,
+    session_col: SessionCol = None,
+    user_col: UserCol = None,
+    item_col: ItemCol = None,
+    time_col: TimeCol = None,
+    order_col: OrderCol = None,
+    separator: Separator = None,
     output: Annotated[Path | None, Option(help="File for what is recommended (.csv, .tsv or .parquet).")] = None,
     examples: Annotated[int | None, Option(help="Instead: so many test sessions in words.", min=1)] = None,
     k: Annotated[int, Option("-k", help="Items to recommend.")] = 20,
@@ -154,8 +161,12 @@ def recommend(
     data: DataFolder = None,
     force: Annotated[bool, Option("--force", help="Replace a file that is already in --output.")] = False,
 ) -> None:
-    """Recommend items for a history or for a file of histories: session or user, item, score, rank."""
+    """Recommend items for a history or for a file of histories: session or user, item, score, rank.
+
+    Sessions or users come in the order in which they first appear. Options of columns and --separator are for --input.
+    """
     from seqward.cli import histories
+    from seqward.data.columns import Columns
     from seqward.recommender import Recommender
     from seqward.run import Run, check_catalogue
 
@@ -163,6 +174,15 @@ def recommend(
         raise SeqwardError("--examples are printed in words: leave --output out, or give --input.")
     if sum(choice is not None for choice in (history, input_file, examples)) != 1:
         raise SeqwardError("Give one of --history a,b,c, --input FILE and --examples N.")
+    names = {
+        "session_id": session_col,
+        "user_id": user_col,
+        "item_id": item_col,
+        "timestamp": time_col,
+        "order": order_col,
+    }
+    if input_file is None and any([*names.values(), separator]):
+        raise SeqwardError("--session-col and the like and --separator are for the file of --input: leave them out.")
     if output is not None:
         histories.check_output(output, force)
     recommender = Recommender.load(run)
@@ -173,8 +193,11 @@ def recommend(
         for line in histories.examples_in_words(recommender, dataset, examples, how):
             typer.echo(line)
         return
-    item_ids = Run(run).item_ids
-    asked = histories.from_file(input_file, item_ids) if input_file else histories.from_text(history or "", item_ids)
+    if input_file is None:
+        asked = histories.from_text(history or "")
+    else:
+        how["columns"] = Columns(**names)
+        asked = histories.from_file(input_file, how["columns"], separator)
     frame = recommender.recommend(histories=asked, **how)
     if output is not None:
         histories.write(frame, output)

@@ -53,11 +53,13 @@ class Columns:
     event_type: str | None = None
     reward: str | None = None
 
-    def resolve(self, names: Sequence[str], *, gap: bool = False, rewards: bool = False) -> dict[str, str]:
+    def resolve(
+        self, names: Sequence[str], *, gap: bool = False, rewards: bool = False, timed: bool = True
+    ) -> dict[str, str]:
         """Part -> column, for the parts ``session_id user_id item_id time order event_type reward`` that the log has.
 
         ``gap``: a user's log is to be cut, so a session column counts only where it is named. ``rewards``: a map gives
-        the rewards, likewise.
+        the rewards, likewise. ``timed=False``: the rows are in order where there is no time.
 
         Raises:
             SeqwardError: a column that is named or needed is not there, two are named for one part, or one for two.
@@ -72,7 +74,7 @@ class Columns:
         if "session_id" in named:
             left_out.add("user_id")
         found = {field: field for field in OPTIONS if field in names and field not in left_out} | named
-        _check_needed(found, names, gap)
+        _check_needed(found, names, gap, timed)
         _check_once(found, names)
         time = next((fields[f] for fields in (named, found) for f in ("timestamp", "datetime") if f in fields), None)
         parts = {field: name for field, name in found.items() if field not in ("timestamp", "datetime")}
@@ -110,10 +112,10 @@ def _check_one_each(named: Mapping[str, str], gap: bool, rewards: bool) -> None:
         raise SeqwardError(f"A gap cuts the log of a user, but {named['session_id']!r} names sessions: drop one.")
 
 
-def _check_needed(found: Mapping[str, str], names: Sequence[str], gap: bool) -> None:
+def _check_needed(found: Mapping[str, str], names: Sequence[str], gap: bool, timed: bool) -> None:
     sessions = ("user_id",) if gap else ("session_id", "user_id")
     times = ("timestamp", "datetime") if gap else ("timestamp", "datetime", "order")
-    for choices in (("item_id",), sessions, times):
+    for choices in (("item_id",), sessions, *([times] if timed else [])):
         if not found.keys() & set(choices):
             near = next((hint for field in choices if (hint := did_you_mean(field, names))), "")
             options = " or ".join(dict.fromkeys(OPTIONS[field] for field in choices))
@@ -136,7 +138,7 @@ def number_ids(column: pl.Series, part: str) -> tuple[NDArray[Any], NDArray[np.i
     _check_complete(column, f"{name!r} ({part})", NEEDED)
     if column.dtype == pl.String:
         ids = column.unique()
-        _check_not_blank(column, ids, f"{name!r} ({part})")
+        _check_not_blank(column, ids.filter(ids.str.strip_chars() == ""), f"{name!r} ({part})")
         return _numbered_by_join(column, ids)
     if not column.dtype.is_integer():
         raise SeqwardError(
@@ -159,18 +161,19 @@ def number_types(column: pl.Series) -> tuple[tuple[str, ...], NDArray[np.int16]]
     Raises:
         SeqwardError: null or blank types, or more of them than event types can be.
     """
-    name, column = column.name, column.cast(pl.String)
-    _check_complete(column, f"{name!r} (event types)", NEEDED)
-    category = column.cast(pl.Categorical)  # for few distinct values much faster than a join
-    distinct = category.unique()
+    name, what = column.name, f"{column.name!r} (event types)"
+    if column.dtype != pl.Categorical:  # for few distinct values much faster than a join
+        column = column.cast(pl.String).cast(pl.Categorical)
+    _check_complete(column, what, NEEDED)
+    distinct = column.unique()
     names = distinct.cast(pl.String)
-    _check_not_blank(column, names, f"{name!r} (event types)")
+    _check_not_blank(column, distinct.filter(names.str.strip_chars() == ""), what)
     if len(names) > np.iinfo(np.int16).max:
         raise SeqwardError(f"Column {name!r} has {len(names)} event types: is it the right column?")
     codes = distinct.to_physical().to_numpy()
     number = np.zeros(int(codes.max()) + 1, np.int16)
     number[codes[names.arg_sort().to_numpy()]] = np.arange(len(codes), dtype=np.int16)
-    return tuple(names.sort().to_list()), number[category.to_physical().to_numpy()]
+    return tuple(names.sort().to_list()), number[column.to_physical().to_numpy()]
 
 
 def _numbered_by_table(values: NDArray[np.int64], low: int, high: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -198,8 +201,7 @@ def _check_complete(column: pl.Series, what: str, advice: str) -> None:
         raise SeqwardError(f"{what} is missing in {_rows(missing)}. {advice}")
 
 
-def _check_not_blank(column: pl.Series, distinct: pl.Series, what: str) -> None:
-    blank = distinct.filter(distinct.str.strip_chars() == "")
+def _check_not_blank(column: pl.Series, blank: pl.Series, what: str) -> None:
     if len(blank):
         raise SeqwardError(f"{what} is blank in {_rows(column.is_in(blank.implode()))}. {NEEDED}")
 

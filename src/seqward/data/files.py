@@ -114,13 +114,17 @@ def column_names(path: Path, separator: str | None = None) -> list[str]:
 
 
 def read_columns(
-    path: Path, names: Collection[str], ids: Collection[str] = (), separator: str | None = None
+    path: Path,
+    names: Collection[str],
+    ids: Collection[str] = (),
+    types: Collection[str] = (),
+    separator: str | None = None,
 ) -> pl.DataFrame:
     """The columns ``names`` of a checked file.
 
-    In a text file the columns ``ids`` (ids and event types) are integers where all of theirs are written plainly, else
-    strings as they stand there. Where the type of another column changes further down, it is read as strings, so that
-    the row at fault can be named by who parses it. ``NULLS`` are nulls.
+    In a text file the columns ``ids`` are integers where all of theirs are written plainly, else strings as they stand
+    there, and the columns ``types`` (event types) are categories. Where the type of another column changes further
+    down, it is read as strings, so that the row at fault can be named by who parses it. ``NULLS`` are nulls.
 
     Raises:
         SeqwardError: the file cannot be read, or the separator is not one character.
@@ -131,16 +135,25 @@ def read_columns(
     if check_file(path) == "parquet":
         return _reading(path, lambda: pl.read_parquet(path, columns=names, glob=False))
     options: dict[str, Any] = _dialect(path, separator) | {"columns": names}
-    as_text = dict.fromkeys(ids, pl.String)
+    known = dict.fromkeys(ids, pl.String) | dict.fromkeys(types, pl.Categorical)
     try:
-        table = pl.read_csv(path, schema_overrides=as_text, infer_schema_length=SAMPLE, **options)
+        table = pl.read_csv(path, schema_overrides=known, infer_schema_length=SAMPLE, **options)
     except pl.exceptions.ComputeError:
         table = _reading(path, lambda: pl.read_csv(path, infer_schema=False, **options))
     table = table.head(len(table) - _blank_lines_at_end(path, table))
-    return table.with_columns(_from_text(column, column.name in ids) for column in table if column.dtype == pl.String)
+    for name in table.columns:  # one by one, since text is large
+        table = table.with_columns(_from_text(table[name], name in ids))
+    return table
 
 
 def _from_text(text: pl.Series, is_id: bool) -> pl.Series:
+    import polars as pl
+
+    if text.dtype == pl.Categorical:
+        words = text.unique().cast(pl.String).is_in(NULLS).any()
+        return _without_null_words(text.cast(pl.String)) if words else text
+    if text.dtype != pl.String:
+        return text
     # Most ids are integers, and then hold no word for a missing value.
     if is_id and (numbers := plain_integers(text)) is not text:
         return numbers

@@ -125,14 +125,16 @@ def reading(path: Path) -> Iterator[None]:
         raise SeqwardError(f"{path.name} cannot be read in the format of this source: {said}.") from error
 
 
-def read_named(path: Path, names: Collection[str], ids: Collection[str] = ()) -> pl.DataFrame:
+def read_named(
+    path: Path, names: Collection[str], ids: Collection[str] = (), types: Collection[str] = ()
+) -> pl.DataFrame:
     """The columns ``names`` of a .csv or .parquet file with a header.
 
     Raises:
         SeqwardError: a column is missing, or the file cannot be read.
     """
     check_columns(path, names, column_names(path))
-    return read_columns(path, names, ids)
+    return read_columns(path, names, ids, types)
 
 
 def check_columns(path: Path, wanted: Collection[str], there: Collection[str]) -> None:

@@ -30,7 +30,7 @@ COLUMNS = Columns(
 def read(path: Path, seed: int) -> Raw:
     """Item actions by ``step`` (most share a second with another); references that are no number are no items."""
     names = ["session_id", "timestamp", "step", "action_type", "reference"]
-    table = read_named(path, names, ids=["session_id", "action_type", "reference"])
+    table = read_named(path, names, ids=["session_id", "reference"], types=["action_type"])
     actions = table.filter(pl.col("action_type").is_in(list(REWARDS)))
     reference = pl.col("reference").cast(pl.String)
     events = actions.filter(reference.str.contains(NUMBER)).with_columns(reference=reference.cast(pl.Int64))
