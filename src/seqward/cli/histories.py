@@ -47,7 +47,7 @@ def from_file(path: Path, columns: Columns, separator: str | None = None) -> pl.
     """
     parts = parts_of_histories(columns, column_names(path, separator))
     ids = [name for part, name in parts.items() if part in (*OWNERS, "item_id")]
-    table = read_columns(path, list(parts.values()), ids, separator)
+    table = read_columns(path, list(parts.values()), ids, separator=separator)
     if table.is_empty():
         raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
     return table
