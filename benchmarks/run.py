@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -29,9 +29,10 @@ from machine import RESULTS, ROOT, commit, machine
 from seqward import Dataset, Recommender, SeqwardError
 from seqward.baselines import fitted_baselines
 from seqward.cli.output import print_table
-from seqward.config import to_dict
+from seqward.config import from_dict, to_dict
 from seqward.data.dataset import read_description
 from seqward.evaluate import evaluate
+from seqward.methods import method_named
 from seqward.run import Run, describe
 from seqward.runlog import read_log
 from study import Key, Study, data_of, read_study
@@ -82,6 +83,8 @@ def results_of(study: Study, results: Path, work: Path, only: list[str] | None =
     keys = [key for key in study.runs() if not only or any(fnmatch(str(key), pattern) for pattern in only)]
     data = {name: prepared(study, name, folder) for name in study.data}
     runs = finished_before(file, study, data)
+    if file.is_file() and (dropped := sum(run["state"] == "finished" for run in read(file)["runs"]) - len(runs)):
+        say(f"{dropped} finished runs of {file} are of other data, settings or rules; they are not kept")
     for key, run in carry_out(study, [key for key in keys if key not in runs], folder, jobs):
         runs[key] = run
         write(file, report(study, data, runs))
@@ -93,34 +96,58 @@ def prepared(study: Study, name: str, folder: Path) -> dict[str, Any]:
     place = folder / "data" / name
     data = data_of(study.data[name], place)
     description = read_description(place)
-    kept = place.with_name(f"{name}.baselines.json")
-    if not kept.is_file():
-        scorers = fitted_baselines(data)
-        found = {label: evaluate(s, data, "test", **study.evaluate).to_json() for label, s in scorers.items()}
-        write(kept, found)
     return {
         "recipe": study.data[name],
         "catalogue": description["catalogue"],
         "sha256": description["sha256"],
         "protocol": data.protocol,
-        "baselines": json.loads(kept.read_text()),
+        "baselines": baselines_of(study, name, folder, data),
     }
 
 
+def baselines_of(study: Study, name: str, folder: Path, data: Dataset) -> dict[str, Any]:
+    """What the zero-parameter baselines reach on the test split by the study's rules; kept beside the data set."""
+    file = folder / "data" / f"{name}.baselines.json"
+    kept = read(file) if file.is_file() else {}
+    if kept.get("evaluate") != dict(study.evaluate):
+        figures = {label: evaluate(s, data, "test", **study.evaluate) for label, s in fitted_baselines(data).items()}
+        kept = {"evaluate": dict(study.evaluate), "figures": {label: e.to_json() for label, e in figures.items()}}
+        write(file, kept)
+    return kept["figures"]
+
+
 def finished_before(file: Path, study: Study, data: dict[str, Any]) -> dict[Key, dict[str, Any]]:
-    """The finished runs of an earlier result: same data, same settings."""
+    """The finished runs of an earlier result: same data, same settings, same rules, and ended as they would now."""
     if not file.is_file():
         return {}
-    before = json.loads(file.read_text())
+    before, planned = read(file), study.runs()
     runs = {}
     for run in before["runs"]:
         key = Key(run["data"], run["method"], run["seed"])
-        if run["state"] != "finished" or key not in study.runs():
+        if run["state"] != "finished" or key not in planned or before["evaluate"] != dict(study.evaluate):
             continue
         same_data = before["data"][key.data]["sha256"] == data[key.data]["sha256"]
-        if same_data and run["settings"] == to_dict(study.method_of(key.method)[1]):
+        if same_data and same_method(run, *study.method_of(key.method)) and ends_alike(run, study.max_minutes):
             runs[key] = run
     return runs
+
+
+def ends_alike(run: Mapping[str, Any], max_minutes: float | None) -> bool:
+    """Whether a finished run would have ended where it did under this time limit, too."""
+    if run["max_minutes"] == max_minutes:
+        return True
+    by_itself = not run["stopped"].startswith("time limit")
+    return by_itself and (max_minutes is None or run["train_seconds"] <= 60 * max_minutes)
+
+
+def same_method(run: Mapping[str, Any], method: str, sections: Mapping[str, Any]) -> bool:
+    """Whether a run trained this method with these settings, though an earlier version named them otherwise."""
+    if run["method_name"] != method:
+        return False
+    try:
+        return from_dict(method_named(method).sections, run["settings"], str(run["data"])) == sections
+    except SeqwardError:  # a setting that is gone
+        return False
 
 
 def carry_out(study: Study, keys: list[Key], folder: Path, jobs: int) -> Iterator[tuple[Key, dict[str, Any]]]:
@@ -155,35 +182,40 @@ def attempt(study: Study, key: Key, folder: Path) -> dict[str, Any]:
 
 
 def one_run(study: Study, key: Key, place: Path, data: Dataset) -> dict[str, Any]:
-    """Train, or go on training, then rank the test split; or read what an earlier call found.
+    """Train, or go on training, then rank the test split; or read what an earlier call found by the same rules.
 
     Raises:
-        SeqwardError: the folder holds a run with other settings.
+        SeqwardError: the folder holds a run with other settings, or one that trained longer than it may now.
     """
     method, sections = study.method_of(key.method)
     if (place / DONE).is_file():
-        Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data)
-        return json.loads((place / DONE).read_text())
+        done = read(place / DONE)
+        same = same_method(done, method, sections) and ends_alike(done, study.max_minutes)
+        if same and done.get("evaluate") == dict(study.evaluate):
+            Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data, sections)
+            return done
+        if study.max_minutes is not None and done["train_seconds"] > 60 * study.max_minutes and not same:
+            raise SeqwardError(f"{place} trained for longer than {study.max_minutes:g} minutes. Remove it.")
     say(f"{key}: training")
     recommender = Recommender.from_sections(method, sections, key.seed)
 
     def observe(record: dict[str, Any]) -> None:
         if record["kind"] != "step":
-            said = record.get("text") or f"{sections['train'].metric}={record['value']:.4f}"
+            said = record.get("text") or f"{sections['train'].metric}={record['value']}"
             say(f"{key}: step {record['step']}, {record['seconds']:.0f} s: {said}")
 
     recommender.fit(data, place, resume=True, max_minutes=study.max_minutes, observe=observe)
     begin = time.monotonic()
     evaluation = evaluate(recommender.scorer, data, "test", **study.evaluate)
     Run(place).record_evaluation("test")
-    baselines = json.loads((place.parents[2] / "data" / f"{key.data}.baselines.json").read_text())
+    baselines = baselines_of(study, key.data, place.parents[2], data)
     metrics = {"split": "test", "model": evaluation.to_json(), "baselines": baselines}
     protocol = evaluation.protocol | {"method": method, "settings": recommender.settings, "model_seed": key.seed}
     write(place / "metrics.json", {"protocol": protocol, **metrics})
     rules = {name: value for name, value in evaluation.protocol.items() if name != "data"}
     result = {**key._asdict(), **of_training(Run(place)), "max_minutes": study.max_minutes}
     result |= {"evaluate_seconds": round(time.monotonic() - begin, 1), "commit": commit(), "machine": machine()}
-    result |= {"evaluation": rules, "test": evaluation.to_json()}
+    result |= {"evaluate": dict(study.evaluate), "evaluation": rules, "test": evaluation.to_json()}
     write(place / DONE, result)
     return result
 
@@ -223,6 +255,10 @@ def report(study: Study, data: dict[str, Any], runs: dict[Key, dict[str, Any]]) 
     if study.published:
         content["published"] = published_check(study.published, content["runs"])
     return content
+
+
+def read(file: Path) -> Any:
+    return json.loads(file.read_text())
 
 
 def write(file: Path, content: Any) -> None:

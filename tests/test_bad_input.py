@@ -276,11 +276,10 @@ def test_file_of_histories(ccql_run: Path, refused: Refused, tmp_path: Path) -> 
         (tmp_path / "asked.csv").write_text(text)
         return refused("recommend", ccql_run, "--input", tmp_path / "asked.csv")
 
-    assert asked("session,item_id\n1,2\n").startswith(
-        "asked.csv has no column session_id or user_id; it has: session, item_id."
-    )
-    assert "has no column item_id; it has: user_id, item. Did you mean 'item'?" in asked("user_id,item\n1,2\n")
-    assert "'item_id' (item_id) is missing in 1 row, first in row 2." in asked("user_id,item_id\n1,2\n1,\n")
+    assert "no column session_id or user_id. It has: session, item_id." in asked("session,item_id\n1,2\n")
+    assert "with --session-col or --user-col" in asked("session,item_id\n1,2\n")
+    assert "no column item_id. It has: user_id, item. Did you mean 'item'?" in asked("user_id,item\n1,2\n")
+    assert "'item_id' (items) is missing in 1 row, first in row 2." in asked("user_id,item_id\n1,2\n1,\n")
     assert "has a header and no rows" in asked("user_id,item_id\n")
     (tmp_path / "out.csv").write_text("precious")
     assert "already exists. Give another --output, or --force" in refused(
@@ -321,8 +320,54 @@ def test_no_space_for_a_checkpoint(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
-def test_no_space_for_metrics(popularity_run: Path, refused: Refused) -> None:
-    assert "No space left on the disk" in refused("evaluate", popularity_run, "--json", "/dev/full")
+def test_no_space_for_metrics(popularity_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table is printed before: what was found is not lost."""
+    assert main(["evaluate", str(popularity_run), "--json", "/dev/full"]) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith("group\tmethod\tevents")
+    assert err.startswith("No space left on the disk")
+
+
+def half_of_it(content: Any, file: Any, *_: Any, **__: Any) -> None:
+    """Writing to a disk that is full after the first half."""
+    Path(file).write_bytes(b"half of ")
+    full()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet"])
+def test_no_space_for_recommendations_leaves_what_was_there(
+    monkeypatch: pytest.MonkeyPatch, popularity_run: Path, refused: Refused, tmp_path: Path, ending: str
+) -> None:
+    for name in ("write_csv", "write_parquet"):
+        monkeypatch.setattr(pl.DataFrame, name, half_of_it)
+    file = tmp_path / f"out{ending}"
+    ask = ["recommend", popularity_run, "--history", "1", "--output", file]
+    assert "No space left on the disk" in refused(*ask)
+    assert list(tmp_path.iterdir()) == []
+    file.write_text("of yesterday")
+    assert "No space left on the disk" in refused(*ask, "--force")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["of yesterday"]
+
+
+def test_no_space_for_metrics_leaves_what_was_there(
+    monkeypatch: pytest.MonkeyPatch, popularity_run: Path, tmp_path: Path
+) -> None:
+    file, run = tmp_path / "copy.json", tmp_path / "run"
+    shutil.copytree(popularity_run, run)
+    file.write_text("of yesterday")
+    (run / "metrics.json").write_text("of yesterday")
+
+    def write_text(path: Path, text: str, *_: Any, **__: Any) -> int:
+        with path.open("w") as stream:
+            stream.write("half of ")
+        return full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seqward.run.Run.record_evaluation", lambda *_: None)
+        patch.setattr(Path, "write_text", write_text)
+        assert main(["evaluate", str(run), "--json", str(file), "--force"]) == 2
+    assert [place.read_text() for place in (file, run / "metrics.json")] == ["of yesterday"] * 2
+    assert not [*tmp_path.rglob("*.part")]
 
 
 def test_place_that_cannot_be_written(popularity_run: Path, refused: Refused, tmp_path: Path) -> None:

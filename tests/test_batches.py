@@ -122,7 +122,6 @@ def test_columns_are_those_of_the_counted_events() -> None:
     batch = TrainingEvents(data, 5).collate(torch.tensor([1, 0]))
     assert batch.column("item").tolist() == [2, 3, 1]
     torch.testing.assert_close(batch.column("reward"), torch.tensor([0.5, 0.2, 1.0]))
-    assert batch.column("goal").tolist() == [False, False, True]
     assert batch.column("session").tolist() == [1, 0, 0]
     assert batch.items.tolist() == [[2, 4], [3, 1]]
 

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -32,11 +34,12 @@ SURFACE = """
 simulate --out --preset --sessions --items --seed --force
 prepare EVENTS --out --source --session-col --user-col --session-gap --item-col --event-col --time-col --time-unit
     --order-col --reward --reward-col --goal --separator --split --vocabulary --min-session-length --min-item-count
-    --validation-sessions --seed --force
+    --validation-users --seed --force
 train DATA --out --method --config --set --epochs --max-minutes --seed --device --resume --force
-evaluate RUN --split --json --exclude-history --skip-first --data --device
-recommend RUN --history --input --output --examples -k --rank-by --filter-viewed --data --force
-report RUN --out
+evaluate RUN --split --json --exclude-history --skip-first --data --device --force
+recommend RUN --history --input --session-col --user-col --item-col --time-col --order-col --separator --output
+    --examples -k --rank-by --filter-viewed --data --force
+report RUN --out --metrics --force
 methods
 config METHOD
 data list
@@ -57,7 +60,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that look at other things: drawing takes seconds."""
-    monkeypatch.setattr("seqward.report.write_report", lambda run, out: out)
+    monkeypatch.setattr("seqward.report.write_report", lambda run, out, metrics=None: out)
 
 
 def table(lines: list[str]) -> list[list[str]]:
@@ -185,7 +188,7 @@ def test_parameter_free_methods_train_like_any(shop_data: Path, seqward: Command
     rows = table(seqward("train", shop_data, "--method", name, "--out", tmp_path / "run", "--epochs", 3))
     assert rows[1][1:3] == [name, "fitted"]
     seqward("evaluate", tmp_path / "run", "--split", "all")
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["split"] == "all"
+    assert json.loads((tmp_path / "run" / "metrics-all.json").read_text())["split"] == "all"
 
 
 def test_evaluate_writes_metrics_and_report(ccql_run: Path, seqward: Command, tmp_path: Path) -> None:
@@ -205,16 +208,86 @@ def test_evaluate_writes_metrics_and_report(ccql_run: Path, seqward: Command, tm
 
 
 @pytest.mark.usefixtures("no_report")
+def test_each_question_keeps_its_own_answer(popularity_run: Path, seqward: Command, tmp_path: Path) -> None:
+    """Another split or other rules write other files: no evaluation is lost to the next one."""
+    run = tmp_path / "run"
+    shutil.copytree(popularity_run, run, ignore=shutil.ignore_patterns("metrics*", "report*"))
+    asked = {
+        "metrics.json": [],
+        "metrics-validation.json": ["--split", "validation"],
+        "metrics-all.json": ["--split", "all"],
+        "metrics-test-exclude-history.json": ["--exclude-history"],
+        "metrics-validation-exclude-history-skip-first.json": [
+            *("--split", "validation", "--exclude-history", "--skip-first")
+        ],
+    }
+    kept: dict[str, bytes] = {}
+    for name, options in asked.items():
+        seqward("evaluate", run, *options)
+        kept[name] = (run / name).read_bytes()
+    assert {file.name for file in run.glob("metrics*")} == set(asked)
+    assert {name: (run / name).read_bytes() for name in asked} == kept
+    found = [json.loads(kept[name]) for name in asked]
+    assert [one["split"] for one in found] == ["test", "validation", "all", "test", "validation"]
+    assert [one["protocol"]["exclude_history"] for one in found] == [False, False, False, True, True]
+
+
+def test_each_evaluation_has_its_report(popularity_run: Path, seqward: Command, refused: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(popularity_run, run, ignore=shutil.ignore_patterns("metrics*", "report*"))
+    seqward("evaluate", run, "--split", "validation")
+    seqward("report", run, "--out", tmp_path / "only.html")
+    seqward("evaluate", run)
+    seqward("report", run, "--out", tmp_path / "test.html")
+    seqward("report", run, "--metrics", run / "metrics-validation.json", "--out", tmp_path / "named.html")
+    pages = [run / "report-validation.html", tmp_path / "only.html", tmp_path / "named.html"]
+    assert all("validation split:" in page.read_text() for page in pages)
+    assert all("test split:" in page.read_text() for page in (run / "report.html", tmp_path / "test.html"))
+    assert "does not exist" in refused("report", run, "--out", tmp_path / "x", "--metrics", tmp_path / "y")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_file_that_is_named_is_replaced_by_force_only(
+    popularity_run: Path, seqward: Command, refused: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine"
+    commands = (["evaluate", popularity_run, "--json", file], ["report", popularity_run, "--out", file])
+    for command in commands:
+        file.write_text("precious")
+        assert f"{file} already exists. Give another {command[2]}, or --force to replace it." in refused(*command)
+        assert file.read_text() == "precious"
+        seqward(*command, "--force")
+    for place, words in ((tmp_path / "no" / "file", "there is no folder"), (tmp_path, "it is a folder")):
+        assert words in refused("report", popularity_run, "--out", place)
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_second_look_at_test_is_told(
-    shop_data: Path, seqward: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    shop_data: Path, seqward: Command, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     seqward("train", shop_data, "--method", "popularity", "--out", run)
-    for told in (f"report: {run}/report.html", "warning: the test split of this run was evaluated 1 times before"):
-        assert main(["evaluate", str(run)]) == 0
-        assert capsys.readouterr().err.startswith(told)
-        assert main(["evaluate", str(run), "--split", "validation"]) == 0
-        assert "warning" not in capsys.readouterr().err
+    for told in (
+        [],
+        ["the test split of this run was evaluated once before; what is chosen by it is no test any more."],
+    ):
+        caplog.clear()
+        seqward("evaluate", run)
+        assert caplog.messages == told
+        seqward("evaluate", run, "--split", "validation")
+        assert caplog.messages == told
+
+
+def test_files_are_named_and_what_flatters_popularity_is_told(
+    popularity_run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(popularity_run, run, ignore=shutil.ignore_patterns("metrics*", "report*"))
+    assert main(["evaluate", str(run)]) == 0
+    assert capsys.readouterr().err == f"metrics: {run}/metrics.json\nreport: {run}/report.html\n"
+    assert main(["evaluate", str(run), "--split", "all"]) == 0
+    assert capsys.readouterr().err.startswith("note: popularity counts training events, which are ranked here, too: ")
+    assert "which are ranked here, too" in (run / "report-all.html").read_text()
 
 
 @pytest.mark.usefixtures("no_report")
@@ -272,6 +345,28 @@ def test_recommend_for_a_file(ccql_run: Path, seqward: Command, tmp_path: Path, 
         )
 
 
+def test_columns_of_a_file_are_named_as_in_prepare(
+    ccql_run: Path, seqward: Command, refused: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "asked.csv"
+    rows = {"who": ["b", "a", "b"], "when": [3, 2, 1], "nth": [1, 1, 2], "what": [5, 6, 7]}
+    pl.DataFrame(rows).write_csv(file, separator=";")
+    model = Recommender.load(ccql_run)
+    by_time, by_order = ({"b": items, "a": [6]} for items in ([7, 5], [5, 7]))
+    names = ["--user-col", "who", "--item-col", "what", "--separator", ";"]
+    for options, histories in ((["--time-col", "when"], by_time), (["--order-col", "nth"], by_order), ([], by_order)):
+        shown = table(seqward("recommend", ccql_run, "--input", file, "-k", 3, *names, *options))
+        want = model.recommend(histories=histories, k=3)
+        assert shown[0] == ["user_id", "item_id", "score", "rank"]
+        assert [row[:2] for row in shown[1:]] == [[owner, str(item)] for owner, item, *_ in want.rows()]
+    shown = seqward("recommend", ccql_run, "--input", file, "--session-col", "nth", *names[2:])
+    assert shown[0].startswith("session_id\t")
+    assert "no column 'whom' (named for user_id). It has: who, when, nth, what. Did you mean 'who'?" in refused(
+        "recommend", ccql_run, "--input", file, "--user-col", "whom", *names[2:]
+    )
+    assert "are for the file of --input" in refused("recommend", ccql_run, "--history", "1", "--item-col", "what")
+
+
 def test_recommend_for_a_catalogue_of_strings(seqward: Command, tmp_path: Path) -> None:
     rows = [(s, t, f"{(s + t) % 4}" if t else "x") for s in range(30) for t in range(4)]
     pl.DataFrame(rows, schema=["session_id", "timestamp", "item_id"], orient="row").write_csv(tmp_path / "log.csv")
@@ -284,7 +379,7 @@ def test_recommend_for_a_catalogue_of_strings(seqward: Command, tmp_path: Path) 
 
 def test_unknown_items_are_skipped_and_told(ccql_run: Path, seqward: Command, caplog: pytest.LogCaptureFixture) -> None:
     with_unknown = seqward("recommend", ccql_run, "--history", "1,999,x", "-k", 3)
-    assert "2 items of the histories are not in the catalogue and were skipped, such as 999" in caplog.text
+    assert "2 items of the histories are not in the catalogue and were skipped, such as '999'" in caplog.text
     assert with_unknown == seqward("recommend", ccql_run, "--history", "1", "-k", 3)
 
 
@@ -372,6 +467,53 @@ def test_table_on_a_terminal_is_aligned(monkeypatch: pytest.MonkeyPatch) -> None
     assert "[red]a" in shown
     assert "0.1235" in shown
     assert "None" not in shown
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Runs a command line on a terminal of so many columns; the lines shown, none longer unless of one word."""
+
+    def run(columns: int, *argv: object) -> list[str]:
+        terminal = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", terminal)
+            patch.setenv("COLUMNS", str(columns))
+            assert main([str(word) for word in argv]) == 0
+        lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()]
+        assert not [line for line in lines if len(line) > columns and len(line.split()) > 1]
+        return lines
+
+    return run
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("columns", [80, 60])
+def test_evaluation_can_be_read_on_a_narrow_terminal(ccql_run: Path, on_terminal: Command, columns: int) -> None:
+    """No name and no figure is folded over two lines, or cut."""
+    lines = on_terminal(columns, "evaluate", ccql_run, "--split", "validation")
+    model = json.loads((ccql_run / "metrics-validation.json").read_text())["model"]["all"]
+    figures = [f"{model[f'{metric}@{k}']:.4f}" for metric in ("hr", "ndcg") for k in (5, 10, 20)]
+    row = ["sasrec-ccql", *figures, "{:.3f}-{:.3f}".format(*model["ci"]["ndcg@20"])]
+    if columns == 80:
+        first = lines.index(f"all: {model['n']} events")
+        assert lines[first + 1].split() == row
+    else:
+        first = next(number for number, line in enumerate(lines) if line == "group: all")
+        assert [line.split()[-1] for line in lines[first + 1 : first + 10]] == [row[0], str(model["n"]), *row[1:]]
+
+
+def test_lists_can_be_read_on_a_narrow_terminal(on_terminal: Command) -> None:
+    shown = {word for line in on_terminal(80, "data", "list") for word in line.split()}
+    for source in SOURCES.values():
+        home = set() if source.archive else set(source.home.split())
+        assert {source.name, *source.about.split()} | home <= shown
+    words = {word for line in on_terminal(80, "methods") for word in line.split()}
+    assert words >= {word for method in METHODS.values() for word in f"{method.name} {method.summary}".split()}
+
+
+def test_help_is_not_cut(on_terminal: Command) -> None:
+    for words in (["--help"], ["data", "--help"]):
+        assert not [line for line in on_terminal(80, *words)[1:] if line.endswith("...")]
 
 
 def test_table_elsewhere_is_tab_separated_and_uncut(capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,6 +170,17 @@ def test_figures_have_the_shape_of_metrics_json() -> None:
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [("test", "training events"), ("all", "training events, which are ranked here, too: its figures are flattered")],
+)
+def test_the_protocol_says_what_popularity_was_counted_on(split: str, said: str) -> None:
+    data, _ = world()
+    baselines = fitted_baselines(data)
+    metrics = compare(baselines["last-items"], baselines, data, split, bootstrap=10)
+    assert metrics["protocol"]["popularity"] == said
+
+
 def test_evaluation_is_the_same_again() -> None:
     data, _ = world()
     first, second = (compare(Hashing(3), {}, data, "validation", bootstrap=20, sample=5) for _ in range(2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from jobs import recommender, shop
 from seqward.backbones.backbone import Histories
 from seqward.catalogue import ENGINES, Pairs
+from seqward.data.columns import Columns
 from seqward.errors import SeqwardError
 from seqward.recommender import Recommender, topk_among
 from worlds import data_of, random_sessions
@@ -168,6 +170,45 @@ def test_a_frame_gives_a_frame_of_its_kind(model: Recommender, kind: type, owner
     assert list(frame[owner]) == [7, 7, 7, 8, 8, 8]
 
 
+SHUFFLED = {"who": ["b", "a", "b", "a", "b"], "what": ["i1", "i5", "i2", "i6", "i3"], "when": [9, 4, 7, 5, 7]}
+NAMED = Columns(user_id="who", item_id="what", timestamp="when")
+
+
+@pytest.mark.parametrize("kind", [pl.DataFrame, pd.DataFrame, pl.LazyFrame])
+def test_rows_of_a_frame_are_put_in_order_of_time(model: Recommender, kind: type) -> None:
+    """Equal times keep the order of the rows, and owners the order of their first row."""
+    plain = model.recommend(histories={"b": ["i2", "i3", "i1"], "a": ["i5", "i6"]}, k=3)
+    usual = {"who": "user_id", "what": "item_id", "when": "timestamp"}
+    renamed = {usual[name]: column for name, column in SHUFFLED.items()}
+    as_dates = {**SHUFFLED, "when": [f"2024-05-0{day}T08:00:00Z" for day in SHUFFLED["when"]]}
+    by_order = Columns(user_id="who", item_id="what", order="when")
+    asked = [(renamed, None), (SHUFFLED, NAMED), (as_dates, NAMED), (SHUFFLED, by_order)]
+    for frame, columns in asked:
+        found = model.recommend(histories=kind(frame), columns=columns, k=3)
+        assert list(found["user_id"]) == ["b"] * 3 + ["a"] * 3
+        assert list(found["item_id"]) == plain["item_id"].to_list()
+
+
+def test_of_session_and_user_the_session_counts(model: Recommender) -> None:
+    frame = pl.DataFrame({"user_id": ["u", "u"], "session_id": [2, 1], "item_id": ["i1", "i2"]})
+    assert model.recommend(histories=frame, k=1)["session_id"].to_list() == [2, 1]
+    named = model.recommend(histories=frame, columns=Columns(user_id="user_id"), k=1)
+    assert named["user_id"].to_list() == ["u"]
+
+
+def test_an_id_is_known_by_its_text(said: pytest.LogCaptureFixture) -> None:
+    """In lists, frames and candidates alike; what is written otherwise is another id."""
+    asked = ["7", "007", "+7", "7.0", 8, "x", "9"]
+    for ids, known in (([7, 8, 9], [7, 8, 9]), (["7", "8", "007"], ["7", "8", "007"])):
+        fitted = Recommender("last-items").fit(data_of([[0, 1, 2]], 3, item_ids=ids))
+        frame = pl.DataFrame({"user_id": [1] * len(asked), "item_id": list(map(str, asked))})
+        for histories in ([asked], frame):
+            assert set(fitted.recommend(histories=histories)["item_id"]) == set(known)
+        few = fitted.recommend(histories=[ids], items_to_recommend=["8", 7])
+        assert few["item_id"].to_list() == [known[1], known[0]]
+    assert "4 items of the histories are not in the catalogue and were skipped, such as '007'." in said.messages
+
+
 def test_lazy_frames_are_read(model: Recommender) -> None:
     lazy = pl.LazyFrame({"session_id": ["a"], "item_id": ["i1"]})
     assert model.recommend(histories=lazy, k=1)["session_id"].to_list() == ["a"]
@@ -271,8 +312,26 @@ def test_what_is_unknown_is_ignored_or_refused_where_asked(
         ({"histories": 7}, "histories must be lists of item ids, a mapping of id to such a list, or a frame; got int."),
         (
             {"histories": pl.DataFrame({"visitor": [1], "item_id": ["i1"]})},
-            "a frame of histories needs session_id or user_id, and item_id; it has visitor, item_id. Rename",
+            "no column session_id or user_id. It has: visitor, item_id.\nSay which column is meant with --session-col",
         ),
+        (
+            {"histories": pl.DataFrame({"user_id": [1], "item": ["i1"]})},
+            "no column item_id. It has: user_id, item. Did you mean 'item'?",
+        ),
+        (
+            {"histories": pl.DataFrame({"user_id": [1, 1], "item_id": ["i1", None]})},
+            "'item_id' (items) is missing in 1 row, first in row 2.",
+        ),
+        (
+            {"histories": pl.DataFrame({"user_id": [1, None], "item_id": ["i1", "i1"]})},
+            "'user_id' (whose history it is) is missing in 1 row, first in row 2.",
+        ),
+        (
+            {"histories": pl.DataFrame({"user_id": [1], "item_id": ["i1"], "timestamp": ["noon"]})},
+            "Time column 'timestamp': row 1 holds 'noon', which is no time that can be read.",
+        ),
+        ({"histories": pl.DataFrame({"user_id": [], "item_id": []})}, "The log has no rows."),
+        ({"histories": [["i1"]], "columns": Columns(item_id="x")}, "columns=... renames the columns of a frame"),
         ({"users": ["nobody"], "dataset": shop()}, "none of the users is in the data set. Pass their histories as"),
         ({"histories": [["i1"]], "items_to_recommend": ["new"]}, "no item of items_to_recommend is in the catalogue"),
         ({"histories": [["i1"]], "items_to_recommend": []}, "no item of items_to_recommend is in the catalogue"),
@@ -339,6 +398,52 @@ def test_what_the_constructor_refuses(how: dict[str, Any], words: str) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_cuda_where_there_is_none() -> None:
     assert "torch sees none here" in refusal(Recommender, "sasrec", device="cuda")
+
+
+# What was looked at -------------------------------------------------------------------------------------------------
+
+
+def looks(folder: Path) -> list[str]:
+    return [look["split"] for look in json.loads((folder / "run.json").read_text())["evaluations"]]
+
+
+def test_a_look_at_the_test_split_is_recorded_and_a_second_one_told(
+    folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    model = Recommender.load(tmp_path / "run", "cpu")
+    for split in ("validation", "test", "validation"):
+        model.evaluate(shop(), split, bootstrap=10)
+    assert said.messages == []
+    Recommender.load(tmp_path / "run", "cpu").evaluate(shop(), bootstrap=10)
+    assert said.messages == [
+        "the test split of this run was evaluated once before; what is chosen by it is no test any more."
+    ]
+    model.evaluate(shop(), bootstrap=10)
+    assert "evaluated 2 times before" in said.messages[-1]
+    assert looks(tmp_path / "run") == ["validation", "test", "validation", "test", "test"]
+
+
+def test_a_look_is_recorded_in_what_is_fitted_and_saved(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    fitted = recommender("popularity").fit(shop(), tmp_path / "run")
+    fitted.evaluate(shop(), bootstrap=10)
+    assert looks(tmp_path / "run") == ["test"]
+    homeless = recommender("popularity").fit(shop())
+    for _ in range(2):
+        homeless.evaluate(shop(), bootstrap=10)
+    assert "once before" in said.messages[-1]
+    homeless.save(tmp_path / "saved")
+    homeless.evaluate(shop(), bootstrap=10)
+    assert looks(tmp_path / "saved") == ["test"] * 3
+
+
+def test_what_was_found_is_not_lost_where_the_look_cannot_be_recorded(
+    tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    fitted = recommender("popularity").fit(shop(), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    assert fitted.evaluate(shop(), bootstrap=10)["split"] == "test"
+    assert said.messages[0].startswith(f"this look at the test split is not recorded: {tmp_path / 'run'} holds no run")
 
 
 # The run folder -----------------------------------------------------------------------------------------------------

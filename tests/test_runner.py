@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from run import main
+from run import ends_alike, finished_before, main
 from seqward import SeqwardError
 from seqward.methods import METHODS
 from study import Study, read_study
@@ -43,9 +45,9 @@ published:
 """
 
 
-def run_study(folder: Path, **options: Any) -> dict[str, Any]:
+def run_study(folder: Path, study: str = STUDY, **options: Any) -> dict[str, Any]:
     """Run the study and return its result; the exit status must be 1, for the run that fails."""
-    (folder / "tiny.yaml").write_text(STUDY)
+    (folder / "tiny.yaml").write_text(study)
     with pytest.raises(SystemExit) as stopped:
         main(folder / "tiny.yaml", results=folder / "results", work=folder / "work", **options)
     assert stopped.value.code == 1
@@ -189,6 +191,103 @@ def test_an_interrupted_study_goes_on(
     (run,) = json.loads((tmp_path / "results" / "tiny.json").read_text())["runs"]
     (straight,) = [r for r in done[1]["runs"] if (r["method"], r["seed"]) == ("small", 1)]
     assert run["test"] == straight["test"] and run["steps"] == straight["steps"]
+
+
+def reused(done: tuple[Path, dict[str, Any]], folder: Path, change: Callable[[dict[str, Any]], None]) -> list[str]:
+    """The runs of the study that a changed result still holds as finished."""
+    result = json.loads(json.dumps(done[1]))
+    change(result)
+    (folder / "tiny.json").write_text(json.dumps(result))
+    study = read_study(done[0] / "tiny.yaml")
+    return sorted(str(key) for key in finished_before(folder / "tiny.json", study, done[1]["data"]))
+
+
+FINISHED = ["shop/popularity/0", "shop/popularity/1", "shop/small/0", "shop/small/1"]
+
+
+def test_results_of_an_earlier_version_stay_valid(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Settings that are gone because they changed nothing, or that came later and have their defaults."""
+
+    def earlier(result: dict[str, Any]) -> None:
+        for run in result["runs"]:
+            if run["state"] == "finished" and run["settings"]:
+                run["settings"]["backbone"]["feed_forward"] = "relu-dropout"
+                del run["settings"]["train"]["precision"]
+
+    assert reused(done, tmp_path, earlier) == FINISHED
+
+
+@pytest.mark.parametrize(
+    "changes", [{"train": {"lr": 0.02}}, {"backbone": {"gone": 1}}, {"objective": {"tied": True}}], ids=str
+)
+def test_results_of_other_settings_are_not_reused(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, changes: dict[str, dict[str, Any]]
+) -> None:
+    def other(result: dict[str, Any]) -> None:
+        for run in result["runs"]:
+            if run["state"] == "finished" and run["settings"]:
+                for section, values in changes.items():
+                    run["settings"][section] |= values
+
+    assert reused(done, tmp_path, other) == FINISHED[:2]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "minutes", "kept"),
+    [
+        ("all 1 epochs done", None, True),
+        ("all 1 epochs done", 60, True),
+        ("all 1 epochs done", 1, False),
+        ("time limit of 8 minutes", 8, True),
+        ("time limit of 8 minutes", 9, False),
+        ("time limit of 8 minutes; phase 2 of 2 never began", None, False),
+    ],
+)
+def test_a_run_counts_under_a_time_limit_that_would_end_it_alike(
+    stopped: str, minutes: float | None, kept: bool
+) -> None:
+    assert ends_alike({"stopped": stopped, "max_minutes": 8, "train_seconds": 470.0}, minutes) is kept
+
+
+def test_figures_by_other_rules_are_not_reused(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another ``evaluate`` ranks every run and every baseline again, and trains none again."""
+    folder = tmp_path / "study"
+    shutil.copytree(done[0], folder)
+    times = {file: file.stat().st_mtime_ns for file in folder.rglob("small/*/best/model.safetensors")}
+    result = run_study(folder, STUDY + "evaluate: {exclude_history: true, bootstrap: 10}\n")
+    assert "4 finished runs of" in capsys.readouterr().err
+    assert times and {file: file.stat().st_mtime_ns for file in times} == times
+    assert result["evaluate"] == {"exclude_history": True, "bootstrap": 10}
+    for run in result["runs"]:
+        if run["state"] == "finished":
+            assert run["evaluation"]["exclude_history"] is True
+            assert run["evaluate"] == result["evaluate"]
+    baselines = result["data"]["shop"]["baselines"]
+    assert baselines["last-items"]["all"]["hr@20"] == 0.0  # they repeat, and repeats are no candidates
+    assert done[1]["data"]["shop"]["baselines"]["last-items"]["all"]["hr@20"] > 0
+    popularity = next(run for run in result["runs"] if run["method"] == "popularity")
+    assert popularity["test"]["all"] == baselines["popularity"]["all"]
+
+
+def test_a_longer_study_goes_on_with_its_runs(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(done[0], folder)
+    result = run_study(folder, STUDY.replace("train.epochs: 1", "train.epochs: 2"))
+    runs = {(run["method"], run["seed"]): run for run in result["runs"]}
+    before = {(run["method"], run["seed"]): run for run in done[1]["runs"]}
+    for seed in (0, 1):
+        assert runs["small", seed]["steps"] == 2 * before["small", seed]["steps"]
+        assert runs["small", seed]["stopped"] == "all 2 epochs done"
+
+
+def test_a_run_that_trained_too_long_is_told(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(done[0], folder)
+    result = run_study(folder, STUDY + "max_minutes: 1.0e-9\n")
+    errors = [run["error"] for run in result["runs"] if run["method"] == "small"]
+    assert all("trained for longer than 1e-09 minutes. Remove it." in error for error in errors)
 
 
 @pytest.mark.parametrize(

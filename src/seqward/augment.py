@@ -87,7 +87,7 @@ def one_of(*choices: Augment) -> Augment:
 
 
 def segment(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
-    """[B, S] which slots are in a contiguous piece of each history, its length uniform from 1 to half, its start uniform.
+    """[B, S] which slots are in a piece of each history, its length uniform from 1 to half, its start uniform.
 
     A single item is its own piece; an empty history has none.
     """

@@ -23,6 +23,8 @@ from pydantic import TypeAdapter, ValidationError
 from seqward.errors import SeqwardError, did_you_mean
 
 Sections = Mapping[str, Any]
+RETIRED = frozenset({"backbone.feed_forward"})
+"""Settings that no longer exist because they changed no result; what was written down before still names them."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,13 @@ def to_dict(sections: Sections) -> dict[str, dict[str, Any]]:
 def from_dict(defaults: Sections, values: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, Any]:
     """The inverse of ``to_dict``, checked like a file; ``where`` stands in the messages.
 
+    What an earlier version wrote is read as well: ``RETIRED`` settings are left out, later ones get their defaults.
+
     Raises:
         SeqwardError: as ``read_config``.
     """
     changes = [Change(section, key, value, where) for section, keys in values.items() for key, value in keys.items()]
-    return _apply(defaults, changes, [])
+    return _apply(defaults, [c for c in changes if f"{c.section}.{c.key}" not in RETIRED], [])
 
 
 def to_yaml(method: str, sections: Sections) -> str:

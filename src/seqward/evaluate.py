@@ -28,6 +28,8 @@ from seqward.reading import Batch, Ints, Targets, already_seen, batches, events_
 SAMPLE = 10_000
 """Events whose recommendations and Q are looked at."""
 
+TESTED_ON_TRAINING = ", which are ranked here, too: its figures are flattered"
+
 Progress = Callable[[int, int], None]
 """Called with the events done and the events in all."""
 
@@ -216,6 +218,7 @@ def evaluate(
         "resamples": bootstrap,
         "sample": sample,
         "seed": seed,
+        "popularity": "training events" + TESTED_ON_TRAINING * (split in ("all", "train")),
         "data": data.protocol,
     }
     return Evaluation(split, protocol, found, figures)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqward.catalogue import Best
-from seqward.data.dataset import Dataset
+from seqward.data.dataset import OWNERS, Dataset
 from seqward.errors import SeqwardError
+
+if TYPE_CHECKING:
+    from seqward.data.columns import Columns
 
 Report = Callable[[str], Any]
 """Receives what the user should know."""
-OWNERS = ("session_id", "user_id")
+Numbering = Callable[[Any], int | None]
+"""Id -> number; None where it is unknown."""
+UNKNOWN = -1
+PARTS = (*OWNERS, "item_id", "time", "order")
+"""The columns of a frame of histories that are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +41,7 @@ class NamedHistories:
     """Number of each one's user among those whom the data set trains on, -1 for the others."""
 
     def frame(self, best: Best, item_ids: NDArray[Any]) -> Any:
-        """``session_id | user_id, item_id, score, rank``; a row an item, ranks from 1."""
+        """``session_id | user_id, item_id, score, rank``; a row an item, ranks from 1, owners in their order."""
         import narwhals as nw
 
         items, scores = best.items.numpy(), best.values.numpy()
@@ -47,22 +55,31 @@ class NamedHistories:
         return nw.from_dict(columns, backend=self.backend).to_native()
 
 
-def of_histories(histories: Any, item_ids: NDArray[Any], report: Report) -> NamedHistories:
+def of_histories(
+    histories: Any, item_ids: NDArray[Any], report: Report, columns: Columns | None = None
+) -> NamedHistories:
     """Named histories of item numbers from lists, a mapping or a frame.
 
+    Owners stand in the order in which they first appear. The rows of a frame are put in order of its time, or of the
+    order column that ``columns`` names; equal ones, and all where there is neither, keep the order of the rows.
+
+    Args:
+        columns: what the columns of a frame are called, where that is not their own name.
+
     Raises:
-        SeqwardError: nothing in them, or a frame without the columns.
+        SeqwardError: nothing in them, or a frame that lacks a column or a value in it.
     """
-    column, backend = "session_id", "polars"
-    if isinstance(histories, Mapping):
-        owners, lists = list(histories), _lists(list(histories.values()))
-    elif isinstance(histories, Sequence) and not isinstance(histories, str):
-        owners, lists = list(range(len(histories))), _lists(histories)
-    else:
-        column, owners, lists, backend = _of_frame(histories)
-    if not owners:
+    number = numbering(item_ids)
+    is_lists = isinstance(histories, Sequence) and not isinstance(histories, str)
+    if not is_lists and not isinstance(histories, Mapping):
+        return _of_frame(histories, columns, number, report)
+    if columns is not None:
+        raise SeqwardError("columns=... renames the columns of a frame; these histories are lists.")
+    lists = _lists(list(histories.values()) if isinstance(histories, Mapping) else histories)
+    if not lists:
         raise SeqwardError("there is no history to recommend for: expected at least one.")
-    return NamedHistories(column, owners, _numbered(lists, item_ids, report), backend)
+    owners = list(histories) if isinstance(histories, Mapping) else list(range(len(lists)))
+    return NamedHistories("session_id", owners, _numbered(lists, number, report))
 
 
 def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> NamedHistories:
@@ -88,48 +105,87 @@ def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> Na
     return NamedHistories(column, known, items, users=data.training_users()[0][numbers])
 
 
+def numbering(ids: NDArray[Any]) -> Numbering:
+    """Finds the number of an id, or of its text: "7" is 7 and 7 is "7", while "007" is another id than either."""
+    by_id = {name: number for number, name in enumerate(ids.tolist())}
+    by_text = {str(name): number for name, number in by_id.items()}
+
+    def number(name: Any) -> int | None:
+        try:
+            found = by_id.get(name)
+        except TypeError:
+            raise SeqwardError(f"item ids must be texts or whole numbers; got {name!r}.") from None
+        return by_text.get(str(name)) if found is None and isinstance(name, str | Integral) else found
+
+    return number
+
+
+def parts_of_histories(columns: Columns, names: Sequence[str]) -> dict[str, str]:
+    """Part -> column, for the ``PARTS`` among ``names``; of session and user the one that counts.
+
+    Raises:
+        SeqwardError: a column that is named or needed is not there.
+    """
+    parts = columns.resolve(names, rewards=True, timed=False)
+    owner = next(part for part in OWNERS if part in parts)
+    return {part: name for part, name in parts.items() if part in PARTS and part not in {*OWNERS} - {owner}}
+
+
 def _lists(histories: Sequence[Any]) -> list[list[Any]]:
     if any(isinstance(h, str) or not hasattr(h, "__iter__") for h in histories):
         raise SeqwardError('histories must be lists of item ids, such as [["a", "b"]]; got a list of single ids.')
     return [list(h) for h in histories]
 
 
-def _of_frame(frame: Any) -> tuple[str, list[Any], list[list[Any]], Any]:
+def _of_frame(frame: Any, columns: Columns | None, number: Numbering, report: Report) -> NamedHistories:
     import narwhals as nw
 
+    from seqward.data.columns import Columns, number_ids, parse_order, parse_times
+    from seqward.data.events import selected
+
     try:
-        frame = nw.from_native(frame)
+        kind = nw.from_native(frame)
     except TypeError:
         raise SeqwardError(
             f"histories must be lists of item ids, a mapping of id to such a list, or a frame; "
             f"got {type(frame).__name__}."
         ) from None
-    frame = frame.collect() if isinstance(frame, nw.LazyFrame) else frame
-    column = next((name for name in OWNERS if name in frame.columns), None)
-    if column is None or "item_id" not in frame.columns:
-        raise SeqwardError(
-            f"a frame of histories needs session_id or user_id, and item_id; it has {', '.join(frame.columns)}. "
-            "Rename its columns."
-        )
-    by_owner: dict[Any, list[Any]] = {}
-    for owner, item in zip(frame[column].to_list(), frame["item_id"].to_list(), strict=True):
-        by_owner.setdefault(owner, []).append(item)
-    return column, list(by_owner), list(by_owner.values()), frame.implementation
+    table, parts = selected(frame, lambda names: parts_of_histories(columns or Columns(), names))
+    column = next(part for part in OWNERS if part in parts)
+    owner_ids, owner = number_ids(table[parts[column]], "whose history it is")
+    ids, item = number_ids(table[parts["item_id"]], "items")
+    moment = np.zeros(len(table))
+    if "order" in parts:
+        moment = parse_order(table[parts["order"]])
+    elif "time" in parts:
+        moment = parse_times(table[parts["time"]]).values
+    first = np.argsort(np.unique(owner, return_index=True)[1])  # owners by their first row
+    place = np.argsort(first)[owner]
+    rows = np.lexsort((moment, place))  # stable
+    ends = np.cumsum(np.bincount(place))
+    known = np.array([UNKNOWN if (n := number(name)) is None else n for name in ids.tolist()])[item]
+    strange = next(iter(ids[item[known == UNKNOWN][:1]].tolist()), None)
+    lists = _known(np.split(known[rows], ends[:-1]), strange, report)
+    backend = kind.implementation if isinstance(kind, nw.DataFrame) else "polars"
+    return NamedHistories(column, owner_ids[first].tolist(), lists, backend)
 
 
-def _numbered(lists: Sequence[Sequence[Any]], item_ids: NDArray[Any], report: Report) -> list[NDArray[np.int64]]:
+def _numbered(lists: Sequence[Sequence[Any]], number: Numbering, report: Report) -> list[NDArray[np.int64]]:
     """Item numbers of each history, the unknown ones skipped and reported."""
-    numbers = {item: number for number, item in enumerate(item_ids.tolist())}
-    try:
-        found = [np.array([numbers[i] for i in items if i in numbers], dtype=np.int64) for items in lists]
-    except TypeError:
-        strange = next(item for items in lists for item in items if not isinstance(item, Hashable))
-        raise SeqwardError(f"item ids must be texts or whole numbers; got {strange!r}.") from None
-    unknown = [item for items in lists for item in items if item not in numbers]
+    found = [[number(item) for item in items] for items in lists]
+    pairs = (pair for items in zip(lists, found, strict=True) for pair in zip(*items, strict=True))
+    strange = next((item for item, n in pairs if n is None), None)
+    return _known([np.array([UNKNOWN if n is None else n for n in ns], np.int64) for ns in found], strange, report)
+
+
+def _known(lists: Sequence[NDArray[np.int64]], strange: Any, report: Report) -> list[NDArray[np.int64]]:
+    """Each list without what is unknown, of which ``strange`` is an example."""
+    kept = [items[items != UNKNOWN] for items in lists]
+    unknown = sum(map(len, lists)) - sum(map(len, kept))
     if unknown:
-        empty = sum(len(known) == 0 and len(items) > 0 for known, items in zip(found, lists, strict=True))
+        empty = sum(len(known) == 0 and len(items) > 0 for known, items in zip(kept, lists, strict=True))
         report(
-            f"{len(unknown)} items of the histories are not in the catalogue and were skipped, such as {unknown[0]!r}"
+            f"{unknown} items of the histories are not in the catalogue and were skipped, such as {strange!r}"
             + (f"; {empty} histories held no other, and were read as empty." if empty else ".")
         )
-    return found
+    return kept

@@ -32,16 +32,12 @@ class Phase:
 
     terms: tuple[Term, ...]
     lr: float
-    events: int | None = None
-    """Length in training events; None until the end."""
+    events: int | float | None = None
+    """Length in training events; a float is a share of all that are planned; None until the end."""
     selects: bool = True
     """Whether validation may keep the weights and patience counts. No in pre-training, when nothing ranks yet."""
     epochs: float | None = None
     """Length in passes over the training events, for phases whose source counts them so."""
-
-    def length(self, per_epoch: int) -> float | None:
-        """Length in training events, of which a pass has so many; None until the end."""
-        return self.events if self.epochs is None else self.epochs * per_epoch
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from seqward.metrics import GROUPS, METRICS
 from seqward.pictures import Line
 
 Record = Mapping[str, Any]
-AXES = {"step": "steps", "events": "training events", "seconds": "seconds"}
-"""What curves are drawn over: the key of a record, and its name."""
 GROUP_TITLES = {name: name.replace("_", " ") for name in GROUPS}
 OF_STEPS = {
     "Q in training": {"logged items": "q_mean", "largest of those": "q_max", "greedy items": "q_greedy"},
@@ -27,20 +25,10 @@ OF_VALIDATIONS = {
 
 
 class Panel(NamedTuple):
-    """Curves that share a picture."""
+    """Curves over steps that share a picture."""
 
     title: str
-    curves: dict[str, list[tuple[Record, float]]]
-    """By name: the records and the value of each."""
-
-    def lines(self, axis: str) -> list[Line]:
-        """The curves over a key of ``AXES``."""
-        return [
-            Line(
-                name, np.array([float(record[axis]) for record, _ in points]), np.array([value for _, value in points])
-            )
-            for name, points in self.curves.items()
-        ]
+    lines: list[Line]
 
 
 def metric_title(key: str) -> str:
@@ -64,7 +52,7 @@ def training_panels(records: Sequence[Record]) -> dict[str, list[Panel]]:
             ),
         ],
     }
-    drawn = {section: [panel for panel in found if panel.curves] for section, found in panels.items()}
+    drawn = {section: [panel for panel in found if panel.lines] for section, found in panels.items()}
     return {section: found for section, found in drawn.items() if found}
 
 
@@ -86,11 +74,13 @@ def _ranking_panels(validations: Sequence[Record]) -> list[Panel]:
 
 def _panel(title: str, records: Sequence[Record], paths: Mapping[str, tuple[str, ...]]) -> Panel:
     """The curves whose values stand at ``paths`` of the records; what is missing or not finite is left out."""
-    curves = {
-        name: [(record, value) for record in records if (value := _value(record, path)) is not None]
-        for name, path in paths.items()
-    }
-    return Panel(title, {name: points for name, points in curves.items() if points})
+    lines = []
+    for name, path in paths.items():
+        points = [(float(r["step"]), value) for r in records if (value := _value(r, path)) is not None]
+        if points:
+            x, y = np.array(points).T
+            lines.append(Line(name, x, y))
+    return Panel(title, lines)
 
 
 def _value(record: Any, path: Iterable[str]) -> float | None:
@@ -103,8 +93,8 @@ def _distinct(keys: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def marks(records: Sequence[Record], axis: str) -> dict[float, str]:
-    """Line styles by place: dashed where a phase begins, dotted at the last best validation, the state that is kept."""
-    phases = [r for r in records if r["kind"] == "event" and r["text"].startswith("phase")]
+def marks(records: Sequence[Record]) -> dict[str, float]:
+    """Steps where a phase begins, and that of the last best validation, whose state is kept."""
+    begins = {r["text"].removesuffix(" begins"): r for r in records if r["kind"] == "event" and "begins" in r["text"]}
     best = [r for r in records if r["kind"] == "validation" and r["best"]][-1:]
-    return {**{float(r[axis]): "--" for r in phases}, **{float(r[axis]): ":" for r in best}}
+    return {name: float(r["step"]) for name, r in (*begins.items(), *(("best", r) for r in best))}

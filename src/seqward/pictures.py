@@ -1,42 +1,73 @@
-"""Pictures for a page: small inline SVG in the page's own colours, so that light and dark are one picture.
-
-A library of pictures would write each in a tenth of a second and 15 kB; a report has a hundred of them.
-"""
+"""Pictures for a page: inline SVG by matplotlib in the page's own colours, so that light and dark are one picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import NamedTuple
+from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 POINTS = 120
 """Points of a line; longer ones are drawn as means of stretches, with the range of each as a band."""
-COLOURS = 6
-"""The page has variables ``--line-0`` and on, ``--ink`` and ``--grid``."""
-STYLE = """
-svg{width:100%;height:auto;font:10.5px system-ui,sans-serif}svg path{fill:none}svg text{fill:var(--ink)}
-svg .grid{stroke:var(--grid);stroke-width:.8}svg .axis{stroke:var(--ink)}svg .mark{stroke:var(--ink);stroke-width:.9}
-svg .line{stroke:var(--own);stroke-width:1.7;stroke-linejoin:round}
-svg .band{fill:var(--own);opacity:.2}svg circle{fill:var(--own)}
-svg .middle{text-anchor:middle}svg .end{text-anchor:end}
-"""
-"""What the pictures need of the page's style sheet."""
-DASHES = {"--": "6 3", ":": "1.5 3"}
+WIDTH, RIGHT = 340, 18
+"""Of a picture, and of the margin at its right; on a phone its units are about the page's pixels."""
+LEFT, HEIGHT, FLAG = 62, 124, 15
+"""Room for the figures beside curves, height of their axes, and of each of two rows above for the names of marks."""
+PALETTE = {
+    "paper": ("#ffffff", "#16181b"),
+    "ink": ("#222222", "#dddddd"),
+    "grid": ("#e4e4e4", "#33373c"),
+    "line-0": ("#0072b2", "#56b4e9"),
+    "line-1": ("#fc4a0e", "#e6904e"),
+    "line-2": ("#1b1b3a", "#bfffff"),
+    "line-3": ("#00a382", "#1c8a6c"),
+    "line-4": ("#9f3262", "#b455d6"),
+    "line-5": ("#5e3108", "#ffd74a"),
+}
+"""The page's variables on light and on dark. Lines have a contrast of 3 to 1 and are told apart by the colour-blind."""
+PAPER, INK, GRID, *COLOURS = (light for light, _ in PALETTE.values())
+DASHES = ((), (7, 2), (2, 2), (9, 2, 2, 2))
+"""They go along with the colours, so that a curve is seen that lies on another."""
+LOOK: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "text.parse_math": False,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    "grid.color": GRID,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    **dict.fromkeys(("axes.spines.left", "axes.spines.right", "axes.spines.top", "xtick.bottom", "ytick.left"), False),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 0),
+    **dict.fromkeys(("xtick.major.pad", "ytick.major.pad"), 5),
+    "ytick.labelsize": 11,
+    "axes.grid": True,
+    "axes.xmargin": 0,
+    "axes.formatter.limits": (-4, 6),
+    "lines.linewidth": 1.7,
+    "lines.scale_dashes": False,
+}
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One curve, at least one point."""
+    """One curve, at least one point, and the lower and upper ends of its spread."""
 
     name: str
     x: Floats
     y: Floats
+    band: tuple[Floats, Floats] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,138 +78,129 @@ class Dot:
     interval: tuple[float, float] | None
 
 
-class Scale(NamedTuple):
-    """From data between ``low`` and ``high`` to pixels between ``start`` and ``stop``."""
-
-    low: float
-    high: float
-    start: float
-    stop: float
-
-    def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.stop - self.start), 1)
-
-
-def colour(number: int) -> str:
-    """The colour of the line of that number."""
-    return f"var(--line-{number % COLOURS})"
-
-
-def curves(lines: Sequence[Line], x_name: str, label: str, marks: Mapping[float, str]) -> str:
-    """Curves over a common axis that begins at 0.
+def curves(lines: Sequence[Line], x_name: str, label: str, marks: Mapping[str, float], until: float) -> str:
+    """Curves over an axis of whole numbers.
 
     Args:
-        label: what a screen reader says.
-        marks: vertical lines by place, "--" dashed or ":" dotted.
+        label: what a screen reader says; no two pictures of a page have the same.
+        marks: places by name, shown as flags.
+        until: where the axis ends; it begins at 0.
     """
-    width, height = 340, 200
-    thin = [thinned(line) for line in lines]
-    x = Scale(*_range([0.0, *(line.x.max() for line in lines), *marks]), 46, width - 12)
-    y = Scale(*_whole(*_range([end for line in lines for end in (line.y.min(), line.y.max())])), height - 34, 8)
-    parts = [_x_axis(x, x_name, 8, height - 34)]
-    for value in ticks(y.low, y.high):
-        parts.append(f'<path class="grid" d="M{x.start} {y(value)}H{x.stop}"/>')
-        parts.append(_text(x.start - 5, y(value) + 3.5, short(value), "end"))
-    for place, style in marks.items():
-        parts.append(f'<path class="mark" stroke-dasharray="{DASHES[style]}" d="M{x(place)} {y.start}V{y.stop}"/>')
-    for number, (at, mean, low, high) in enumerate(thin):
-        there = [x(value) for value in at]
-        drawn = [f'<path class="line" d="{_path(there, [y(value) for value in mean])}"/>']
-        if (low < high).any():
-            around = _path(there + there[::-1], [y(value) for value in (*low, *high[::-1])])
-            drawn.insert(0, f'<path class="band" d="{around}Z"/>')
-        if len(at) == 1:
-            drawn.append(f'<circle cx="{there[0]}" cy="{y(mean[0])}" r="3"/>')
-        parts.append(_coloured(number, drawn))
-    return _svg(width, height, label, parts)
+
+    def draw(axes: Axes) -> None:
+        for number, line in enumerate(map(thinned, lines)):
+            colour = COLOURS[number % len(COLOURS)]
+            alone = len(line.x) == 1
+            if line.band is not None and alone:
+                axes.vlines(line.x, *line.band, color=colour)
+            elif line.band is not None:
+                axes.fill_between(line.x, *line.band, color=colour, alpha=0.2, linewidth=1)
+            axes.plot(line.x, line.y, color=colour, dashes=_dashes(number), marker="o" if alone else "", clip_on=False)
+        for number, (name, place) in enumerate(marks.items()):
+            _flag(axes, name, place, number % 2, "right" if place > until / 2 else "left")
+        axes.set_xlim(0, until or 1)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.get_offset_text().set_x(-LEFT / (WIDTH - LEFT - RIGHT))  # a power of ten, clear of the marks
+
+    return _picture(draw, x_name, label, left=LEFT, top=8 + FLAG * (2 if len(marks) > 1 else 1), height=HEIGHT)
+
+
+def _dashes(number: int) -> tuple[int, ...]:
+    return DASHES[number % len(DASHES)]
+
+
+def _flag(axes: Axes, name: str, place: float, row: int, side: Any) -> None:
+    """A vertical line up to a row above the axes, with its name there, which hides the line of another mark."""
+    end, gap = 1 + FLAG * (row + 1) / HEIGHT, 4 if side == "left" else -4
+    over_axes = axes.get_xaxis_transform()
+    axes.plot([place] * 2, [0, end], color=INK, linewidth=0.9, dashes=(3, 2), transform=over_axes, clip_on=False)
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
+    axes.annotate(name, (place, end), (gap, -2), over_axes, "offset points", ha=side, va="top", fontsize=11, bbox=box)
 
 
 def dots(groups: Sequence[str], rows: Mapping[str, Sequence[Dot | None]], x_name: str, label: str) -> str:
     """Figures with their intervals: a line of the picture for each of ``groups``, a colour for each of ``rows``."""
-    width, step = 340, 14 * len(rows) + 12
-    height = 8 + step * len(groups) + 34
-    found = [dot for values in rows.values() for dot in values if dot is not None]
-    ends = [end for dot in found for end in (dot.value, *(dot.interval or ()))]
-    x = Scale(*_range([0.0, *ends]), 82, width - 12)
-    parts = [_x_axis(x, x_name, 8, height - 34)]
-    for place, group in enumerate(groups):
-        parts.append(_text(x.start - 8, 8 + step * (place + 0.5) + 3.5, group, "end"))
-    for number, values in enumerate(rows.values()):
-        drawn = []
-        for place, dot in enumerate(values):
-            if dot is None:
-                continue
-            height_of = 8 + step * place + 6 + 14 * (number + 0.5)
-            if dot.interval is not None:
-                drawn.append(f'<path class="line" d="M{x(dot.interval[0])} {height_of}H{x(dot.interval[1])}"/>')
-            drawn.append(f'<circle cx="{x(dot.value)}" cy="{height_of}" r="3.5"/>')
-        parts.append(_coloured(number, drawn))
-    return _svg(width, height, label, parts)
+
+    def draw(axes: Axes) -> None:
+        for number, values in enumerate(rows.values()):
+            colour, shift = COLOURS[number % len(COLOURS)], 0.8 * ((number + 0.5) / len(rows) - 0.5)
+            there = [(place + shift, dot) for place, dot in enumerate(values) if dot is not None]
+            axes.plot([dot.value for _, dot in there], [y for y, _ in there], "o", color=colour, clip_on=False)
+            for y, dot in there:
+                if dot.interval is not None:
+                    axes.plot(dot.interval, [y, y], color=colour)
+        axes.set_yticks(range(len(groups)), groups)
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.set_xlim(min(0.0, axes.get_xlim()[0]))
+        axes.grid(visible=False, axis="y")
+
+    return _picture(draw, x_name, label, left=84, top=8, height=(14 * len(rows) + 12) * len(groups))
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Round numbers between low and high, three to seven of them."""
-    step = _step(low, high)
-    first, last = int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9))
-    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+def keys(names: Sequence[str], dashed: bool) -> str:
+    """The legend as a part of the text, which wraps where the screen ends."""
+    return "".join(
+        f'<span class=key><svg viewBox="0 0 28 6" aria-hidden="true"><path d="M0 3H28" stroke="var(--line-'
+        f'{number % len(COLOURS)})" stroke-dasharray="{" ".join(map(str, _dashes(number))) * dashed}"/></svg>'
+        f"{escape(name)}</span> "
+        for number, name in enumerate(names)
+    )
 
 
-def _step(low: float, high: float) -> float:
-    rough = (high - low) / 5
-    size = 10.0 ** np.floor(np.log10(rough))
-    return float(size * next(factor for factor in (1, 2, 5, 10) if factor * size >= rough * (1 - 1e-9)))
-
-
-def _whole(low: float, high: float) -> tuple[float, float]:
-    """The range widened to whole steps."""
-    step = _step(low, high)
-    return float(np.floor(low / step + 1e-9) * step), float(np.ceil(high / step - 1e-9) * step)
-
-
-def short(value: float) -> str:
-    """1500000 -> 1.5M"""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
-
-
-def thinned(line: Line) -> tuple[Floats, Floats, Floats, Floats]:
-    """x, mean, lowest and highest y of at most POINTS stretches of equal length."""
-    starts = np.unique(np.linspace(0, len(line.x), POINTS, endpoint=False).astype(int))
+def thinned(line: Line) -> Line:
+    """The line with at most POINTS points: means of stretches of equal length, with the range of each as its band."""
+    if len(line.x) <= POINTS:
+        return line
+    starts = np.linspace(0, len(line.x), POINTS, endpoint=False).astype(int)
     counts = np.diff([*starts, len(line.x)])
-    x, mean = np.add.reduceat(line.x, starts) / counts, np.add.reduceat(line.y, starts) / counts
-    return x, mean, np.minimum.reduceat(line.y, starts), np.maximum.reduceat(line.y, starts)
+    low, high = line.band or (line.y, line.y)
+    return Line(
+        line.name,
+        np.add.reduceat(line.x, starts) / counts,
+        np.add.reduceat(line.y, starts) / counts,
+        (np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)),
+    )
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    low, high = float(min(values)), float(max(values))
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
-        room = 0.05 * abs(low) or 1.0
-        return low - room, high + room
-    return low, high
+def _picture(draw: Callable[[Axes], None], x_name: str, label: str, left: float, top: float, height: float) -> str:
+    """One pair of axes of that height; what a user's own ``matplotlibrc`` says of looks is left aside."""
+    whole = top + height + 36
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**LOOK, "svg.hashsalt": label})
+        figure = Figure(figsize=(WIDTH / 72, whole / 72))
+        axes = figure.add_axes((left / WIDTH, 36 / whole, (WIDTH - left - RIGHT) / WIDTH, height / whole))
+        draw(axes)
+        axes.set_xlabel(x_name)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return _inline(file.getvalue(), label)
 
 
-def _x_axis(x: Scale, name: str, top: float, bottom: float) -> str:
-    parts = [f'<path class="axis" d="M{x.start} {bottom}H{x.stop}"/>', _text((x.start + x.stop) / 2, bottom + 29, name)]
-    for value in ticks(x.low, x.high):
-        parts.append(f'<path class="grid" d="M{x(value)} {top}V{bottom}"/>')
-        parts.append(_text(x(value), bottom + 14, short(value)))
-    return "".join(parts)
+def _inline(svg: str, label: str) -> str:
+    """The file as a part of a page: named, in its colours and letters, and without what would reach beyond it."""
+    svg = svg[svg.index("<svg") :].replace("<svg", '<svg role="img"', 1)
+    svg = svg.replace(">", f"><title>{escape(label)}</title>", 1)
+    svg = re.sub(r"<defs>\s*<style.*?</defs>", "", svg, count=1, flags=re.DOTALL)  # it would style the whole page
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # the same in every picture
+    svg = re.sub(r'(?<= d=")[^"]+', lambda path: re.sub(r"(\.\d)\d+", r"\1", path[0]), svg)
+    for name, (light, _) in PALETTE.items():
+        svg = svg.replace(light, f"var(--{name})")
+    return svg.replace(f"'{LOOK['font.family']}'", "system-ui, sans-serif")
 
 
-def _text(x: float, y: float, content: str, anchor: str = "middle") -> str:
-    return f'<text class="{anchor}" x="{x:g}" y="{y:g}">{escape(content)}</text>'
+def _variables(scheme: int) -> str:
+    return ":root{" + ";".join(f"--{name}:{colours[scheme]}" for name, colours in PALETTE.items()) + "}"
 
 
-def _path(x: Sequence[float], y: Sequence[float]) -> str:
-    return "M" + "L".join(f"{a:g} {b:g}" for a, b in zip(x, y, strict=True))
-
-
-def _coloured(number: int, parts: Sequence[str]) -> str:
-    return f'<g style="--own:{colour(number)}">{"".join(parts)}</g>'
-
-
-def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+STYLE = f"""
+{_variables(0)}
+@media (prefers-color-scheme:dark){{{_variables(1)}}}
+figure{{margin:0;display:flex;flex-direction:column}}figcaption{{margin-bottom:auto}}
+figure>svg{{width:100%;height:auto}}
+svg *{{stroke-linejoin:round}}
+.key{{white-space:nowrap;margin-right:.5em;font-size:.85rem}}
+.key svg{{width:1.8em;height:.5em;margin-right:.3em;vertical-align:middle;fill:none;stroke-width:3}}
+"""
+"""What the pictures need of the page's style sheet."""

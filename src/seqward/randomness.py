@@ -5,6 +5,8 @@ So a resumed run needs no generator state, and leaving a loss term out changes n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from zlib import crc32
 
 import torch
@@ -18,3 +20,20 @@ def seed_of(seed: int, step: int, name: str) -> int:
 def generator_of(seed: int, step: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator for one named draw of one step."""
     return torch.Generator(device).manual_seed(seed_of(seed, step, name))
+
+
+@contextmanager
+def seeded(seed: int, step: int, name: str, device: torch.device | str = "cpu") -> Iterator[None]:
+    """The global streams of the processor and of ``device``, seeded for one named draw; then the caller's come back.
+
+    For what takes no generator: dropout and the initialisation of layers.
+    """
+    device, number = torch.device(device), seed_of(seed, step, name)
+    cuda = device.type == "cuda"
+    # Not torch.manual_seed: it seeds every accelerator, also one that is not in use yet.
+    with torch.random.fork_rng([device] if cuda else []):
+        torch.default_generator.manual_seed(number)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(number)
+        yield

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -22,26 +21,27 @@ from seqward.checkpoint import load_weights, save_weights
 from seqward.config import from_dict, from_keywords, to_dict
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
-from seqward.errors import Finding, SeqwardError
-from seqward.evaluate import compare, outcomes, q_of_log, ranks_of
-from seqward.histories import of_dataset, of_histories
+from seqward.errors import SeqwardError
+from seqward.evaluate import compare
+from seqward.fitting import check_length, named_state, validator, warn_of_phases
+from seqward.histories import numbering, of_dataset, of_histories
 from seqward.method import Method
 from seqward.methods import method_named
 from seqward.methods.needs import refuse_unfit
-from seqward.metrics import summarise
 from seqward.model import Model, NetworkScorer, Scorer
-from seqward.reading import targets
-from seqward.run import Run, check_catalogue, describe
+from seqward.randomness import seeded
+from seqward.run import Run, check_catalogue, describe, evaluated
 from seqward.runlog import Observe
-from seqward.train import Job, TrainSettings, scorer_of, train
+from seqward.train import Job, TrainSettings, rehearse, scorer_of, train
+
+if TYPE_CHECKING:
+    from seqward.data.columns import Columns
 
 RankBy = Literal["policy", "q", "mixture"]
 ROWS = 512
 """Histories scored at a time."""
 CANDIDATES = 1024
 """Named items scored at a time."""
-VALIDATION_Q = 2000
-"""Events whose Q is compared with the return at each validation."""
 
 logger = logging.getLogger("seqward")
 
@@ -64,12 +64,15 @@ class Recommender:
         Raises:
             SeqwardError: unknown method or setting, value out of range, no such device.
         """
+        if seed < 0:
+            raise SeqwardError(f"seed must be 0 or more; got {seed}.")
         self.entry = method_named(method)
         self.sections = from_keywords(self.entry.sections, settings)
         self.seed, self.device = seed, device_named(device)
         self.scorer: Any = None
         self.item_ids: np.ndarray | None = None
         self.description: dict[str, Any] = {}
+        self.run: Run | None = None
 
     @classmethod
     def from_sections(cls, method: str, sections: Mapping[str, Any], seed: int = 0, device: str = "auto") -> Self:
@@ -112,37 +115,49 @@ class Recommender:
             KeyboardInterrupt: on Ctrl-C, after the state was saved.
         """
         data = loaded(data)
+        if max_minutes is not None and not max_minutes >= 0:
+            raise SeqwardError(f"max_minutes must be 0 or more; got {max_minutes}.")
         if out is None:
             with tempfile.TemporaryDirectory() as folder:
-                self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe)
+                self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe, kept=False)
+                self.run = None
             return self
         run = Run(Path(out))
         run.check_free(force, resume)
         resumed = resume and (run.folder / "run.json").is_file()
         if resumed:
-            run.check_same(describe(self.method, self.settings, self.seed, data), data)
+            run.check_same(describe(self.method, self.settings, self.seed, data), data, self.entry.sections)
         self._fit(data, run, resumed, max_minutes, observe)
         return self
 
-    def _fit(self, data: Dataset, run: Run, resume: bool, max_minutes: float | None, observe: Observe) -> None:
+    def _fit(
+        self, data: Dataset, run: Run, resume: bool, max_minutes: float | None, observe: Observe, kept: bool = True
+    ) -> None:
+        """Whatever may be wrong with data and settings is told before the run folder is touched."""
         refuse_unfit(self.entry, data)
-        self.item_ids = data.item_ids[: data.n_items]
         built = self._build(data.n_items)
         job = self._job(built, data, run, max_minutes) if isinstance(built, Method) else None
-        if not resume:
-            run.create(describe(self.method, self.settings, self.seed, data), self.item_ids)
+        item_ids = data.item_ids[: data.n_items]
+        if job is not None:
+            (check_length if resume else rehearse)(job)
+        if resume:
+            run.reopen(self.settings, item_ids)
+        else:
+            run.create(describe(self.method, self.settings, self.seed, data), item_ids)
         if isinstance(built, Method):
             assert job is not None
-            with named_state(run):
+            with named_state(run, kept):
                 progress = train(job, resume, observe)
-            run.update(state=progress.stopped, best={"step": progress.best_step, "value": progress.best})
+            phases = {"ran": progress.phase + 1, "of": len(built.phases)}
+            run.update(state=progress.stopped, phases=phases, best=run.best)
+            self.item_ids = item_ids
             self.description = run.description
             self.scorer = self._load_weights(built, run.folder)
         else:
-            self.scorer = built.fit(data)
+            self.item_ids, self.scorer = item_ids, built.fit(data)
             save_weights(self.scorer, run.folder / "best", {})
             run.update(state="fitted")
-        self.description = run.description
+        self.run, self.description = run, run.description
 
     def _build(self, n_items: int) -> Any:
         return self.entry.build(**self.sections) if self.entry.trained else self.entry.build(n_items, **self.sections)
@@ -150,20 +165,23 @@ class Recommender:
     def _job(self, method: Method, data: Dataset, run: Run, max_minutes: float | None) -> Job:
         settings: TrainSettings = self.sections["train"]
         events = TrainingEvents(data, self.sections["backbone"].session_max_len, settings.draw, self.device)
-        validate = validator(data, settings, self.seed) if (data.split == VALIDATION).any() else None
+        validate = validator(data, settings, method.critic, self.seed) if (data.split == VALIDATION).any() else None
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes)
-        warn_of_phases(job, self.sections["objective"])
+        warn_of_phases(self.method, job, self.sections["objective"])
         return job
 
     def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:
         assert self.item_ids is not None
         vocabulary = Vocabulary(len(self.item_ids), self.description["data"].get("users", 0))
-        model = Model(method.backbone, method.heads, vocabulary, self.sections["train"].catalogue)
+        with seeded(self.seed, 0, "init"):
+            model = Model(method.backbone, method.heads, vocabulary, self.sections["train"].catalogue)
         load_weights(model, folder / "best" / "model.safetensors")
         return scorer_of(method, model.to(self.device))
 
     def evaluate(self, data: Dataset | Path | str, split: str = "test", **options: Any) -> dict[str, Any]:
         """The content of ``metrics.json``: this model beside the zero-parameter baselines, with the protocol.
+
+        The look at the split is recorded in the run folder, if there is one, and in what ``save`` writes.
 
         Args:
             split: "validation", "test", or "all" for parameter-free methods.
@@ -182,7 +200,24 @@ class Recommender:
             )
         result = compare(self._fitted(), fitted_baselines(data), data, split, **options)
         result["protocol"] |= {"method": self.method, "settings": self.settings, "model_seed": self.seed}
+        self._record_look(split)
         return result
+
+    def _record_look(self, split: str) -> None:
+        """Note in the run that a split was evaluated; say so where it is not the first look at test."""
+        self.description = evaluated(self.description, split)
+        if self.run is not None:
+            try:
+                self.run.record_evaluation(split)
+                self.description = self.run.description
+            except (OSError, SeqwardError) as error:
+                logger.warning(f"this look at the {split} split is not recorded: {error}")
+        before = sum(look["split"] == split for look in self.description["evaluations"]) - 1
+        if split == "test" and before:
+            times = "once" if before == 1 else f"{before} times"
+            logger.warning(
+                f"the test split of this run was evaluated {times} before; what is chosen by it is no test any more."
+            )
 
     def recommend(
         self,
@@ -193,6 +228,7 @@ class Recommender:
         items_to_recommend: Iterable[Any] | None = None,
         *,
         histories: Any = None,
+        columns: Columns | None = None,
         rank_by: RankBy | None = None,
         beta: float = 1.0,
         on_unsupported_targets: Literal["raise", "warn", "ignore"] = "warn",
@@ -206,13 +242,16 @@ class Recommender:
             filter_viewed: leave out items of the history.
             items_to_recommend: only these items are candidates.
             histories: histories of anybody, known or not: lists of item ids, a mapping of id to such a list, or a frame
-                with ``session_id`` or ``user_id`` and ``item_id``, in order of time.
+                with ``session_id`` or ``user_id`` and ``item_id``, a row an event. Its rows are put in order of their
+                ``timestamp`` or ``datetime``, or of the order column that is named; without one they are in order.
+            columns: what the columns of the frame are called, where that is not their own name.
             rank_by: "policy", "q", or "mixture" for policy + beta * Q; what the method ranks by if None.
             on_unsupported_targets: what to do about users that the data set lacks (they get no rows) and about items
                 outside the catalogue (they are skipped in histories; a history of nothing else is read as empty).
 
         Returns:
-            A frame of the kind that ``histories`` is, or polars.
+            A frame of the kind that ``histories`` is, or polars; owners in the order in which they first appear in
+            what was asked, their items by rank.
 
         Raises:
             SeqwardError: not fitted, k below 1, nothing to recommend for, or nothing that may be recommended.
@@ -233,11 +272,9 @@ class Recommender:
             if self.description["data"].get("events") != data.events_fingerprint():
                 named = replace(named, users=None)  # their numbers are those of other people
         else:
-            named = of_histories(histories, item_ids, report)
+            named = of_histories(histories, item_ids, report, columns)
         among = None if items_to_recommend is None else _numbers_of(items_to_recommend, item_ids, report)
-        best = recommend(
-            self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among, named.users
-        )
+        best = recommend(self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among, named.users)
         return named.frame(best, item_ids)
 
     def _ranking(self, rank_by: RankBy | None, beta: float) -> Scorer:
@@ -264,6 +301,7 @@ class Recommender:
         Run(folder).check_free(force=False, resume=False)
         Run(folder).create(self.description, self._item_ids())
         save_weights(scorer.model if isinstance(scorer, NetworkScorer) else scorer, folder / "best", {})
+        self.run = self.run or Run(folder)
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> Self:
@@ -278,7 +316,7 @@ class Recommender:
         where = str(run.folder / "run.json")
         sections = from_dict(entry.sections, description["settings"], where)
         recommender = cls.from_sections(entry.name, sections, description["seed"], device)
-        recommender.description, recommender.item_ids = description, run.item_ids
+        recommender.run, recommender.description, recommender.item_ids = run, description, run.item_ids
         built = recommender._build(len(recommender.item_ids))
         if isinstance(built, Method):
             recommender.scorer = recommender._load_weights(built, run.folder)
@@ -361,46 +399,6 @@ def pairs_of(rows: Sequence[np.ndarray], device: torch.device) -> Pairs:
     return Pairs(torch.from_numpy(owner).to(device), torch.from_numpy(items).to(device))
 
 
-def validator(data: Dataset, settings: TrainSettings, seed: int) -> Callable[[NetworkScorer], dict[str, Any]]:
-    """What training measures on the validation split: ranking metrics, and Q against the return where there is Q."""
-    wanted = targets(data, "validation", sessions=settings.validation_sessions, seed=seed)
-
-    def validate(scorer: NetworkScorer) -> dict[str, Any]:
-        rank = ranks_of(scorer, wanted, exclude_history=settings.exclude_history)
-        metrics = summarise(outcomes(data, wanted, rank))
-        if scorer.critic is not None:
-            metrics["q"] = q_of_log(scorer, data, wanted, sample=VALIDATION_Q, seed=seed)
-        return metrics
-
-    return validate
-
-
-@contextmanager
-def named_state(run: Run) -> Iterator[None]:
-    """Have ``run.json`` say how a training that is cut short in here ended."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        run.update(state="interrupted")
-        raise
-    except Finding as finding:
-        run.update(state=f"diverged: {finding}")
-        raise
-
-
-def warn_of_phases(job: Job, objective: Any) -> None:
-    """Say so where the run ends before its last phase begins."""
-    phases = job.method.phases
-    planned = job.settings.epochs * job.data.n_events
-    before = round(sum(phase.length(job.data.n_events) or 0 for phase in phases[:-1]))
-    if before >= planned:
-        key = "warmup_events" if hasattr(objective, "warmup_events") else "pretrain_epochs"
-        logger.warning(
-            f"phase {len(phases)} begins after {before:,} training events, and the {job.settings.epochs} epochs "
-            f"of this run end at {planned:,}: it stays in phase 1. Set objective.{key} lower to reach it."
-        )
-
-
 def loaded(data: Dataset | Path | str) -> Dataset:
     """The data set, read from its folder if need be."""
     return data if isinstance(data, Dataset) else Dataset.load(data)
@@ -425,10 +423,9 @@ def _refuse(message: str) -> None:
 
 def _numbers_of(ids: Iterable[Any], item_ids: np.ndarray, report: Callable[[str], Any]) -> Tensor:
     """Ascending numbers of the known ones among item ids; reports the others."""
-    numbers = {item: number for number, item in enumerate(item_ids.tolist())}
-    wanted = list(ids)
-    known = sorted({numbers[i] for i in wanted if i in numbers})
-    unknown = [i for i in wanted if i not in numbers]
+    number, wanted = numbering(item_ids), list(ids)
+    known = sorted({n for i in wanted if (n := number(i)) is not None})
+    unknown = [i for i in wanted if number(i) is None]
     if unknown:
         report(f"{len(unknown)} of {len(wanted)} items to recommend are not in the catalogue, such as {unknown[0]!r}.")
     if not known:

@@ -10,27 +10,39 @@ from typing import Any
 
 from seqward.errors import SeqwardError
 from seqward.metrics import GROUPS, METRICS
-from seqward.panels import AXES, GROUP_TITLES, Panel, Record, marks, metric_title, training_panels
+from seqward.panels import GROUP_TITLES, Record, marks, metric_title, training_panels
 from seqward.pictures import STYLE as PICTURES
-from seqward.pictures import Dot, colour, curves, dots
+from seqward.pictures import Dot, curves, dots, keys
 from seqward.run import Run
 from seqward.runlog import read_log
 
 
-def write_report(run: Path | str, out: Path | str) -> Path:
+def write_report(run: Path | str, out: Path | str, metrics: Path | str | None = None) -> Path:
     """Write the report of a run folder; a run that was not evaluated yet has its curves only.
 
+    Args:
+        metrics: the evaluation to tell of; ``metrics.json`` of the run by default.
+
     Raises:
-        SeqwardError: ``run`` is no run folder, its ``metrics.json`` is broken, or ``out`` cannot be written.
+        SeqwardError: ``run`` is no run folder, ``metrics`` is missing or broken, or ``out`` cannot be written.
     """
     folder, out = Path(run), Path(out)
-    page = _page(Run(folder).description, _metrics(folder / "metrics.json"), read_log(folder / "log.jsonl"))
-    if not out.parent.is_dir() or out.is_dir():
+    if not out.parent.is_dir() or (out.exists() and not out.is_file()):
         raise SeqwardError(
             f"{out} cannot be written: expected a file name in a folder that exists. Give another --out."
         )
-    out.write_text(page, encoding="utf-8")
-    return out
+    if metrics is not None and not Path(metrics).is_file():
+        raise SeqwardError(f"{metrics} does not exist: expected metrics that `seqward evaluate` wrote.")
+    found = _metrics(Path(metrics) if metrics else folder / "metrics.json")
+    page = _page(Run(folder).description, found, read_log(folder / "log.jsonl"))
+    unfinished = out.with_name(out.name + ".part")
+    try:
+        unfinished.write_text(page, encoding="utf-8")
+        return unfinished.replace(out)
+    except OSError as error:
+        raise SeqwardError(f"{out} cannot be written: {error.strerror or error}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _metrics(file: Path) -> dict[str, Any] | None:
@@ -83,8 +95,8 @@ def _comparison(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
         title = metric_title(key)
         rows = {name: [_dot(figures[group], key) for group in shown] for name, figures in scorers.items()}
         picture = dots([GROUP_TITLES[group] for group in shown], rows, title, f"{title} by group and method")
-        panels.append(_figure(title, picture, list(rows)))
-    note = "<p class=note>Lines are 95 % intervals over sessions.</p>"
+        panels.append(_figure(title, keys(list(rows), dashed=False), picture))
+    note = "<p class=note>Lines are 95 % intervals over sessions; methods from top to bottom as they are listed.</p>"
     return _section("Against the baselines", f"<div class=panels>{''.join(panels)}</div>{note}")
 
 
@@ -96,32 +108,27 @@ def _dot(figures: Record | None, key: str) -> Dot | None:
 
 
 def _training(records: Sequence[Record]) -> str:
-    """Every panel over steps, events and seconds; the page shows one of the three at a time."""
-    choices = "".join(
-        f"<label><input type=radio name=axis id=by-{key} {'checked' * (key == 'step')}>{name}</label>"
-        for key, name in AXES.items()
-    )
-    sections = [
-        f"<h3>{section}</h3><div class=panels>{''.join(_curves(panel, records) for panel in panels)}</div>"
-        for section, panels in training_panels(records).items()
-    ]
-    note = "<p class=note>Dashed: a phase begins. Dotted: the best validation, whose state is kept.</p>"
-    return _section("Training", f"<div class=axes>over {choices}{note}{''.join(sections)}</div>")
+    """Every panel over steps, with what these come to in events and time."""
+    last, at = records[-1], marks(records)
+    sections = []
+    for section, panels in training_panels(records).items():
+        pictures = [
+            _figure(
+                panel.title,
+                keys([line.name for line in panel.lines], dashed=True) if len(panel.lines) > 1 else "",
+                curves(panel.lines, "steps", f"{panel.title} over steps", at, until=last["step"]),
+            )
+            for panel in panels
+        ]
+        sections.append(f"<h3>{section}</h3><div class=panels>{''.join(pictures)}</div>")
+    note = f"{last['step']:,} steps: {last['events']:,} training events in {last['seconds']:,.0f} seconds."
+    if "best" in at:
+        note += " The flag &ldquo;best&rdquo; is the validation whose state is kept."
+    return _section("Training", f"<p class=note>{note}</p>{''.join(sections)}")
 
 
-def _curves(panel: Panel, records: Sequence[Record]) -> str:
-    pictures = "".join(
-        f"<div class=by-{axis}>"
-        + curves(panel.lines(axis), name, f"{panel.title} over {name}", marks(records, axis))
-        + "</div>"
-        for axis, name in AXES.items()
-    )
-    return _figure(panel.title, pictures, list(panel.curves) if len(panel.curves) > 1 else [])
-
-
-def _figure(title: str, picture: str, names: Sequence[str]) -> str:
-    keys = "".join(f'<span class=key style="--key:{colour(i)}">{escape(name)}</span>' for i, name in enumerate(names))
-    return f"<figure><figcaption><b>{escape(title)}</b> {keys}</figcaption>{picture}</figure>"
+def _figure(title: str, legend: str, picture: str) -> str:
+    return f"<figure><figcaption><b>{escape(title)}</b> {legend}</figcaption>{picture}</figure>"
 
 
 # -------------------------------------------------------------------------------------------------------------- tables
@@ -202,6 +209,7 @@ def protocol_in_words(metrics: Record) -> list[str]:
         f"Ties: {p['ties']}. An item scored minus infinity is no candidate and never a hit.",
         f"Intervals: {p['intervals']}, {p['resamples']:,} resamples. What is recommended and Q: at most "
         f"{p['sample']:,} events, drawn by seed {p['seed']}.",
+        *([f"Popularity counts {p['popularity']}."] if "popularity" in p else []),
         *_data_in_words(p["data"]),
     ]
 
@@ -239,33 +247,17 @@ def _details(title: str, content: Any) -> str:
 def _head(title: str) -> str:
     return (
         '<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content="width=device-width">\n'
-        f"<title>{escape(title)}: report</title>\n<style>{STYLE}{PICTURES}{_axis_style()}</style>\n<main>\n"
+        f"<title>{escape(title)}: report</title>\n<style>{STYLE}{PICTURES}</style>\n<main>\n"
     )
 
 
-def _axis_style() -> str:
-    """Show the pictures of the chosen axis only."""
-    return "".join(f".axes:has(#by-{a}:checked) div:is({_others(a)}){{display:none}}\n" for a in AXES)
-
-
-def _others(axis: str) -> str:
-    return ",".join(f".by-{other}" for other in AXES if other != axis)
-
-
 STYLE = """
-:root{color-scheme:light dark;--ink:#222;--paper:#fff;--grid:#e4e4e4;--soft:#666;
---line-0:#0b62c4;--line-1:#c9530a;--line-2:#1c7f3f;--line-3:#8a3fb0;--line-4:#a3186a;--line-5:#6b6b00}
-@media (prefers-color-scheme:dark){:root{--ink:#ddd;--paper:#16181b;--grid:#33373c;--soft:#9a9a9a;
---line-0:#6cb2ff;--line-1:#ff9a57;--line-2:#5fd08a;--line-3:#cf95f2;--line-4:#ff7fbf;--line-5:#d6d65a}}
+:root{color-scheme:light dark;--soft:#666}@media (prefers-color-scheme:dark){:root{--soft:#9a9a9a}}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.45 system-ui,sans-serif}
 main{max-width:75rem;margin:auto;padding:.5rem 1rem 3rem}
 h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}h3{font-size:1rem}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:1rem}
-figure{margin:0}
-.key{white-space:nowrap;margin-right:.7em;font-size:.85rem}
-.key::before{content:"";display:inline-block;width:.9em;height:.25em;margin-right:.3em;vertical-align:middle;background:var(--key)}
 .note,small{color:var(--soft);font-size:.8rem}small{display:block;white-space:nowrap}
-.axes label{white-space:nowrap;margin-right:.8em}
 .scroll{overflow-x:auto}table{border-collapse:collapse;margin:.5rem 0}
 th,td{padding:.25rem .6rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--grid)}
 td{font-variant-numeric:tabular-nums}

@@ -6,6 +6,7 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seqward
+from seqward.config import RETIRED, to_dict
 from seqward.data.dataset import Dataset, fingerprint_of_catalogue
 from seqward.errors import SeqwardError
 
@@ -60,23 +62,35 @@ class Run:
             raise SeqwardError(f"{file} is not the catalogue that the run was trained on. Train again.")
         return items
 
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """What is known of the weights in ``best/``: step, phase, value of the metric. None where there are none."""
+        try:
+            return json.loads((self.folder / "best" / "state.json").read_text())
+        except (OSError, ValueError):
+            return None
+
     def create(self, description: dict[str, Any], item_ids: NDArray[Any]) -> None:
         """Write ``run.json`` and ``items.json``; what stood there, and ``check_free`` allowed to replace, is gone."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
-        (self.folder / "items.json").write_text(json.dumps(item_ids.tolist()) + "\n")
-        self._write(description)
+        self._describe(description)
+        self._write("items.json", json.dumps(item_ids.tolist()))
+
+    def reopen(self, settings: dict[str, Any], item_ids: NDArray[Any]) -> None:
+        """Note that a run of this catalogue goes on; one that was killed as it began may lack ``items.json``."""
+        self.update(settings=settings, state="training", best=None)
+        if not (self.folder / "items.json").is_file():
+            self._write("items.json", json.dumps(item_ids.tolist()))
 
     def update(self, **changes: Any) -> None:
         """Change entries of ``run.json``."""
-        self._write({**self.description, **changes})
+        self._describe({**self.description, **changes})
 
-    def record_evaluation(self, split: str) -> int:
-        """Note that a split was evaluated; returns how many times it had been before."""
-        touched = self.description.get("evaluations", [])
-        self.update(evaluations=[*touched, {"split": split, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}])
-        return sum(e["split"] == split for e in touched)
+    def record_evaluation(self, split: str) -> None:
+        """Note that a split was evaluated."""
+        self._describe(evaluated(self.description, split))
 
     def check_free(self, force: bool, resume: bool) -> None:
         """Whether a run may be written here; nothing is touched.
@@ -97,8 +111,11 @@ class Run:
         if not (self.folder / "run.json").is_file():
             raise SeqwardError(f"{self.folder} holds no run, and what it holds is left alone. Give another --out.")
 
-    def check_same(self, description: dict[str, Any], data: Dataset) -> None:
-        """Refuse to resume a run that began as another one; only how long it may last may change.
+    def check_same(self, description: dict[str, Any], data: Dataset, defaults: Mapping[str, Any]) -> None:
+        """Refuse to resume a run that began as another one; only what ``may_change`` names may differ.
+
+        Args:
+            defaults: the method's sections, for settings that an earlier version did not write down.
 
         Raises:
             SeqwardError: names the first difference.
@@ -109,18 +126,28 @@ class Run:
                 f"{self.folder} was begun on other events than those of {data.path or 'this data set'} (rewards, goals "
                 "and splits count, too). Resume with the data it was begun on, or give another --out."
             )
-        now, then = _choices(description), _choices(self.description)
-        for key in sorted(now.keys() | then.keys()):
-            if key not in ("train.epochs", "train.patience") and now.get(key) != then.get(key):
+        now = _choices(description)
+        then = {**_flat(to_dict(defaults)), **_choices(self.description)}
+        for key in ("method", *sorted((now.keys() | then.keys()) - RETIRED)):
+            if key not in may_change(then) and now.get(key) != then.get(key):
                 raise SeqwardError(
                     f"{self.folder} was begun with {key}={then.get(key)}, and cannot be resumed with {now.get(key)}. "
                     "Resume with the same settings, or give another --out."
                 )
 
-    def _write(self, description: dict[str, Any]) -> None:
-        new = self.folder / "run.json.new"
-        new.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-        new.replace(self.folder / "run.json")
+    def _describe(self, description: dict[str, Any]) -> None:
+        self._write("run.json", json.dumps(description, indent=2, ensure_ascii=False))
+
+    def _write(self, name: str, text: str) -> None:
+        new = self.folder / f"{name}.new"
+        new.write_text(text + "\n")
+        new.replace(self.folder / name)
+
+
+def evaluated(description: dict[str, Any], split: str) -> dict[str, Any]:
+    """The description of a run whose ``split`` was evaluated now."""
+    look = {"split": split, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    return {**description, "evaluations": [*description.get("evaluations", []), look]}
 
 
 def describe(method: str, settings: dict[str, Any], seed: int, data: Dataset) -> dict[str, Any]:
@@ -141,6 +168,15 @@ def describe(method: str, settings: dict[str, Any], seed: int, data: Dataset) ->
     }
 
 
+def may_change(choices: Mapping[str, Any]) -> set[str]:
+    """Settings that may be others when a run is resumed: how long it lasts, how often it saves and writes to its log.
+
+    Not the epochs where they say when the second phase begins.
+    """
+    free = {"train.epochs", "train.patience", "train.log_every", "train.checkpoint_minutes"}
+    return free - ({"train.epochs"} if isinstance(choices.get("objective.warmup_events"), float) else set())
+
+
 def check_catalogue(fingerprint: str, data: Dataset, of: Path | str) -> None:
     """Refuse a data set whose vocabulary is not the model's.
 
@@ -154,10 +190,12 @@ def check_catalogue(fingerprint: str, data: Dataset, of: Path | str) -> None:
         )
 
 
-def _choices(description: dict[str, Any]) -> dict[str, Any]:
-    settings = description["settings"]
-    flat = {f"{section}.{key}": value for section, keys in settings.items() for key, value in keys.items()}
-    return {"method": description["method"], "seed": description["seed"], **flat}
+def _choices(description: Mapping[str, Any]) -> dict[str, Any]:
+    return {"method": description["method"], "seed": description["seed"], **_flat(description["settings"])}
+
+
+def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{section}.{key}": value for section, keys in settings.items() for key, value in keys.items()}
 
 
 def _torch_version() -> dict[str, str]:

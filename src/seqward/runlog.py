@@ -11,26 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqward.board import Board
 from seqward.checkpoint import Progress
 
 Observe = Callable[[dict[str, Any]], None]
 """Receives every record of the log as it is written."""
-
-
-class Averages:
-    """Means of what every step reports, between two lines of the log."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, list[Tensor]] = {}
-
-    def add(self, means: dict[str, Tensor]) -> None:
-        for name, value in means.items():
-            self.values.setdefault(name, []).append(value)
-
-    def flush(self) -> dict[str, float]:
-        means = {name: float(torch.stack(values).mean()) for name, values in self.values.items()}
-        self.values.clear()
-        return means
 
 
 SCALES = ("grad_norm", "q_mean", "q_max", "q_greedy")
@@ -42,25 +27,35 @@ class RunLog:
     def __init__(self, folder: Path, progress: Progress, observe: Observe) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.observe, self.last = observe, (progress.events, progress.seconds)
+        self.waiting: dict[str, list[Tensor]] = {}
         self.file = folder / "log.jsonl"
-        kept = read_log(self.file) if progress.validated_step >= 0 else []
-        kept = [r for r in kept if r["step"] <= progress.step]
-        self.file.write_text("".join(json.dumps(r) + "\n" for r in kept))
+        before = read_log(self.file) if progress.validated_step >= 0 else []
+        self.file.write_text("".join(json.dumps(r) + "\n" for r in before if known(r, progress)))
         self.board = _tensorboard(folder / "tensorboard", progress.step)
 
-    def step(self, means: dict[str, float], progress: Progress) -> None:
+    def add(self, means: dict[str, Tensor]) -> None:
+        """Keep what a step reports for the next line."""
+        for name, value in means.items():
+            self.waiting.setdefault(name, []).append(value)
+
+    def flush(self, progress: Progress) -> None:
+        """Write the means since the line before, if a step was taken since."""
+        if not self.waiting:
+            return
+        means = {name: float(torch.stack(values).mean()) for name, values in self.waiting.items()}
+        self.waiting.clear()
         events, seconds = progress.events - self.last[0], progress.seconds - self.last[1]
         self.last = (progress.events, progress.seconds)
         terms = {k: v for k, v in means.items() if k not in SCALES}
         scales = {k: v for k, v in means.items() if k in SCALES}
         rate = events / seconds if seconds > 0 else 0.0
-        record = {"phase": progress.phase + 1, "terms": terms, **scales, "events_per_second": round(rate, 1)}
-        self._write("step", record, progress)
+        self._write("step", {"terms": terms, **scales, "events_per_second": round(rate, 1)}, progress)
         self._draw(
             {**{f"loss/{k}": v for k, v in terms.items()}, **{f"scale/{k}": v for k, v in scales.items()}}, progress
         )
 
-    def validation(self, metrics: dict[str, Any], value: float, best: bool, progress: Progress) -> None:
+    def validation(self, metrics: dict[str, Any], value: float | None, best: bool, progress: Progress) -> None:
+        """``value`` is that of the declared metric, None where it has none."""
         self._write("validation", {"metrics": metrics, "value": value, "best": best}, progress)
         flat = {f"validation/{k}": v for k, v in metrics.items() if isinstance(v, int | float)}
         for group, values in metrics.items():
@@ -73,20 +68,29 @@ class RunLog:
 
     def _write(self, kind: str, record: dict[str, Any], progress: Progress) -> None:
         where = {"step": progress.step, "events": progress.events, "seconds": round(progress.seconds, 3)}
-        whole = {"kind": kind, **where, **record}
+        whole = {"kind": kind, **where, "phase": progress.phase + 1, **record}
         with self.file.open("a") as stream:
             stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
         self.observe(whole)
 
     def _draw(self, values: Mapping[str, float], progress: Progress) -> None:
         if self.board is not None:
-            for name, value in values.items():
-                if math.isfinite(value):
-                    self.board.add_scalar(name, value, progress.step)
+            self.board.scalars({name: value for name, value in values.items() if math.isfinite(value)}, progress.step)
 
     def close(self) -> None:
         if self.board is not None:
             self.board.close()
+
+
+def known(record: Mapping[str, Any], progress: Progress) -> bool:
+    """Whether a record tells of what the checkpoint with this progress has gone through.
+
+    The rest is done again: later steps, a phase that began at its very step, and a validation that only the time limit
+    brought about.
+    """
+    if record["step"] > progress.step or record.get("phase", 1) > progress.phase + 1:
+        return False
+    return record["kind"] != "validation" or record["step"] <= progress.validated_step
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:
@@ -100,9 +104,8 @@ def read_log(file: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _tensorboard(folder: Path, step: int) -> Any:
+def _tensorboard(folder: Path, step: int) -> Board | None:
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        return Board(folder, step)
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=step)

@@ -14,7 +14,7 @@ from seqward.catalogue import Best, LinearScores
 from seqward.data.batches import Batch
 from seqward.errors import SeqwardError
 from seqward.model import Model, last_row
-from seqward.randomness import generator_of, seed_of
+from seqward.randomness import generator_of, seeded
 
 T = TypeVar("T")
 REDRAWS = 30
@@ -222,8 +222,8 @@ class Step:
 
     def _encode(self, name: str, model: Model, items: Tensor, causal: bool = True) -> Tensor:
         # Dropout takes no generator; it draws from the global stream.
-        torch.manual_seed(seed_of(self.seed, self.number, f"dropout {name}"))
-        return model.states(self._histories(items), causal).float()
+        with seeded(self.seed, self.number, f"dropout {name}", items.device):
+            return model.states(self._histories(items), causal).float()
 
     def _histories(self, items: Tensor) -> Histories:
         wanted = None if self.wanted is None or items is not self.batch.items else self.batch.returns(self.wanted)

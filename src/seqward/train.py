@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +29,8 @@ from seqward.data.batches import Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
 from seqward.method import Method, Phase
 from seqward.model import Model, NetworkScorer
-from seqward.randomness import seed_of
-from seqward.runlog import Averages, Observe, RunLog
+from seqward.randomness import seeded
+from seqward.runlog import Observe, RunLog
 from seqward.settings import Count, Positive, Whole, settings
 from seqward.step import Step
 
@@ -68,6 +70,7 @@ class TrainSettings:
     """Which engine scores the catalogue; the results are the same."""
 
 
+STOPPED = "training has diverged and was stopped. Begin again with a lower train.lr, or with train.clip_norm."
 BEST_BEFORE = "best.before"
 """The best weights of the validations on schedule, while ``best/`` holds those of a run that the time limit stopped."""
 
@@ -92,6 +95,24 @@ class Job:
     @property
     def last_step(self) -> int:
         return self.settings.epochs * self.steps_per_epoch
+
+    @property
+    def planned_events(self) -> int:
+        """Training events of all epochs."""
+        return self.settings.epochs * self.data.n_events
+
+    def phase_length(self, phase: int) -> int | None:
+        """Training events of a phase, counted from 0; None for one that lasts until the end."""
+        events, epochs = self.method.phases[phase].events, self.method.phases[phase].epochs
+        if epochs is not None:
+            return round(epochs * self.data.n_events)
+        return round(events * self.planned_events) if isinstance(events, float) else events
+
+    @property
+    def last_phase(self) -> int:
+        """The last phase that the planned events reach, counted from 0."""
+        lengths = [self.phase_length(phase) or 0 for phase in range(len(self.method.phases) - 1)]
+        return sum(end < self.planned_events for end in accumulate(lengths))
 
     @property
     def validation_interval(self) -> int:
@@ -119,47 +140,64 @@ class Networks:
 
 def build_model(job: Job, number: int) -> Model:
     """A freshly initialised network; number 1 is the twin of number 0."""
-    torch.manual_seed(seed_of(job.seed, number, "init"))
-    return Model(job.method.backbone, job.method.heads, job.data.vocabulary, job.settings.catalogue)
+    with seeded(job.seed, number, "init"):
+        return Model(job.method.backbone, job.method.heads, job.data.vocabulary, job.settings.catalogue)
 
 
 def train(job: Job, resume: bool = False, observe: Observe = lambda record: None) -> Progress:
     """Train until the last epoch, the time limit, early stopping or Ctrl-C; the run can then be resumed to the bit.
 
     Raises:
-        Finding: a loss term is not finite; names the term and the step.
+        Finding: a loss term is not finite; names the term and the step. What was kept before stays.
         KeyboardInterrupt: after the state was saved.
     """
     networks = Networks(job)
     progress = restore(job, networks) if resume else Progress()
     progress.stopped = None
     log = RunLog(job.folder, progress, observe)
-    averages = Averages()
     clock = Clock(progress.seconds)
-    with interruptible() as interrupted:
-        if validation_due(job, progress):
-            validation(job, networks, progress, log)
-        while not (progress.stopped or interrupted.is_set()):
-            progress.stopped = reason_to_stop(job, progress, clock)
-            if progress.stopped:
-                break
-            enter_phase(job, networks, progress, log)
-            averages.add(take_step(job, networks, progress))
-            progress.seconds = clock.seconds()
-            if progress.step % job.settings.log_every == 0:
-                log.step(averages.flush(), progress)
+    try:
+        with interruptible() as interrupted:
             if validation_due(job, progress):
                 validation(job, networks, progress, log)
+            while not (progress.stopped or interrupted.is_set()):
+                progress.stopped = reason_to_stop(job, progress, clock)
+                if progress.stopped:
+                    break
+                enter_phase(job, networks, progress, log)
+                log.add(take_step(job, networks, progress))
                 progress.seconds = clock.seconds()
-            if clock.checkpoint_due(job.settings.checkpoint_minutes):
-                save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
-        progress.seconds = clock.seconds()
-        close(job, networks, progress, log)
-        log.event(progress.stopped or "interrupted: resume with --resume", progress)
+                if progress.step % job.settings.log_every == 0:
+                    log.flush(progress)
+                if validation_due(job, progress):
+                    validation(job, networks, progress, log)
+                    progress.seconds = clock.seconds()
+                if clock.checkpoint_due(job.settings.checkpoint_minutes) and finite(networks.modules):
+                    log.flush(progress)  # what a resumed run continues from is in its log
+                    save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
+            progress.seconds = clock.seconds()
+            close(job, networks, progress, log)
+            log.event(progress.stopped or "interrupted: resume with --resume", progress)
+    except Finding as finding:
+        diverged(job, networks, progress, log, finding)
+        raise
+    finally:
         log.close()
     if interrupted.is_set():
         raise KeyboardInterrupt
     return progress
+
+
+def rehearse(job: Job) -> None:
+    """Ask every term of every phase about the first batch, and forget it: what cannot be trained is told beforehand.
+
+    Raises:
+        SeqwardError: a term cannot be computed on these data.
+    """
+    networks, batch = Networks(job).modules, job.data.batch(0, job.settings.batch_size, job.seed)
+    for phase in job.method.phases:
+        with torch.no_grad(), precision_of(job):
+            total_loss(phase, Step(networks[0], networks[-1], batch, job.seed, 0, job.method.wanted))  # type: ignore[arg-type]
 
 
 def restore(job: Job, networks: Networks) -> Progress:
@@ -180,7 +218,13 @@ def close(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None
 
     Short of the last step that measurement is not saved: the run may go on, and is then to select as if it had never
     stopped. ``restore`` brings the best weights of before back.
+
+    Raises:
+        Finding: the weights are not finite.
     """
+    log.flush(progress)
+    if not finite(networks.modules):
+        raise Finding(f"the weights are not finite after step {progress.step}: {STOPPED}")
     finished = progress.step >= job.last_step
     if not finished:
         save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
@@ -192,32 +236,48 @@ def close(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None
         save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
 
 
+def diverged(job: Job, networks: Networks, progress: Progress, log: RunLog, finding: Finding) -> None:
+    """Write down why training ends here, and save the state before the step that went wrong, where it is still good."""
+    log.flush(progress)
+    log.event(f"diverged: {finding}", progress)
+    if finite(networks.modules):
+        save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
+
+
+def finite(networks: nn.Module) -> bool:
+    """Whether every weight is a finite number; what is not is never saved."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in networks.parameters())
+
+
 def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Tensor]:
     """One batch, one backward pass, one update; returns the mean of every term and the scale of Q."""
     roles = networks.target.roles(job.seed, progress.step)
     online, target = networks.modules[roles.online].train(), networks.modules[roles.target].train()
     batch = job.data.batch(progress.step, job.settings.batch_size, job.seed)
     step = Step(online, target, batch, job.seed, progress.step, job.method.wanted)  # type: ignore[arg-type]
-    device = job.data.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=job.settings.precision == "bf16"):
+    with precision_of(job):
         loss, means = total_loss(job.method.phases[progress.phase], step)
     refuse_non_finite(means, progress.step)
     loss.backward()
     parameters = [p for p in online.parameters() if p.grad is not None]
+    if (progress.step + 1) % job.settings.log_every == 0:  # before clipping, which hides what is to be seen
+        means |= scale_of(step, job.method.critic, parameters)
     if job.settings.clip_value is not None:
         nn.utils.clip_grad_value_(parameters, job.settings.clip_value)
     if job.settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(parameters, job.settings.clip_norm)
-    progress.step += 1
-    logged = progress.step % job.settings.log_every == 0
-    if logged:
-        means |= scale_of(step, job.method.critic, parameters)
     networks.optimiser.step()
     networks.optimiser.zero_grad(set_to_none=True)
     networks.target.after(list(networks.modules))
+    progress.step += 1
     progress.events += len(batch.event)
     progress.phase_events += len(batch.event)
     return means
+
+
+def precision_of(job: Job) -> torch.autocast:
+    """Products in bfloat16 in here, where the settings say so."""
+    return torch.autocast(job.data.device.type, torch.bfloat16, enabled=job.settings.precision == "bf16")
 
 
 def total_loss(phase: Phase, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
@@ -247,10 +307,7 @@ def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
     finite = torch.isfinite(torch.stack(list(means.values()))).tolist()
     if not all(finite):
         symbol = list(means)[finite.index(False)]
-        raise Finding(
-            f"the loss term {symbol} is {means[symbol].item()} at step {step}: training has diverged and was stopped. "
-            "Begin again with a lower train.lr, or with train.clip_norm."
-        )
+        raise Finding(f"the loss term {symbol} is {means[symbol].item()} at step {step}: {STOPPED}")
 
 
 def scale_of(step: Step, critic: str | None, parameters: list[nn.Parameter]) -> dict[str, Tensor]:
@@ -265,24 +322,31 @@ def scale_of(step: Step, critic: str | None, parameters: list[nn.Parameter]) -> 
 
 def enter_phase(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
     """Go on to the next phase when this one has seen its events: a fresh optimiser, and patience counts anew."""
-    length = job.method.phases[progress.phase].length(job.data.n_events)
+    length = job.phase_length(progress.phase)
     if length is None or progress.phase_events < length:
         return
+    log.flush(progress)
     progress.phase, progress.phase_events, progress.stale = progress.phase + 1, 0, 0
     networks.renew_optimiser(job.method.phases[progress.phase].lr)
     log.event(f"phase {progress.phase + 1} begins", progress)
 
 
 def reason_to_stop(job: Job, progress: Progress, clock: Clock) -> str | None:
-    """Why training ends here, or None."""
-    s = job.settings
+    """Why training ends here, or None; says so where it ends before the method's last phase.
+
+    Patience counts in the last phase that the run can reach: a policy that no longer rises in the first is what the
+    second is for.
+    """
+    s, phases = job.settings, len(job.method.phases)
     if progress.step >= job.last_step:
-        return f"all {s.epochs} epochs done"
-    if s.patience and progress.stale >= s.patience:
-        return f"{s.metric} has not risen for {s.patience} validations"
-    if job.max_minutes is not None and clock.seconds() >= 60 * job.max_minutes:
-        return f"time limit of {job.max_minutes:g} minutes"
-    return None
+        reason = f"all {s.epochs} epochs done"
+    elif s.patience and progress.stale >= s.patience and progress.phase == job.last_phase:
+        reason = f"{s.metric} has not risen for {s.patience} validations"
+    elif job.max_minutes is not None and clock.seconds() >= 60 * job.max_minutes:
+        reason = f"time limit of {job.max_minutes:g} minutes"
+    else:
+        return None
+    return reason if progress.phase + 1 == phases else f"{reason}; phase {progress.phase + 2} of {phases} never began"
 
 
 def validation_due(job: Job, progress: Progress) -> bool:
@@ -295,24 +359,34 @@ def validation_due(job: Job, progress: Progress) -> bool:
 
 
 def validation(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
-    """Measure, and keep the weights if the declared metric is better than ever."""
+    """Measure, and keep the weights if the declared metric is better than ever, or while it never had a value.
+
+    Raises:
+        Finding: scores are not finite.
+    """
     progress.validated_step = progress.step
     if job.validate is None:
-        return keep_best(job, networks, progress)
-    metrics = job.validate(scorer_of(job.method, networks.evaluated))
+        if finite(networks.evaluated):
+            keep_best(job, networks, progress)
+        return
+    try:
+        metrics = job.validate(scorer_of(job.method, networks.evaluated))
+    except Finding as finding:
+        raise Finding(f"validation after step {progress.step}: {finding}") from None
     value = metric_named(metrics, job.settings.metric)
-    better = progress.best is None or value > progress.best
+    better = value is not None and (progress.best is None or value > progress.best)
     progress.stale = 0 if better else progress.stale + 1
     if better:
         progress.best, progress.best_step = value, progress.step
+    if better or progress.best is None:
         keep_best(job, networks, progress)
     log.validation(metrics, value, better, progress)
-    return None
 
 
 def keep_best(job: Job, networks: Networks, progress: Progress) -> None:
     """Write the evaluated network's weights to ``best/``."""
-    about = {"step": progress.step, "events": progress.events, "metric": job.settings.metric, "value": progress.best}
+    about = {"step": progress.step, "events": progress.events, "phase": progress.phase + 1}
+    about |= {"metric": job.settings.metric, "value": progress.best}
     save_weights(networks.evaluated, job.folder / "best", about)
 
 
@@ -321,22 +395,23 @@ def scorer_of(method: Method, model: Model) -> NetworkScorer:
     return NetworkScorer(model, {method.ranks: 1.0}, method.critic, method.gamma, method.query)
 
 
-def metric_named(metrics: dict[str, Any], name: str) -> float:
-    """The value of NAME or GROUP.NAME.
+def metric_named(metrics: dict[str, Any], name: str) -> float | None:
+    """The value of NAME or GROUP.NAME; None where it is measured and has no value, such as a correlation of constants.
 
     Raises:
         SeqwardError: there is no such metric, or its group is empty.
     """
-    group, _, key = name.rpartition(".")
-    values = metrics.get(group) if group else (metrics if name in metrics else metrics.get("all"))
-    if group and group in metrics and values is None:
+    flat = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+    groups = {group: values for group, values in metrics.items() if isinstance(values, dict)}
+    flat |= {f"{g}.{k}": value for g, values in groups.items() for k, value in values.items() if k != "ci"}
+    group = name.rpartition(".")[0]
+    if group in metrics and metrics[group] is None:
         raise SeqwardError(f"train.metric={name}: the validation split has no event of the group {group!r}.")
-    if not isinstance(values, dict) or not isinstance(values.get(key), int | float):
-        groups = {k: v for k, v in metrics.items() if isinstance(v, dict)}
-        known = [k for k, v in metrics.items() if isinstance(v, int | float)]
-        known += [f"{g}.{k}" for g, v in groups.items() for k, x in v.items() if isinstance(x, int | float)]
-        raise SeqwardError(f"train.metric={name} is not measured. Known: {', '.join(known)}.")
-    return float(values[key])
+    key = name if name in flat else f"all.{name}"
+    if key not in flat:
+        raise SeqwardError(f"train.metric={name} is not measured. Known: {', '.join(flat)}.")
+    value = flat[key]
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from seqward.catalogue import ENGINES, MISS, Pairs, Scores, chunked, engines, sc
 from seqward.errors import Finding
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
+every_precision = pytest.mark.parametrize("low", [False, True], ids=["fp32", "bf16"])
 
 
 @contextmanager
@@ -27,6 +28,7 @@ def small_chunks(scratch: int = 1 << 20) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("ROWS", 3), ("CHUNK", 8), ("BLOCK", 4), ("SCRATCH", scratch)):
             patch.setattr(chunked, name, value)
+        patch.setattr("seqward.catalogue.scores.EVEN", 4)
         yield
 
 
@@ -170,18 +172,29 @@ def test_ties_go_to_the_lower_number_across_chunks(engine: str) -> None:
 
 
 @every_engine
-@pytest.mark.parametrize("n_items", [1100, 1024, 515])
-def test_twins_of_uneven_scores_keep_their_order_everywhere(engine: str, n_items: int) -> None:
-    """The same random row at several places of the catalogue scores the same to the bit, wherever it stands."""
-    weight, states = normal(n_items, 64), normal(40, 64, seed=1)
+@every_precision
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 40])
+@pytest.mark.parametrize("n_items", [1537, 1100, 1024, 515, 333])
+def test_twins_of_uneven_scores_keep_their_order_everywhere(engine: str, low: bool, n_items: int, n_rows: int) -> None:
+    """The same random row at several places of the catalogue scores the same to the bit, wherever it stands.
+
+    In products of few rows a processor sums the columns beyond the last full vector in another order.
+    """
+    weight, states = normal(n_items, 64), normal(n_rows, 64, seed=1)
     places = [3, 60, n_items // 2, n_items - 2, n_items - 1]
     weight[places] = 4 * weight[3]
-    scores = ENGINES[engine](states, weight, normal(n_items, seed=2).index_fill(0, torch.tensor(places), 0.5))
-    ranks = torch.stack([scores.rank_of(torch.full((40,), place)) for place in places], 1)
-    assert bool((ranks.diff(dim=1) == 1).all())
-    best = scores.topk(n_items)
-    for place, rank in zip(places, ranks.T, strict=True):
-        assert best.items.gather(1, rank[:, None] - 1)[:, 0].tolist() == [place] * 40
+    bias = normal(n_items, seed=2).index_fill(0, torch.tensor(places), 0.5)
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        scores = ENGINES[engine](states, weight, bias)
+        ranks = torch.stack([scores.rank_of(torch.full((n_rows,), place)) for place in places], 1)
+        best = scores.topk(n_items)
+        assert bool((ranks.diff(dim=1) == 1).all())
+        for place, rank in zip(places, ranks.T, strict=True):
+            assert best.items.gather(1, rank[:, None] - 1)[:, 0].tolist() == [place] * n_rows
+        for row in range(n_rows):
+            weight[places] = states[row] + 0.1 * weight[3]
+            best_of_all = ENGINES[engine](states, weight, bias).max()
+            assert int(best_of_all.items[row]) == 3
 
 
 @every_engine
@@ -378,6 +391,62 @@ def test_bfloat16_products_stay_near(engine: str, scratch: int, monkeypatch: pyt
     for exact, near in zip(*answers, strict=True):
         assert near.dtype == torch.float32
         assert float((near - exact).norm() / exact.norm()) < 0.02
+
+
+@every_engine
+@every_precision
+@pytest.mark.parametrize("scratch", [0, 1 << 20], ids=["multiplied again", "kept"])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_nll_is_never_negative(engine: str, low: bool, scratch: int, temperature: float) -> None:
+    """The item itself is in the sum, in the precision of the sum: where it is nearly all, nearly nothing is left."""
+    states, weight, bias = normal(60, 16), normal(90, 16, seed=1), normal(90, seed=2)
+    weight[:60] = 3 * states
+    items = torch.arange(60)
+    with small_chunks(scratch), torch.autocast("cpu", torch.bfloat16, enabled=low):
+        nll = ENGINES[engine](states, weight, bias).nll(items, temperature)
+    assert bool((nll >= 0).all())
+    assert float(nll.min()) < 1e-6
+    matrix = torch.nn.functional.linear(states, weight, bias).double() / temperature
+    exact = temperature * torch.nn.functional.cross_entropy(matrix, items, reduction="none")
+    assert float((nll - exact).abs().max()) < (2**-7 * 40 if low else 2e-5)  # scores are of the size of 40
+
+
+@every_engine
+@every_precision
+def test_the_best_item_is_worth_what_at_says(engine: str, low: bool) -> None:
+    """To the bit; and what is said to be best under autocast is the best: eight bits would not tell."""
+    states, weight, bias = normal(50, 16), normal(1300, 16, seed=1), 40 + normal(1300, seed=2)
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        scores = ENGINES[engine](states, weight, bias)
+        best, first, ranks = scores.max(), scores.topk(3), scores.rank_of(scores.max().items)
+        assert torch.equal(scores.at(best.items), best.values)
+    exact = torch.nn.functional.linear(states, weight, bias)
+    assert torch.equal(best.items, exact.argmax(1))
+    assert torch.equal(first.items, exact.topk(3).indices)
+    assert bool((ranks == 1).all())
+    torch.testing.assert_close(first.values, exact.topk(3).values)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_engines_agree_under_autocast(temperature: float) -> None:
+    """Sums in bfloat16: to within its rounding of the scores. Named scores and orders: as in fp32."""
+    parts, items = [normal(50, 16), normal(1300, 16, seed=1), normal(1300, seed=2)], torch.arange(50)
+    found: list[dict[str, Tensor]] = []
+    for engine in ENGINES.values():
+        leaves = [part.clone().requires_grad_() for part in parts]
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = engine(*leaves)
+            nll, total = scores.nll(items, temperature), scores.logsumexp(temperature)
+            exact = {"at": scores.at(items), "best": scores.topk(5).values, "items": scores.topk(5).items}
+        (nll + total).mean().backward()
+        sums = {"nll": nll, "total": total} | {str(i): leaf.grad for i, leaf in enumerate(leaves)}
+        found.append({**sums, **exact})
+    for name, one in found[0].items():
+        other = found[1][name]
+        if name in ("at", "best", "items"):
+            torch.testing.assert_close(one, other)
+        else:
+            assert float((one - other).detach().norm() / one.detach().norm()) < 0.03, name
 
 
 def test_auto_writes_the_matrix_only_where_it_is_small() -> None:

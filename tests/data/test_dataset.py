@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,6 @@ def refused(folder: Path) -> str:
 def test_sessions_are_slices_of_flat_columns(data):
     assert (data.n_sessions, data.n_events) == (2, 5)
     assert data.session_of_event().tolist() == [0, 0, 1, 1, 1]
-    assert [data.item[session].tolist() for session in data.sessions()] == [[0, 2], [1, 0, 3]]
     assert data.events_of("train").tolist() == [0, 1, 2]
     assert data.events_of("test").tolist() == [4]
     assert data.events_of("all").tolist() == [0, 1, 2, 3, 4]
@@ -68,6 +69,29 @@ def test_the_fingerprint_names_the_vocabulary_its_order_and_its_type():
     assert fingerprint_of_catalogue(ids) == fingerprint_of_catalogue(ids.copy())
     others = [np.array([1, 3, 2]), np.array([1, 2]), np.array(["1", "2", "3"], object), np.array([12, 3])]
     assert len({fingerprint_of_catalogue(x) for x in [ids, *others]}) == 5
+
+
+WITHOUT_FRAMES = """
+import sys
+sys.modules.update(dict.fromkeys(["polars", "narwhals", "pandas", "pyarrow"]))
+import numpy as np
+from seqward import Dataset, Recommender
+
+sessions, events = 15, 60
+data = Dataset(
+    item=np.arange(events, dtype=np.int32) % 7, reward=np.ones(events, np.float32), goal=np.zeros(events, bool),
+    event_type=np.zeros(events, np.int16), split=np.repeat(np.array([0, 1, 2], np.uint8), [40, 8, 12]),
+    offsets=np.arange(0, events + 1, 4), item_ids=np.arange(7), n_items=7, session_ids=np.arange(sessions),
+    user_ids=None, event_types=("event",), protocol={},
+)
+Recommender("sasrec", n_factors=8, epochs=1).fit(data, sys.argv[1]).evaluate(data, split="test")
+"""
+
+
+def test_arrays_train_on_a_machine_without_data_frames(tmp_path):
+    """What docs/architecture.md says: only reading and writing the folder takes polars."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_FRAMES, tmp_path / "run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_folder_or_another_folder_is_refused(tmp_path):

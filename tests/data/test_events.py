@@ -6,6 +6,7 @@ import gzip
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqward.data.events import Columns, EventLog, cut_by_gap, stable_order
+from seqward.data.events import Columns, EventLog
+from seqward.data.files import NULLS, plain_integers
+from seqward.data.sessions import cut_by_gap, stable_order
 from seqward.errors import SeqwardError
 
 HEADER = "session_id,item_id,timestamp\n"
@@ -72,6 +75,39 @@ def test_ids_that_are_strings_only_far_down_are_strings(tmp_path):
     assert log.time is not None and log.time.tolist() == list(range(10_002))
 
 
+@pytest.mark.parametrize("odd", ["007", "+7", "-0", " 7", "7.0", "9" * 19, "x"])
+@pytest.mark.parametrize("column", ["session_id", "item_id", "user_id"])
+def test_ids_never_merge_however_far_down_one_is_written_otherwise(tmp_path, odd, column):
+    table = pl.DataFrame({"session_id": "1", "item_id": "1", "user_id": "1", "timestamp": range(10_003)})
+    ids = ["7", "0", *map(str, range(10, 10_010)), odd]
+    table.with_columns(pl.Series(column, ids)).write_csv(tmp_path / "log.csv")
+    columns = Columns(user_id="user_id") if column == "user_id" else Columns(session_id="session_id")
+    log = EventLog.read(tmp_path / "log.csv", columns)
+    assert {"7", "0", odd} <= set((log.item_ids if column == "item_id" else log.session_ids).tolist())
+
+
+def test_event_types_never_merge(tmp_path):
+    path = csv(tmp_path, "session_id,item_id,timestamp,event_type\ns,1,1,01\ns,1,2,1\n")
+    assert EventLog.read(path, rewards={"01": 0.5, "1": 1}).event_types == ("01", "1")
+
+
+@given(st.lists(st.text("019+- .", min_size=1, max_size=20) | st.integers(-(2**65), 2**65).map(str) | st.none()))
+def test_strings_are_integers_only_where_each_reads_back(texts):
+    whole = [text for text in texts if text is not None]
+    plain = all(re.fullmatch(r"0|-?[1-9]\d*", text) and -(2**63) <= int(text) < 2**63 for text in whole)
+    read = plain_integers(pl.Series(texts, dtype=pl.String)).to_list()
+    assert read == ([None if text is None else int(text) for text in texts] if plain else texts)
+
+
+@pytest.mark.parametrize("word", NULLS)
+def test_words_for_a_missing_value_are_no_ids(tmp_path, word):
+    rows = HEADER + f"s,7,1\ns,{word},2\n"
+    for text in (rows, rows + "s,x,3\n"):
+        file = csv(tmp_path, text)
+        assert "'item_id' (items) is missing in 1 row, first in row 2" in refusal(partial(EventLog.read, file))
+    assert "'timestamp' is missing in 1 row" in refusal(lambda: EventLog.read(csv(tmp_path, HEADER + f"s,1,{word}\n")))
+
+
 def test_sparse_integer_ids_and_dense_ones_are_numbered_alike():
     dense = EventLog.from_frame(frame(item_id=[3, 1, 3]))
     sparse = EventLog.from_frame(frame(item_id=[3 * 10**12, 10**12, 3 * 10**12]))
@@ -102,17 +138,31 @@ def test_columns_are_renamed_by_options_and_only_those_needed_are_read(tmp_path)
     assert log.user_ids is not None and log.user_ids.tolist() == [1]
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n\r\n\r\n"])
-def test_how_the_text_ends_and_begins_does_not_matter(tmp_path, end):
-    path = tmp_path / "events.csv"
-    path.write_bytes(b"\xef\xbb\xbf" + (HEADER + "s,1,2\ns,2,3" + end).encode())
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n\r\n\r\n", "\n" * 5000])
+@pytest.mark.parametrize("name", ["events.csv", "events.csv.gz"])
+def test_how_the_text_ends_and_begins_does_not_matter(tmp_path, end, name):
+    path = tmp_path / name
+    text = b"\xef\xbb\xbf" + (HEADER + "s,1,2\ns,2,3" + end).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
     assert EventLog.read(path).item_ids.tolist() == [1, 2]
+
+
+def test_rows_of_nothing_but_separators_at_the_end_are_not_taken_for_blank_lines(tmp_path):
+    message = refusal(lambda: EventLog.read(csv(tmp_path, HEADER + "s,1,2\n,,\n\n")))
+    assert "is missing in 1 row, first in row 2" in message
 
 
 def test_another_separator_is_an_option(tmp_path):
     path = csv(tmp_path, HEADER.replace(",", ";") + "s;1;2\n")
     assert EventLog.read(path, separator=";").n_events == 1
     assert "separator" in refusal(lambda: EventLog.read(path))
+    assert EventLog.read(csv(tmp_path, HEADER.replace(",", "\t") + "s\t1\t2\n"), separator=r"\t").n_events == 1
+
+
+@pytest.mark.parametrize("separator", ["::", "", "\n", '"', "é"])
+def test_a_separator_is_one_character(tmp_path, separator):
+    message = refusal(lambda: EventLog.read(csv(tmp_path, HEADER + "s,1,2\n"), separator=separator))
+    assert f"The separator is {separator!r}; expected one ASCII character" in message
 
 
 def test_naming_the_user_leaves_sessions_out_and_the_reverse():
@@ -135,6 +185,12 @@ def test_an_order_column_orders_and_a_time_beside_it_stays():
     assert log.time is not None and log.time.tolist() == [20, 30, 10]
     alone = EventLog.from_frame(frame(step=[3, 1, 2]).drop("timestamp"), Columns(order="step"))
     assert alone.time is None
+
+
+def test_a_time_may_be_the_order_too():
+    log = EventLog.from_frame(frame(timestamp=[30, 10, 20]), Columns(order="timestamp"))
+    assert log.item_ids[log.item].tolist() == [2, 3, 1]
+    assert EventLog.from_frame(frame(), Columns(datetime="timestamp")).protocol["columns"]["time"] == "timestamp"
 
 
 def test_a_gap_cuts_the_log_of_a_user():
@@ -360,6 +416,26 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
             r"'item_id' \(items\) are of type Float64; they must be integers or str",
         ),
         (frame(item_id=[1, None, 3]), Columns(), r"'item_id' \(items\) is missing in 1 row, first in row 2"),
+        (
+            frame(item_id=["a", " ", "\t"]),
+            Columns(),
+            r"'item_id' \(items\) is blank in 2 rows, first in row 2\. Every event",
+        ),
+        (
+            frame(event_type=["a", "b", "  "]),
+            Columns(),
+            r"'event_type' \(event types\) is blank in 1 row, first in row 3",
+        ),
+        (
+            frame(),
+            Columns(item_id="session_id"),
+            "'session_id' would be both session_id and item_id. Name another with --session-col or --item-col",
+        ),
+        (
+            frame(),
+            Columns(reward="timestamp"),
+            "'timestamp' would be both reward and time. Name another with --reward-col",
+        ),
         (frame(item_id=[2**70, 1, 2]), Columns(), "beyond 64-bit integers"),
         (frame(session_id=[True, True, False]), Columns(), "of type Boolean"),
         (frame(user_id=["u", None, None]), Columns(), r"'user_id' \(users\) is missing in 2 rows, first in row 2"),

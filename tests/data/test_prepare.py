@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from seqward.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, Dataset
+from seqward.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, Dataset, read_description
 from seqward.data.events import Columns, EventLog
 from seqward.data.prepare import PrepareSettings, prepare
 from seqward.errors import SeqwardError
@@ -163,6 +163,21 @@ def test_the_protocol_tells_how_the_log_became_this():
     assert json.loads(json.dumps(protocol)) == protocol
 
 
+def test_the_protocol_tells_how_many_validate():
+    data = quiet(log_of(SHOP), split="leave-one-out", validation_users=7)
+    assert data.protocol["split"]["validation_users"] == 7 == (data.split == VALIDATION).sum()
+    assert "of 7 sessions (users) drawn by the seed the one before is validation" in data.protocol["split"]["rule"]
+    everybody = quiet(log_of(SHOP), split="leave-one-out").protocol["split"]
+    assert set(everybody) == {"name", "rule"} and "the one before validation" in everybody["rule"]
+
+
+def test_what_the_protocol_says_is_not_in_the_hashes_of_the_tables(tmp_path):
+    """So a result stays one of the same data when the words of the protocol change."""
+    plain, told = (quiet(log_of(SHOP, warnings=said), out=tmp_path / name) for name, said in (("a", []), ("b", ["x"])))
+    assert plain.protocol != told.protocol
+    assert read_description(tmp_path / "a")["sha256"] == read_description(tmp_path / "b")["sha256"]
+
+
 def test_warnings_are_passed_on_and_recorded():
     said: list[str] = []
     data = prepare(log_of([*SHOP, SHOP[0]], warnings=["4 references are no item"]), warn=said.append)
@@ -293,6 +308,8 @@ def test_no_session_left_says_what_each_filter_removed():
         ({"min_session_length": 0}, "min_session_length is 0; expected a whole number of at least 1"),
         ({"min_item_count": 2.5}, "min_item_count is 2.5; expected a whole number"),
         ({"seed": -1}, "seed is -1; expected a whole number of at least 0"),
+        ({"validation_users": -1, "split": "leave-one-out"}, "validation_users is -1; expected a whole number of at"),
+        ({"validation_sessions": 1}, r"no setting 'validation_sessions'.*Did you mean 'validation_users'\?"),
     ],
 )
 def test_settings_are_refused_with_their_reason(settings, message):

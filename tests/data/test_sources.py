@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,12 +101,12 @@ def test_last_items_on_the_retailrocket_sample() -> None:
     data = prepared("retailrocket", shared_data("retailrocket-sample"), min_item_count=1)
     assert data.event_types[int(data.event_type[data.goal][0])] == "addtocart"
     rank = np.full(data.n_events, np.inf)
-    for session in data.sessions():
-        history = data.item[session].tolist()
+    for start, stop in pairwise(data.offsets):
+        history = data.item[start:stop].tolist()
         for place, item in enumerate(history):
             recent = list(dict.fromkeys(reversed(history[:place])))
             if item in recent:
-                rank[session.start + place] = recent.index(item) + 1
+                rank[start + place] = recent.index(item) + 1
     carts, views = rank[data.goal], rank[~data.goal]
     gain = np.where(carts <= 20, 1 / np.log2(carts + 1), 0)
     measured = [(carts <= 5).mean(), (carts <= 10).mean(), (carts <= 20).mean(), gain.mean(), (views <= 20).mean()]
@@ -339,9 +340,9 @@ def test_trivago_sample_is_as_described() -> None:
     assert "4 references of item actions are no item number: dropped." in log.warnings
     data = prepare(log, defaults, warn=lambda warning: None)
     repeats = np.zeros(data.n_events, bool)
-    for session in data.sessions():
-        part = data.item[session]
-        repeats[session] = [item in part[:place] for place, item in enumerate(part)]
+    for start, stop in pairwise(data.offsets):
+        part = data.item[start:stop]
+        repeats[start:stop] = [item in part[:place] for place, item in enumerate(part)]
     assert repeats[~data.goal].mean() == pytest.approx(0.90, abs=0.005)
     assert repeats[data.goal].mean() == pytest.approx(0.50, abs=0.005)
 

@@ -77,15 +77,21 @@ def test_each_use_of_the_seed_has_numbers_of_its_own():
 
 def test_leave_one_out_validates_on_so_many_sessions():
     offsets = offsets_of([3, 5, 2, 4, 6])
-    split = split_events("leave-one-out", offsets, None, 0, validation_sessions=2)
+    split = split_events("leave-one-out", offsets, None, 0, validation_users=2)
     ends = offsets[1:][[0, 1, 3, 4]]
     assert (split == VALIDATION).sum() == 2
     assert set(np.flatnonzero(split == VALIDATION)) <= set(ends - 2)
     assert (split == TEST).sum() == 4  # every session long enough is tested all the same
-    drawn = {split_events("leave-one-out", offsets, None, seed, validation_sessions=2).tobytes() for seed in range(9)}
+    drawn = {split_events("leave-one-out", offsets, None, seed, validation_users=2).tobytes() for seed in range(9)}
     assert len(drawn) > 1
 
 
-def test_validation_sessions_belong_to_leave_one_out():
-    with pytest.raises(SeqwardError, match="leave-one-out split only; the random split takes 10 %"):
-        split_events("random", offsets_of([3, 3]), None, 0, validation_sessions=1)
+def test_more_validation_users_than_there_are_are_refused():
+    split_events("leave-one-out", offsets_of([3, 2, 3]), None, 0, validation_users=2)
+    with pytest.raises(SeqwardError, match="validation_users is 3, but only 2 have 3 events or more"):
+        split_events("leave-one-out", offsets_of([3, 2, 3]), None, 0, validation_users=3)
+
+
+def test_validation_users_belong_to_leave_one_out():
+    with pytest.raises(SeqwardError, match="leave-one-out split only; the random split validates on 10 %"):
+        split_events("random", offsets_of([3, 3]), None, 0, validation_users=1)

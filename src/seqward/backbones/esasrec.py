@@ -24,7 +24,7 @@ class ESASRecSettings:
     """LiGR blocks."""
     n_heads: Count = 1
     """Attention heads; divides n_factors."""
-    feed_forward: Count = 4
+    expansion: Count = 4
     """Width of the layers inside SwiGLU, in n_factors."""
     session_max_len: Count = 200
     """How many of the last items are read."""
@@ -77,7 +77,7 @@ class LiGRBlock(nn.Module):
     def __init__(self, s: ESASRecSettings) -> None:
         super().__init__()
         self.rate = s.dropout_rate
-        width, inner = s.n_factors, s.feed_forward * s.n_factors
+        width, inner = s.n_factors, s.expansion * s.n_factors
         self.norm_attention, self.norm_feed = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = SelfAttention(width, s.n_heads, s.dropout_rate)
         self.gate_attention, self.gate_feed = nn.Linear(width, width), nn.Linear(width, width)

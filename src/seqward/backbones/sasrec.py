@@ -1,7 +1,8 @@
 """SASRec (Kang & McAuley 2018): self-attention over the items of a history.
 
 The variants in use differ in four choices, which are settings here: what the residual around attention adds, whether
-item embeddings are scaled by sqrt(width), where the feed-forward layer drops, and how weights begin.
+item embeddings are scaled by sqrt(width), whether a linear layer follows attention, and how weights begin. (The code
+released with SASRec-CCQL drops before the ReLU of the feed-forward layer, which is the same function.)
 """
 
 from __future__ import annotations
@@ -36,8 +37,6 @@ class SASRecSettings:
     """Multiply item embeddings by sqrt(n_factors), as the original and the code released with SASRec-CCQL do."""
     projection: bool = False
     """A linear layer after attention (the original in torch has one, the code of the RL line has none)."""
-    feed_forward: Literal["relu-dropout", "dropout-relu"] = "relu-dropout"
-    """Order inside the feed-forward layer; dropout-relu is that of the code released with SASRec-CCQL."""
     init: Literal["normal", "xavier"] = "normal"
     """normal: N(0, 0.01) everywhere (released with SASRec-CCQL); xavier: Glorot-uniform but for embeddings (SNQN)."""
 
@@ -104,8 +103,5 @@ class Block(nn.Module):
 
     def _feed(self, x: Tensor) -> Tensor:
         rate = self.settings.dropout_rate
-        if self.settings.feed_forward == "relu-dropout":
-            hidden = dropout(relu(self.feed_1(x)), rate, self.training)
-        else:
-            hidden = relu(dropout(self.feed_1(x), rate, self.training))
+        hidden = dropout(relu(self.feed_1(x)), rate, self.training)
         return dropout(self.feed_2(hidden), rate, self.training)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seqward.catalogue.dense import drawn, topk_of_matrix, uniform
-from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, refuse_nan
+from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, evened, exact, refuse_nan
 
 CHUNK = 512
 """Items multiplied at a time."""
@@ -36,7 +36,7 @@ class ChunkedScores:
 
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
         """Args: states [n, width], weight [items, width], bias [items]."""
-        self.states, self.weight, self.bias = states, weight, bias
+        self.states, self.weight, self.bias = states.float(), weight, bias
 
     @property
     def n_rows(self) -> int:
@@ -49,7 +49,7 @@ class ChunkedScores:
     def at(self, items: Tensor) -> Tensor:
         rows = torch.nn.functional.embedding(items, self.weight)
         states = self.states if items.dim() == 1 else self.states[:, None]
-        scores = (states.float() * rows).sum(-1)
+        scores = (states * rows).sum(-1)
         return scores if self.bias is None else scores + self.bias[items]
 
     def logsumexp(self, temperature: float = 1.0) -> Tensor:
@@ -63,13 +63,14 @@ class ChunkedScores:
         # Scores over t are those of states over t and a bias over t; the value is scaled back.
         return temperature * _LogSumExp.apply(self.states / temperature, self.weight, bias / temperature, items)
 
-    @torch.no_grad()
+    @exact
     def max(self) -> Best:
         maxima = [torch.stack([s.amax(1) for _, s in self._chunks(rows)]) for rows in _slices(self.n_rows, ROWS)]
         value, number = torch.cat(maxima, 1).max(0)  # the first of equals; carries NaN on
         refuse_nan(value)
-        chunk_of = number * CHUNK
-        return Best(value, self._argmax_within(chunk_of).masked_fill(value == -torch.inf, -1))
+        items = self._argmax_within(number * CHUNK)
+        # The score that `at` gives, not that of the product, which may differ in the last bit.
+        return Best(self.at(items), items.masked_fill(value == -torch.inf, -1))
 
     def _argmax_within(self, chunk_of: Tensor) -> Tensor:
         """Position of each row's best item, given the chunk that holds it. argmax of everything is far slower."""
@@ -77,12 +78,12 @@ class ChunkedScores:
         order = chunk_of.argsort(stable=True)
         starts, counts = chunk_of[order].unique_consecutive(return_counts=True)
         for start, rows in zip(starts.tolist(), order.split(counts.tolist()), strict=True):
-            scores = _product(self.states[rows], self.weight[start : start + CHUNK], _part(self.bias, start))
+            scores = self._chunk(self.states[rows], start)
             best = scores.amax(1, keepdim=True)
             items[rows] = start + (scores == best).int().argmax(1)  # the first of equals
         return items
 
-    @torch.no_grad()
+    @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
         # The k best items lie in the k blocks with the largest maxima (ties to the lower block, as to the lower item).
         parts = [self._topk_of_rows(rows, k, exclude) for rows in _slices(self.n_rows, ROWS)]
@@ -104,7 +105,7 @@ class ChunkedScores:
             outside = (candidates >= self.n_items) | (blocks[part] < 0).repeat_interleave(BLOCK, 1)
             candidates = candidates.clamp(max=self.n_items - 1)
             states = self.states[rows][part]
-            scores = torch.bmm(self.weight[candidates].float(), states.float()[:, :, None])[:, :, 0]
+            scores = torch.bmm(self.weight[candidates], states[:, :, None])[:, :, 0]
             if self.bias is not None:
                 scores = scores + self.bias[candidates]
             if keys is not None:
@@ -116,7 +117,7 @@ class ChunkedScores:
     def _within_block(self) -> Tensor:
         return torch.arange(BLOCK, device=self.weight.device)
 
-    @torch.no_grad()
+    @exact
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
         # Rows in the order of their items: the items of a block then lie in few chunks.
         order = items.argsort()
@@ -162,10 +163,7 @@ class ChunkedScores:
         buffer = torch.empty(len(states), CHUNK, device=states.device)
         for number in numbers:
             start = number * CHUNK
-            # A short last chunk is the end of a full one: a narrow product may round otherwise, and part twins.
-            first = max(0, min(start, self.n_items - CHUNK))
-            whole = _product(states, self.weight[first : first + CHUNK], _part(self.bias, first), buffer)
-            scores = whole[:, start - first :]
+            scores = self._chunk(states, start, buffer)
             if taken is not None:
                 low, high = torch.searchsorted(
                     taken.items, torch.tensor([start, start + CHUNK]).to(taken.items)
@@ -173,7 +171,7 @@ class ChunkedScores:
                 scores[taken.rows[low:high], taken.items[low:high] - start] = -torch.inf
             yield start, scores
 
-    @torch.no_grad()
+    @exact
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         # First a chunk by its share of the softmax, then an item within it: the one that dense would draw.
         mass = [torch.stack([s.logsumexp(1) for _, s in self._chunks(rows)], 1) for rows in _slices(self.n_rows, ROWS)]
@@ -184,9 +182,21 @@ class ChunkedScores:
         for number in chunk.unique().tolist():
             row, draw = (chunk == number).nonzero(as_tuple=True)
             start = number * CHUNK
-            scores = _product(self.states[row], self.weight[start : start + CHUNK], _part(self.bias, start))
+            scores = self._chunk(self.states[row], start)
             items[row, draw] = start + drawn(scores.double().softmax(1), rest[row, draw, None]).which[:, 0]
         return items
+
+    def _chunk(self, states: Tensor, start: int, buffer: Tensor | None = None) -> Tensor:
+        """Scores of the items from ``start`` on, [rows, <= CHUNK].
+
+        A short last chunk is the end of a full one, and a small catalogue is evened: a narrow product may round
+        otherwise, and part twins.
+        """
+        first = max(0, min(start, self.n_items - CHUNK))
+        weight, bias = self.weight[first : first + CHUNK], _part(self.bias, first)
+        if self.n_items < CHUNK:
+            weight, bias = evened(weight, bias)
+        return _product(states, weight, bias, buffer)[:, start - first : self.n_items - first]
 
     def detach(self) -> LinearScores:
         bias = None if self.bias is None else self.bias.detach()
@@ -218,6 +228,7 @@ class _LogSumExp(torch.autograd.Function):
         total = torch.empty(len(states), device=states.device)
         mean = torch.empty(states.shape, device=states.device) if grad else None
         ctx.kept = []
+        own = torch.zeros_like(total)
         for rows in _slices(len(states), ROWS):
             sharp = (states[rows] * LOG2E).to(dtype)
             room = None if ctx.scratch is None else _room(ctx.scratch.view(dtype), rows, len(weight))
@@ -225,15 +236,14 @@ class _LogSumExp(torch.autograd.Function):
             ctx.kept.append(kept)
             if mean is not None:
                 mean[rows] = expected
-        value = total / LOG2E
-        if items is not None:
-            own = torch.nn.functional.embedding(items, weight)
-            value -= (states.float() * own).sum(1)
-            value -= 0.0 if some_bias is None else some_bias[items]
-            if mean is not None:
-                mean -= own
+            if items is not None:
+                row = weight[items[rows]].to(dtype).float()
+                own[rows] = _scores_of_pairs(sharp, row, None if sharp_bias is None else sharp_bias[items[rows]])
+                if mean is not None:
+                    mean[rows] -= row
         ctx.save_for_backward(states, weight, bias, items, total, mean)
-        return value
+        # The item is in the sum, so only rounding leaves less than nothing.
+        return total / LOG2E if items is None else ((total - own) / LOG2E).clamp_(min=0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -249,7 +259,8 @@ class _LogSumExp(torch.autograd.Function):
             block = _Block(states[rows], grad[rows], total[rows], kept, ctx.autocast_dtype)
             _backward_of_rows(block, weight, sharp_bias, grad_weight, grad_bias)
         if items is not None:
-            grad_weight.index_add_(0, items, states.float() * grad[:, None], alpha=-1)
+            pushed = (states * grad[:, None]).to(ctx.autocast_dtype).float()
+            grad_weight.index_add_(0, items, pushed, alpha=-1)
             if grad_bias is not None:
                 grad_bias.index_add_(0, items, grad, alpha=-1)
         if ctx.scratch is not None and ctx.scratch.device.type == "cpu":
@@ -341,7 +352,7 @@ def _backward_of_rows(
     kept = block.kept.exponentials
     # What was kept is the softmax but for the row's own factor.
     factor = block.grad if kept is None else block.grad * torch.exp2(block.kept.shift - block.total)
-    weighted = (block.states.float() * factor[:, None]).to(block.dtype)
+    weighted = (block.states * factor[:, None]).to(block.dtype)
     buffer = torch.empty(len(sharp), CHUNK, device=sharp.device)
     for number, start in enumerate(range(0, len(weight), CHUNK)):
         if kept is not None:
@@ -368,6 +379,12 @@ def _product(states: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | 
         # A narrower view of the buffer would not be contiguous, and then the product is slower.
         out = out.view(-1)[: len(states) * len(weight)].view(len(states), len(weight))
     return torch.mm(states, weight.T, out=out) if bias is None else torch.addmm(bias, states, weight.T, out=out)
+
+
+def _scores_of_pairs(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[n] score of row i of ``weight`` for state i as ``_product`` rounds it, but for the order of summation."""
+    scores = (states.float() * weight).sum(1).to(states.dtype).float()
+    return scores if bias is None else scores + bias
 
 
 def _part(bias: Tensor | None, start: int) -> Tensor | None:

@@ -7,23 +7,36 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, refuse_nan
+from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, evened, refuse_nan
 
 
 class DenseScores:
-    """Scores ``states @ weight.T + bias`` as one [n, items] matrix, made at the first question."""
+    """Scores ``states @ weight.T + bias`` as one [n, items] matrix, made at the first question.
+
+    (One more for each sum under autocast.)
+    """
 
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
         """Args: states [n, width], weight [items, width], bias [items]."""
-        self.states, self.weight, self.bias = states, weight, bias
+        self.states, self.weight, self.bias = states.float(), weight, bias
         self.grad = torch.is_grad_enabled()
 
     @cached_property
     def matrix(self) -> Tensor:
         """[n, items], in the gradient mode of its birth: the first question may stand under ``no_grad``."""
+        with torch.set_grad_enabled(self.grad), torch.autocast(self.states.device.type, enabled=False):
+            weight, bias = evened(self.weight, self.bias)
+            return torch.nn.functional.linear(self.states, weight, bias)[:, : self.n_items]
+
+    def _summed(self) -> Tensor:
+        """[n, items] the scores in the precision of sums."""
+        if not torch.is_autocast_enabled(self.states.device.type):
+            return self.matrix
         with torch.set_grad_enabled(self.grad):
-            return torch.nn.functional.linear(self.states, self.weight, self.bias).float()
+            products = torch.nn.functional.linear(self.states, self.weight).float()
+            return products if self.bias is None else products + self.bias
 
     @property
     def n_rows(self) -> int:
@@ -37,10 +50,10 @@ class DenseScores:
         return self.matrix.gather(1, items.view(len(items), -1)).view(items.shape)
 
     def logsumexp(self, temperature: float = 1.0) -> Tensor:
-        return temperature * torch.logsumexp(self.matrix / temperature, dim=1)
+        return temperature * torch.logsumexp(self._summed() / temperature, dim=1)
 
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
-        return self.logsumexp(temperature) - self.at(items)
+        return temperature * cross_entropy(self._summed() / temperature, items, reduction="none")
 
     def max(self) -> Best:
         best = self.topk(1)

@@ -2,19 +2,31 @@
 
 Rank of an item = 1 + items scored higher + equally scored items with a smaller number; top-k is cut from the same
 order. An item scored -inf is no candidate. A score that is NaN or +inf is an error, raised where it is seen.
+
+Under autocast the sums over all items (``nll``, ``logsumexp``) are of products in its precision, the item's own score
+among them. Named scores and orders are in fp32 always: to eight bits much is equal that is not, and the lowest number
+would be the best item.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from functools import wraps
+from typing import NamedTuple, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from seqward.errors import Finding
 
 MISS = 2**31 - 1
 """The rank of an item that is no candidate: beyond every cut-off."""
+EVEN = 64
+"""A processor sums the columns of a product alike if their number is a multiple of this (of its vectors, in fact)."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Best(NamedTuple):
@@ -87,6 +99,28 @@ class LinearScores(Scores, Protocol):
         ...
 
     def detach(self) -> LinearScores: ...
+
+
+def exact(ask: Callable[P, T]) -> Callable[P, T]:
+    """``ask`` without gradient and in fp32, whatever autocast says."""
+
+    @wraps(ask)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return ask(*args, **kwargs)
+
+    return asked
+
+
+def evened(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """[items, width] and [items], with zeros behind up to a multiple of EVEN.
+
+    The columns left over by a product of few rows are summed in another order, which would part items of equal rows.
+    """
+    short = -len(weight) % EVEN
+    if not short:
+        return weight, bias
+    return pad(weight, (0, 0, 0, short)), None if bias is None else pad(bias, (0, short))
 
 
 def refuse_nan(largest: Tensor) -> None:

@@ -25,18 +25,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for name, command in {
-    "simulate": data.simulate_log,
-    "prepare": data.prepare_log,
-    "train": runs.train,
-    "evaluate": runs.evaluate,
-    "recommend": runs.recommend,
-    "report": runs.report,
-    "methods": runs.list_methods,
-    "config": runs.show_config,
-}.items():
-    app.command(name)(command)
-app.add_typer(data.app, name="data")
+for name, command, summary in (
+    ("simulate", data.simulate_log, "Write the log of a simulated shop."),
+    ("prepare", data.prepare_log, "Make a data set of an event log."),
+    ("train", runs.train, "Train a method on a data set."),
+    ("evaluate", runs.evaluate, "Rank the whole catalogue at every event of a split."),
+    ("recommend", runs.recommend, "Recommend items for histories."),
+    ("report", runs.report, "Write the report of a run as one HTML file."),
+    ("methods", runs.list_methods, "List the methods."),
+    ("config", runs.show_config, "Print every setting of a method as a file."),
+):
+    app.command(name, short_help=summary)(command)
+app.add_typer(data.app, name="data", short_help="List public data sets and fetch them.")
 
 
 def _print_version(asked: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from seqward.cli.options import ItemCol, OrderCol, Separator, SessionCol, TimeCol, UserCol
 from seqward.cli.output import print_table, warn
 from seqward.errors import SeqwardError
 
@@ -41,28 +42,29 @@ def prepare_log(
     ],
     out: Annotated[Path, Option(help="Folder to write.")],
     source: Annotated[str | None, Option(help="Read a public data set as it comes (see `seqward data list`).")] = None,
-    session_col: Annotated[str | None, Option(help="Column of the session.")] = None,
-    user_col: Annotated[str | None, Option(help="Column of the user; the user's whole log is one session ...")] = None,
+    session_col: SessionCol = None,
+    user_col: UserCol = None,
     session_gap: Annotated[
-        float | None, Option(help="... unless cut where more minutes than this have no event.")
+        float | None, Option(help="Cut a user's log where more minutes than this have no event.")
     ] = None,
-    item_col: Annotated[str | None, Option(help="Column of the item.")] = None,
+    item_col: ItemCol = None,
     event_col: Annotated[str | None, Option(help="Column of the event type.")] = None,
-    time_col: Annotated[str | None, Option(help="Column of the time: dates, or numbers.")] = None,
+    time_col: TimeCol = None,
     time_unit: Annotated[
         str | None, Option(help="s, ms, us or ns, of times that are numbers; guessed without.")
     ] = None,
-    order_col: Annotated[str | None, Option(help="Column of numbers that order the events of a session.")] = None,
+    order_col: OrderCol = None,
     reward: Annotated[list[str] | None, Option(help="EVENT=VALUE, once for each event type.")] = None,
     reward_col: Annotated[str | None, Option(help="Column of the reward, such as revenue or stars.")] = None,
     goal: Annotated[str | None, Option(help="The event type that is the goal, or a condition: 'reward>=4'.")] = None,
-    separator: Annotated[str | None, Option(help="Between the columns of a text file; by its ending without.")] = None,
+    separator: Separator = None,
     split: Annotated[str | None, Option(help="random (the default), temporal or leave-one-out.")] = None,
     vocabulary: Annotated[str | None, Option(help="training (the default): items trained on; log: all items.")] = None,
     min_session_length: Annotated[int | None, Option(help="Drop sessions with fewer events (default 3).")] = None,
     min_item_count: Annotated[int | None, Option(help="Then drop the events of items with fewer (default 1).")] = None,
-    validation_sessions: Annotated[
-        int | None, Option(help="Of leave-one-out: so many sessions validate, the others train on it (default all).")
+    validation_users: Annotated[
+        int | None,
+        Option(help="Of leave-one-out: so many users' last event but one validates, the others' trains (default all)."),
     ] = None,
     seed: Annotated[int | None, Option(help="Draws the random split and the numbers of the items (default 0).")] = None,
     force: Annotated[bool, Option("--force", help="Replace a data set that is already there.")] = False,
@@ -88,7 +90,7 @@ def prepare_log(
         "min_item_count": min_item_count,
         "split": split,
         "vocabulary": vocabulary,
-        "validation_sessions": validation_sessions,
+        "validation_users": validation_users,
         "seed": seed,
     }
     data = prepare(log, settings, out=out, force=force, warn=warn, **_given(changes))
@@ -156,7 +158,7 @@ def parse_rewards(texts: list[str]) -> dict[str, float]:
     return rewards
 
 
-@app.command("list")
+@app.command("list", short_help="List the data sets that have a reader, and how to get them.")
 def list_sources() -> None:
     """List the data sets that have a reader, what is known of each, and how to get it."""
     from seqward.data.sources import SOURCES
@@ -178,7 +180,7 @@ def list_sources() -> None:
     )
 
 
-@app.command("fetch")
+@app.command("fetch", short_help="Download a data set, or say how to get it by hand.")
 def fetch_source(
     name: Annotated[str, Argument(metavar="NAME", help="Name of the data set (see `seqward data list`).")],
     to: Annotated[Path, Option(help="Folder to put it in.")] = Path("data"),

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from seqward.data.columns import number_ids, parse_times
-from seqward.data.dataset import TEST
-from seqward.data.files import column_names, listed, read_columns
-from seqward.errors import SeqwardError, did_you_mean
+from seqward.cli.output import check_new_file, write_whole
+from seqward.data.columns import Columns
+from seqward.data.dataset import OWNERS, TEST
+from seqward.data.files import SEPARATORS, column_names, read_columns
+from seqward.errors import SeqwardError
+from seqward.histories import parts_of_histories
 
 if TYPE_CHECKING:
     from seqward.data.dataset import Dataset
     from seqward.recommender import Recommender
 
-OWNERS = ("session_id", "user_id")
-TIMES = ("timestamp", "datetime")
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PAST_TENSE = {
     "view": "viewed",
     "click": "clicked",
@@ -36,59 +34,39 @@ RECENT = 8
 """Events of a history that are told; earlier ones are counted."""
 
 
-def from_text(history: str, item_ids: NDArray[Any]) -> list[list[Any]]:
-    """One history from item ids between commas; ids are integers where the catalogue's are."""
-    return [
-        _as_in_catalogue(
-            pl.Series([i.strip() for i in history.split(",") if i.strip()], dtype=pl.String), item_ids
-        ).to_list()
-    ]
+def from_text(history: str) -> list[list[str]]:
+    """One history from item ids between commas."""
+    return [[item.strip() for item in history.split(",") if item.strip()]]
 
 
-def from_file(path: Path, item_ids: NDArray[Any]) -> pl.DataFrame:
-    """Histories of a file, in order of its time where it has one, else of its rows: session_id or user_id, item_id.
+def from_file(path: Path, columns: Columns, separator: str | None = None) -> pl.DataFrame:
+    """The columns of a file of histories that ``Recommender.recommend(histories=..., columns=...)`` reads.
 
     Raises:
-        SeqwardError: the file is not what its ending says, lacks a column, or an id or a time is missing.
+        SeqwardError: the file is not what its ending says, or lacks a column.
     """
-    names = column_names(path)
-    owner = next((name for name in OWNERS if name in names), None)
-    if owner is None or "item_id" not in names:
-        missing = "item_id" if owner else "session_id or user_id"
-        raise SeqwardError(
-            f"{path.name} has no column {missing}; it has: {listed(names)}.{did_you_mean(missing.split()[0], names)}"
-        )
-    time = [name for name in TIMES if name in names][:1]
-    table = read_columns(path, [owner, "item_id", *time], [owner, "item_id"])
+    parts = parts_of_histories(columns, column_names(path, separator))
+    ids = [name for part, name in parts.items() if part in (*OWNERS, "item_id")]
+    table = read_columns(path, list(parts.values()), ids, separator=separator)
     if table.is_empty():
         raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
-    for name in (owner, "item_id"):
-        number_ids(table[name], name)  # refuses what is missing, with its row
-    if time:
-        table = table[np.argsort(parse_times(table[time[0]]).values, kind="stable")]
-    return table.select(owner, _as_in_catalogue(table["item_id"], item_ids))
-
-
-def _as_in_catalogue(ids: pl.Series, item_ids: NDArray[Any]) -> pl.Series:
-    """Ids as the catalogue has them, integers or strings; what is no integer where they are is unknown: null."""
-    return ids.cast(pl.String) if item_ids.dtype == object else ids.cast(pl.Int64, strict=False)
+    return table
 
 
 def check_output(path: Path, force: bool) -> None:
-    """Refuse, before anything is computed, a file that cannot be or must not be written."""
-    if path.suffix not in (*SEPARATORS, ".parquet"):
+    """Refuse, before anything is computed, a file that cannot be or must not be written; make its folder."""
+    if path.suffix not in (".csv", ".tsv", ".parquet"):
         raise SeqwardError(f"--output {path}: expected a name that ends in .csv, .tsv or .parquet.")
-    if path.exists() and not force:
-        raise SeqwardError(f"{path} already exists. Give another --output, or --force to replace it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_new_file(path, "--output", force)
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
     """Write what is recommended in the format of the file's ending."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
-        frame.write_parquet(path)
+        write_whole(path, frame.write_parquet)
     else:
-        frame.write_csv(path, separator=SEPARATORS[path.suffix])
+        write_whole(path, lambda file: frame.write_csv(file, separator=SEPARATORS[path.suffix]))
 
 
 def examples_in_words(recommender: Recommender, data: Dataset, n: int, how: dict[str, Any]) -> Iterator[str]:

@@ -27,18 +27,23 @@ def training_progress(total_events: int, max_minutes: float | None) -> Iterator[
     if not sys.stderr.isatty():
         yield lambda record: None if record["kind"] == "step" else print(_line(record), file=sys.stderr, flush=True)
         return
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.live import Live
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.text import Text
 
+    # The terms stand below the bar: beside it they would leave the times no room.
     columns = (TextColumn("{task.percentage:3.0f} %"), BarColumn(24), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[now]}"), console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=1.0, now="")
+    bar, terms = Progress(*columns), Text()
+    with Live(Group(bar, terms), console=Console(stderr=True), refresh_per_second=4) as live:
+        task = bar.add_task("", total=1.0)
 
         def show(record: Record) -> None:
             if record["kind"] == "step":
-                bar.update(task, completed=share_done(record), now=_line(record))
+                bar.update(task, completed=share_done(record))
+                terms.plain = _line(record)
             else:
-                bar.console.print(_line(record), highlight=False, markup=False)
+                live.console.print(_line(record), highlight=False, markup=False)
 
         yield show
 
@@ -64,7 +69,6 @@ def _line(record: Record) -> str:
         terms = "  ".join(f"{symbol} {value:.4g}" for symbol, value in record["terms"].items())
         return f"{start}  {record['events_per_second']:,.0f} events/s  {terms}"
     if record["kind"] == "validation":
-        return (
-            f"{start}  {record['seconds']:.0f} s  validation {record['value']:.4f}{' (best)' if record['best'] else ''}"
-        )
+        value = "has no value" if record["value"] is None else f"{record['value']:.4f}"
+        return f"{start}  {record['seconds']:.0f} s  validation {value}{' (best)' if record['best'] else ''}"
     return f"{start}  {record['seconds']:.0f} s  {record['text']}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from seqward.cli.output import print_table, warn
+from seqward.cli.options import ItemCol, OrderCol, Separator, SessionCol, TimeCol, UserCol
+from seqward.cli.output import check_new_file, print_table, write_whole
 from seqward.errors import SeqwardError
 
 if TYPE_CHECKING:
@@ -80,43 +81,52 @@ def _agreed_method(option: str | None, in_file: str | None, file: Path | None) -
 def evaluate(
     run: RunFolder,
     split: Annotated[str, Option(help="validation, test, or all (parameter-free methods only).")] = "test",
-    json_file: Annotated[
-        Path | None, Option("--json", help="Write the metrics here as well as to RUN/metrics.json.")
-    ] = None,
+    json_file: Annotated[Path | None, Option("--json", help="Write the metrics here as well as into RUN.")] = None,
     exclude_history: Annotated[
         bool, Option("--exclude-history", help="Items of the earlier session are no candidates, so repeats are missed.")
     ] = False,
     skip_first: Annotated[bool, Option("--skip-first", help="Leave out events without a history.")] = False,
     data: DataFolder = None,
     device: Device = "auto",
+    force: Annotated[bool, Option("--force", help="Replace a file that is already in --json.")] = False,
 ) -> None:
-    """Rank the whole catalogue at every event of a split; print the table, write metrics.json and report.html."""
+    """Rank the whole catalogue at every event of a split; print the table, write metrics and a report into RUN.
+
+    They are metrics.json and report.html for the test split as it stands. Any other question has names of its own,
+    such as metrics-validation.json or report-test-exclude-history.html, so that no answer replaces another; the same
+    question again replaces its own.
+    """
     from seqward.cli.progress import counting_progress
-    from seqward.cli.tables import by_group, by_ranker
+    from seqward.cli.tables import by_group, by_ranker, under_groups
     from seqward.recommender import Recommender
     from seqward.report import write_report
     from seqward.run import Run
 
-    if json_file is not None and not json_file.parent.is_dir():
-        raise SeqwardError(f"--json {json_file}: there is no folder {json_file.parent}.")
+    if json_file is not None:
+        check_new_file(json_file, "--json", force)
     recommender = Recommender.load(run, device)
     dataset = _data_of(Run(run), data)
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
     with counting_progress(f"{split} events") as progress:
         metrics = recommender.evaluate(dataset, split, progress=progress, **how)
-    before = Run(run).record_evaluation(split)
-    if split == "test" and before:
-        warn(
-            f"the test split of this run was evaluated {before} times before; what is chosen by it is no test any more."
-        )
-    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for file in (run / "metrics.json", json_file):
-        if file is not None:
-            file.write_text(text)
-    write_report(run, run / "report.html")
-    print_table(*by_group(metrics, recommender.method), title=f"{split} split")
+    print_table(*by_group(metrics, recommender.method), title=f"{split} split", arranged=under_groups)
     print_table(*by_ranker(metrics, recommender.method))
-    typer.echo(f"report: {run / 'report.html'}", err=True)
+    if split in ("all", "train"):
+        typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
+    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    question = _name_of_question(split, exclude_history, skip_first)
+    kept, page = run / f"metrics{question}.json", run / f"report{question}.html"
+    for file in (kept, json_file):
+        if file is not None:
+            write_whole(file, lambda place: place.write_text(text, encoding="utf-8"))
+    write_report(run, page, kept)
+    typer.echo(f"metrics: {kept}\nreport: {page}", err=True)
+
+
+def _name_of_question(split: str, exclude_history: bool, skip_first: bool) -> str:
+    """What the files of an evaluation have in their names: nothing for the test split as it stands."""
+    rules = [name for name, on in (("exclude-history", exclude_history), ("skip-first", skip_first)) if on]
+    return "" if split == "test" and not rules else "-".join(["", split, *rules])
 
 
 def _data_of(run: Run, given: Path | None) -> Dataset:
@@ -137,6 +147,12 @@ def recommend(
         Path | None,
         Option("--input", help="Histories: session_id or user_id, item_id, and a time if rows are unsorted."),
     ] = None,
+    session_col: SessionCol = None,
+    user_col: UserCol = None,
+    item_col: ItemCol = None,
+    time_col: TimeCol = None,
+    order_col: OrderCol = None,
+    separator: Separator = None,
     output: Annotated[Path | None, Option(help="File for what is recommended (.csv, .tsv or .parquet).")] = None,
     examples: Annotated[int | None, Option(help="Instead: so many test sessions in words.", min=1)] = None,
     k: Annotated[int, Option("-k", help="Items to recommend.")] = 20,
@@ -145,8 +161,12 @@ def recommend(
     data: DataFolder = None,
     force: Annotated[bool, Option("--force", help="Replace a file that is already in --output.")] = False,
 ) -> None:
-    """Recommend items for a history or for a file of histories: session or user, item, score, rank."""
+    """Recommend items for a history or for a file of histories: session or user, item, score, rank.
+
+    Sessions or users come in the order in which they first appear. Options of columns and --separator are for --input.
+    """
     from seqward.cli import histories
+    from seqward.data.columns import Columns
     from seqward.recommender import Recommender
     from seqward.run import Run, check_catalogue
 
@@ -154,6 +174,15 @@ def recommend(
         raise SeqwardError("--examples are printed in words: leave --output out, or give --input.")
     if sum(choice is not None for choice in (history, input_file, examples)) != 1:
         raise SeqwardError("Give one of --history a,b,c, --input FILE and --examples N.")
+    names = {
+        "session_id": session_col,
+        "user_id": user_col,
+        "item_id": item_col,
+        "timestamp": time_col,
+        "order": order_col,
+    }
+    if input_file is None and any([*names.values(), separator]):
+        raise SeqwardError("--session-col and the like and --separator are for the file of --input: leave them out.")
     if output is not None:
         histories.check_output(output, force)
     recommender = Recommender.load(run)
@@ -164,8 +193,11 @@ def recommend(
         for line in histories.examples_in_words(recommender, dataset, examples, how):
             typer.echo(line)
         return
-    item_ids = Run(run).item_ids
-    asked = histories.from_file(input_file, item_ids) if input_file else histories.from_text(history or "", item_ids)
+    if input_file is None:
+        asked = histories.from_text(history or "")
+    else:
+        how["columns"] = Columns(**names)
+        asked = histories.from_file(input_file, how["columns"], separator)
     frame = recommender.recommend(histories=asked, **how)
     if output is not None:
         histories.write(frame, output)
@@ -176,11 +208,19 @@ def recommend(
 def report(
     run: RunFolder,
     out: Annotated[Path, Option(help="HTML file to write.")],
+    metrics: Annotated[
+        Path | None,
+        Option(help="Evaluation to tell of; RUN/metrics.json without, or the newest where that is missing."),
+    ] = None,
+    force: Annotated[bool, Option("--force", help="Replace a file that is already in --out.")] = False,
 ) -> None:
     """Write the report of an evaluated run as one self-contained HTML file."""
     from seqward.report import write_report
 
-    write_report(run, out)
+    check_new_file(out, "--out", force)
+    if metrics is None and not (run / "metrics.json").is_file():
+        metrics = max(run.glob("metrics-*.json"), key=lambda file: file.stat().st_mtime, default=None)
+    write_report(run, out, metrics)
 
 
 def list_methods(

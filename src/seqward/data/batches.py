@@ -75,7 +75,6 @@ class TrainingEvents:
         self.begin, self.stop, self.counted_from = (self._tensor(p) for p in pieces)
         self.item = self._tensor(data.item.astype(np.int64))
         self.reward = self._tensor(data.reward)
-        self.goal = self._tensor(data.goal)
         live = np.ones(data.n_events, dtype=np.float32)
         live[data.offsets[1:] - 1] = 0.0
         self.live = self._tensor(live)

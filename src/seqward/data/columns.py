@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Ticks a second."""
 DENSE = 8
 """Integers whose range is below this many times their number are numbered through a table instead of a join."""
+NEEDED = "Every event needs one: drop or fill these rows."
 ZONE = r":\d{2}(?:\.\d+)?\s*(Z|z|UTC|[+-]\d{2}(?::?\d{2})?)$"
 
 
@@ -51,14 +53,16 @@ class Columns:
     event_type: str | None = None
     reward: str | None = None
 
-    def resolve(self, names: Sequence[str], *, gap: bool = False, rewards: bool = False) -> dict[str, str]:
+    def resolve(
+        self, names: Sequence[str], *, gap: bool = False, rewards: bool = False, timed: bool = True
+    ) -> dict[str, str]:
         """Part -> column, for the parts ``session_id user_id item_id time order event_type reward`` that the log has.
 
         ``gap``: a user's log is to be cut, so a session column counts only where it is named. ``rewards``: a map gives
-        the rewards, likewise.
+        the rewards, likewise. ``timed=False``: the rows are in order where there is no time.
 
         Raises:
-            SeqwardError: a column that is named or needed is not there, or two are named for one part.
+            SeqwardError: a column that is named or needed is not there, two are named for one part, or one for two.
         """
         named = {field: name for field, name in asdict(self).items() if name is not None}
         for field, name in named.items():
@@ -70,11 +74,13 @@ class Columns:
         if "session_id" in named:
             left_out.add("user_id")
         found = {field: field for field in OPTIONS if field in names and field not in left_out} | named
-        _check_needed(found, names, gap)
+        _check_needed(found, names, gap, timed)
         _check_once(found, names)
         time = next((fields[f] for fields in (named, found) for f in ("timestamp", "datetime") if f in fields), None)
         parts = {field: name for field, name in found.items() if field not in ("timestamp", "datetime")}
-        return parts | ({"time": time} if time else {})
+        parts |= {"time": time} if time else {}
+        _check_apart(parts)
+        return parts
 
 
 def _check_there(field: str, name: str, names: Sequence[str]) -> None:
@@ -90,6 +96,13 @@ def _check_once(found: Mapping[str, str], names: Sequence[str]) -> None:
             raise SeqwardError(f"The log has two columns {name!r}: rename one, it is unclear which is the {field}.")
 
 
+def _check_apart(parts: Mapping[str, str]) -> None:
+    for (part, name), (other, same) in combinations(parts.items(), 2):
+        if name == same and {part, other} != {"order", "time"}:
+            options = " or ".join(OPTIONS[p] for p in (part, other) if p != "time")
+            raise SeqwardError(f"The column {name!r} would be both {part} and {other}. Name another with {options}.")
+
+
 def _check_one_each(named: Mapping[str, str], gap: bool, rewards: bool) -> None:
     if "timestamp" in named and "datetime" in named:
         raise SeqwardError("Both a timestamp and a datetime column are named. Name the one that is to be read.")
@@ -99,10 +112,10 @@ def _check_one_each(named: Mapping[str, str], gap: bool, rewards: bool) -> None:
         raise SeqwardError(f"A gap cuts the log of a user, but {named['session_id']!r} names sessions: drop one.")
 
 
-def _check_needed(found: Mapping[str, str], names: Sequence[str], gap: bool) -> None:
+def _check_needed(found: Mapping[str, str], names: Sequence[str], gap: bool, timed: bool) -> None:
     sessions = ("user_id",) if gap else ("session_id", "user_id")
     times = ("timestamp", "datetime") if gap else ("timestamp", "datetime", "order")
-    for choices in (("item_id",), sessions, times):
+    for choices in (("item_id",), sessions, *([times] if timed else [])):
         if not found.keys() & set(choices):
             near = next((hint for field in choices if (hint := did_you_mean(field, names))), "")
             options = " or ".join(dict.fromkeys(OPTIONS[field] for field in choices))
@@ -117,14 +130,16 @@ def number_ids(column: pl.Series, part: str) -> tuple[NDArray[Any], NDArray[np.i
     """The distinct ids, sorted (int64, or str objects), and the position of each row's id among them.
 
     Raises:
-        SeqwardError: null or empty ids (how many, and the first row), or ids that are neither integers nor strings.
+        SeqwardError: null or blank ids (how many, and the first row), or ids that are neither integers nor strings.
     """
     name = column.name
     if isinstance(column.dtype, (pl.Categorical, pl.Enum)):
         column = column.cast(pl.String)
-    _check_complete(column, f"{name!r} ({part})", "Every event needs one: drop or fill these rows.")
+    _check_complete(column, f"{name!r} ({part})", NEEDED)
     if column.dtype == pl.String:
-        return _numbered_by_join(column)
+        ids = column.unique()
+        _check_not_blank(column, ids.filter(ids.str.strip_chars() == ""), f"{name!r} ({part})")
+        return _numbered_by_join(column, ids)
     if not column.dtype.is_integer():
         raise SeqwardError(
             f"Ids in {name!r} ({part}) are of type {column.dtype}; they must be integers or strings. "
@@ -135,20 +150,24 @@ def number_ids(column: pl.Series, part: str) -> tuple[NDArray[Any], NDArray[np.i
     column = column.cast(pl.Int64)
     values = column.to_numpy()
     low, high = int(values.min()), int(values.max())
-    return _numbered_by_table(values, low, high) if high - low < DENSE * len(values) else _numbered_by_join(column)
+    if high - low < DENSE * len(values):
+        return _numbered_by_table(values, low, high)
+    return _numbered_by_join(column, column.unique())
 
 
 def number_types(column: pl.Series) -> tuple[tuple[str, ...], NDArray[np.int16]]:
     """The distinct event types, sorted, and the position of each row's type among them.
 
     Raises:
-        SeqwardError: null or empty types, or more of them than event types can be.
+        SeqwardError: null or blank types, or more of them than event types can be.
     """
-    name, column = column.name, column.cast(pl.String)
-    _check_complete(column, f"{name!r} (event types)", "Every event needs one: drop or fill these rows.")
-    column = column.cast(pl.Categorical)  # for few distinct values much faster than a join
+    name, what = column.name, f"{column.name!r} (event types)"
+    if column.dtype != pl.Categorical:  # for few distinct values much faster than a join
+        column = column.cast(pl.String).cast(pl.Categorical)
+    _check_complete(column, what, NEEDED)
     distinct = column.unique()
     names = distinct.cast(pl.String)
+    _check_not_blank(column, distinct.filter(names.str.strip_chars() == ""), what)
     if len(names) > np.iinfo(np.int16).max:
         raise SeqwardError(f"Column {name!r} has {len(names)} event types: is it the right column?")
     codes = distinct.to_physical().to_numpy()
@@ -164,8 +183,8 @@ def _numbered_by_table(values: NDArray[np.int64], low: int, high: int) -> tuple[
     return np.flatnonzero(there) + low, number[values - low]
 
 
-def _numbered_by_join(column: pl.Series) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    ids = column.unique().sort()
+def _numbered_by_join(column: pl.Series, ids: pl.Series) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    ids = ids.sort()
     rows, table = pl.DataFrame({"id": column}), pl.DataFrame({"id": ids, "number": np.arange(len(ids), dtype=np.int32)})
     number = rows.join(table, on="id", how="left", maintain_order="left")["number"]
     values = ids.to_numpy()
@@ -178,9 +197,19 @@ def _check_complete(column: pl.Series, what: str, advice: str) -> None:
         missing = missing | (column == "").fill_null(True)
     elif column.dtype.is_float():
         missing = missing | column.is_nan().fill_null(True)
-    if count := int(missing.sum()):
-        rows = f"{count} row{'s' if count > 1 else ''}"
-        raise SeqwardError(f"{what} is missing in {rows}, first in row {_first(missing)}. {advice}")
+    if missing.any():
+        raise SeqwardError(f"{what} is missing in {_rows(missing)}. {advice}")
+
+
+def _check_not_blank(column: pl.Series, blank: pl.Series, what: str) -> None:
+    if len(blank):
+        raise SeqwardError(f"{what} is blank in {_rows(column.is_in(blank.implode()))}. {NEEDED}")
+
+
+def _rows(flags: pl.Series) -> str:
+    """How many rows are flagged, and the first of them."""
+    count = int(flags.sum())
+    return f"{count} row{'s' if count > 1 else ''}, first in row {_first(flags)}"
 
 
 def _first(flags: pl.Series) -> int:

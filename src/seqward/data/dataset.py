@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqward.data.files import sha256_of
 from seqward.errors import SeqwardError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+OWNERS = ("session_id", "user_id")
+"""Columns that say whose an event is; the first that is there counts."""
 FORMAT = 1
 TABLES = ("events", "sessions", "items")
 AGAIN = "the data set was cut off or edited. Run `seqward prepare` again."
@@ -79,11 +81,6 @@ class Dataset:
         """[events] session of each event."""
         return np.repeat(np.arange(self.n_sessions, dtype=np.int32), np.diff(self.offsets))
 
-    def sessions(self) -> Iterator[slice]:
-        """The slice of each session, in order."""
-        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            yield slice(int(start), int(stop))
-
     def training_users(self) -> tuple[NDArray[np.int64], int]:
         """[sessions] a number for the user of each session, and how many users have training events.
 
@@ -137,7 +134,7 @@ class Dataset:
             "protocol": self.protocol,
             "event_types": list(self.event_types),
             "catalogue": self.catalogue_fingerprint(),
-            "sha256": {name: _sha256(folder / f"{name}.parquet") for name in TABLES},
+            "sha256": {name: sha256_of(folder / f"{name}.parquet") for name in TABLES},
         }
         description["sha256"]["description"] = _seal(description)
         # Written last: a folder without it was cut off.
@@ -158,7 +155,7 @@ class Dataset:
         for name in TABLES:
             if not (folder / f"{name}.parquet").is_file():
                 raise SeqwardError(f"{folder}/{name}.parquet is missing: {AGAIN}")
-            if _sha256(folder / f"{name}.parquet") != description["sha256"][name]:
+            if sha256_of(folder / f"{name}.parquet") != description["sha256"][name]:
                 raise SeqwardError(
                     f"{folder}/{name}.parquet is not the file that was written (its sha256 differs): {AGAIN}"
                 )
@@ -228,8 +225,3 @@ def _frame(columns: dict[str, Any]) -> Any:
 def _ids(column: Any) -> NDArray[Any]:
     values = column.to_numpy()
     return values if values.dtype.kind in "iu" else values.astype(object)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -13,7 +13,7 @@ source=None, filters=(), warnings=())`` is what source readers call: ``source`` 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ from seqward.data.columns import (
 )
 from seqward.data.files import column_names, read_columns, sha256_of
 from seqward.data.rewards import goals, rewards_of_types
+from seqward.data.sessions import Grouped, group_rows, stable_order
 from seqward.errors import SeqwardError, did_you_mean
 
 __all__ = ["Columns", "EventLog"]
@@ -96,7 +97,8 @@ class EventLog:
         cut, mapped = options.get("session_gap_minutes") is not None, options.get("rewards") is not None
         parts = columns.resolve(names, gap=cut, rewards=mapped)
         ids = [parts[part] for part in ("session_id", "user_id", "item_id") if part in parts]
-        table = read_columns(path, list(parts.values()), ids, separator)
+        types = [parts["event_type"]] if "event_type" in parts else []
+        table = read_columns(path, list(parts.values()), ids, types, separator)
         if table.is_empty():
             raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
         source = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
@@ -135,46 +137,22 @@ class EventLog:
         """
         gap = _checked_gap(session_gap_minutes, time_unit)
         table, parts = _selected(frame, columns or Columns(), gap is not None, rewards is not None)
-        item_ids, item = number_ids(table[parts["item_id"]], "items")
-        times = parse_times(table[parts["time"]]) if "time" in parts else None
-        keys = parse_order(table[parts["order"]]) if "order" in parts else _values(times)
-        grouped = _group(table, parts, times, gap, time_unit)
-        event_types, event_type = (
-            number_types(table[parts["event_type"]]) if "event_type" in parts else (("event",), None)
-        )
-        appearance = _appearance_warning(item, len(item_ids), times)
-
-        rows, late = stable_order(grouped.number, keys)
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(grouped.number))])
-        keys = keys[rows]
-        event_type = np.zeros(len(rows), np.int16) if event_type is None else event_type[rows]
-        reward, worth = _worth(table, parts, rewards, rows, event_types, event_type)
-        users, mixed = _users(grouped, rows, offsets)
-        log = cls(
-            item=item[rows],
-            time=None if times is None else times.values[rows] if "order" in parts else keys,
-            event_type=event_type,
-            reward=reward,
-            goal=goals(goal, event_types, event_type, reward),
-            offsets=offsets,
-            item_ids=item_ids,
-            session_ids=grouped.ids,
-            user_ids=users,
-            event_types=event_types,
-            protocol={},
-        )
+        rows = _parsed(table, parts, gap, time_unit)
+        order, late = stable_order(rows.grouped.number, rows.keys)
+        log, worth, mixed = _in_order(table, parts, rows, order, rewards, goal)
+        keys = rows.keys[order] if "order" in parts or log.time is None else log.time
         ties, repeats = _ties(log, keys)
         found = [
             *_order_warnings(late, repeats, ties, log.n_events),
-            *appearance,
+            *_appearance_warning(rows.item, len(rows.item_ids), rows.times),
             *_goal_warnings(log, goal, rewards),
             *mixed,
         ]
         facts = {
             "source": dict(source) if source is not None else {"frame": True, "sha256": _content_hash(log)},
             "columns": parts,
-            "sessions": grouped.rule,
-            "time": _time_facts(times, time_unit),
+            "sessions": rows.grouped.rule,
+            "time": _time_facts(rows.times, time_unit),
             "rewards": worth,
             "goal": goal,
             "tie_rule": TIE_RULE,
@@ -185,6 +163,59 @@ class EventLog:
             "filters": [dict(removed) for removed in filters],
         }
         return replace(log, protocol=facts, warnings=(*warnings, *found))
+
+
+class _Rows(NamedTuple):
+    """A log as it came, a row an event, with its ids numbered."""
+
+    item: NDArray[np.int32]
+    item_ids: NDArray[Any]
+    times: Times | None
+    keys: NDArray[Any]
+    """What orders the events of a session: the order column, or else the time."""
+    grouped: Grouped
+    event_type: NDArray[np.int16]
+    event_types: tuple[str, ...]
+
+
+def _parsed(table: pl.DataFrame, parts: Mapping[str, str], gap: float | None, unit: str | None) -> _Rows:
+    item_ids, item = number_ids(table[parts["item_id"]], "items")
+    times = parse_times(table[parts["time"]]) if "time" in parts else None
+    keys = parse_order(table[parts["order"]]) if "order" in parts else _values(times)
+    grouped = group_rows(table, parts, times, gap, unit)
+    event_types, event_type = ("event",), np.zeros(len(table), np.int16)
+    if "event_type" in parts:
+        event_types, event_type = number_types(table[parts["event_type"]])
+    return _Rows(item, item_ids, times, keys, grouped, event_type, event_types)
+
+
+def _in_order(
+    table: pl.DataFrame,
+    parts: Mapping[str, str],
+    rows: _Rows,
+    order: NDArray[np.int64],
+    rewards: Mapping[str, float] | None,
+    goal: str | None,
+) -> tuple[EventLog, dict[str, Any], list[str]]:
+    """The log in ``order``, still without its protocol; where its rewards come from; and warnings."""
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows.grouped.number))])
+    event_type = rows.event_type[order]
+    reward, worth = _worth(table, parts, rewards, order, rows.event_types, event_type)
+    users, mixed = _users(rows.grouped, order, offsets)
+    log = EventLog(
+        item=rows.item[order],
+        time=None if rows.times is None else rows.times.values[order],
+        event_type=event_type,
+        reward=reward,
+        goal=goals(goal, rows.event_types, event_type, reward),
+        offsets=offsets,
+        item_ids=rows.item_ids,
+        session_ids=rows.grouped.ids,
+        user_ids=users,
+        event_types=rows.event_types,
+        protocol={},
+    )
+    return log, worth, mixed
 
 
 def count_events(log: EventLog) -> dict[str, Any]:
@@ -203,30 +234,6 @@ def per_type(event_types: Sequence[str], event_type: NDArray[np.int16]) -> dict[
     return dict(zip(event_types, np.bincount(event_type, minlength=len(event_types)).tolist(), strict=True))
 
 
-def stable_order(group: NDArray[np.int32], key: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
-    """Rows by group, then key, then row number; and how many rows came before an earlier one of their group.
-
-    Group and row number share one int64, which sorts many times faster than an argsort; a second sort touches only the
-    groups whose rows were not in order yet.
-    """
-    bits = len(group).bit_length()
-    packed = group.astype(np.int64)
-    packed <<= bits
-    packed |= np.arange(len(group))
-    packed.sort()
-    rows = packed & ((1 << bits) - 1)
-    packed >>= bits
-    key_in = key[rows]
-    late = (key_in[1:] < key_in[:-1]) & (packed[1:] == packed[:-1])
-    if not late.any():
-        return rows, 0
-    unsorted = np.zeros(int(packed[-1]) + 1, bool)
-    unsorted[packed[1:][late]] = True
-    places = np.flatnonzero(unsorted[packed])
-    rows[places] = rows[places][np.lexsort((key_in[places], packed[places]))]
-    return rows, int(late.sum())
-
-
 def _checked_gap(minutes: float | None, unit: str | None) -> float | None:
     if unit is not None and unit not in UNITS:
         raise SeqwardError(f"Unknown time unit {unit!r}; known are {', '.join(UNITS)}.{did_you_mean(unit, UNITS)}")
@@ -236,7 +243,18 @@ def _checked_gap(minutes: float | None, unit: str | None) -> float | None:
 
 
 def _selected(frame: Any, columns: Columns, gap: bool, rewards: bool) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The needed columns as a polars frame, whatever the backend, and the part that each plays."""
+    return selected(frame, lambda names: columns.resolve(names, gap=gap, rewards=rewards))
+
+
+def selected(frame: Any, resolve: Callable[[Sequence[str]], dict[str, str]]) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The needed columns as a polars frame, whatever the backend, and the part that each plays.
+
+    Args:
+        resolve: part -> column, given the names of the columns.
+
+    Raises:
+        SeqwardError: no frame, no rows, or a column that cannot be read.
+    """
     try:
         table = nw.from_native(frame)
         names = table.collect_schema().names()
@@ -245,7 +263,7 @@ def _selected(frame: Any, columns: Columns, gap: bool, rewards: bool) -> tuple[p
         raise SeqwardError(f"Expected a pandas, polars, pyarrow or duckdb frame, got {got}.") from error
     except nw.exceptions.DuplicateError as error:
         raise SeqwardError(f"The frame has several columns of one name: {error}. Rename them.") from error
-    parts = columns.resolve(names, gap=gap, rewards=rewards)
+    parts = resolve(names)
     table = table.select(*dict.fromkeys(parts.values()))
     table = table.collect("polars") if isinstance(table, nw.LazyFrame) else table
     native = pl.DataFrame({name: _to_polars(table[name], name == parts.get("time")) for name in table.columns})
@@ -273,59 +291,6 @@ def _as_text(value: Any) -> str | None:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-class _Grouped(NamedTuple):
-    """Which session every row is of."""
-
-    number: NDArray[np.int32]
-    """[rows] position in ``ids``"""
-    ids: NDArray[Any]
-    rule: dict[str, Any]
-    """For the protocol."""
-    owners: NDArray[Any] | None = None
-    """[sessions] the user of each, where sessions are made from users."""
-    users: tuple[NDArray[Any], NDArray[np.int32]] | None = None
-    """The users and [rows] the position of each row's, where the log names sessions and users."""
-
-
-def _group(
-    table: pl.DataFrame, parts: Mapping[str, str], times: Times | None, gap: float | None, unit: str | None
-) -> _Grouped:
-    users = number_ids(table[parts["user_id"]], "users") if "user_id" in parts else None
-    if "session_id" in parts:
-        ids, number = number_ids(table[parts["session_id"]], "sessions")
-        return _Grouped(number, ids, {"by": "session_id"}, users=users)
-    assert users is not None  # Columns.resolve sees to it
-    if gap is None:
-        return _Grouped(users[1], users[0], {"by": "user_id"}, owners=users[0])
-    assert times is not None
-    unit = "us" if times.kind == "date" else unit or times.unit
-    number, owner, nth = cut_by_gap(users[1], times.values, gap * 60 * UNITS[unit])
-    owners = users[0][owner]
-    ids = np.array([f"{user}/{n}" for user, n in zip(owners.tolist(), nth.tolist(), strict=True)], object)
-    rule = f"a user's log is cut where nothing happens for more than {gap:g} minutes (times in {unit})"
-    return _Grouped(number, ids, {"by": "user_id", "gap_minutes": gap, "rule": rule}, owners=owners)
-
-
-def cut_by_gap(
-    user: NDArray[np.int32], time: NDArray[Any], gap: float
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
-    """Cut each user's rows, in order of time, where the time between two exceeds ``gap`` (in ticks of ``time``).
-
-    Returns:
-        [rows] session of each row; [sessions] user of each session; [sessions] its number within the user, from 1.
-    """
-    rows, _ = stable_order(user, time)
-    user_in, time_in = user[rows], time[rows]
-    other_user = np.diff(user_in, prepend=-1) != 0
-    starts = other_user | (np.diff(time_in, prepend=time_in[0]) > gap)
-    number = np.empty(len(rows), np.int32)
-    number[rows] = np.cumsum(starts) - 1
-    owner = user_in[starts]
-    firsts = np.flatnonzero(np.diff(owner, prepend=-1))
-    nth = np.arange(len(owner)) - np.repeat(firsts, np.diff(firsts, append=len(owner))) + 1
-    return number, owner, nth
-
-
 def _worth(
     table: pl.DataFrame,
     parts: Mapping[str, str],
@@ -347,7 +312,7 @@ def _values(times: Times | None) -> NDArray[Any]:
 
 
 def _users(
-    grouped: _Grouped, rows: NDArray[np.int64], offsets: NDArray[np.int64]
+    grouped: Grouped, rows: NDArray[np.int64], offsets: NDArray[np.int64]
 ) -> tuple[NDArray[Any] | None, list[str]]:
     """The user of each session's first event, and a warning where later events name another."""
     if grouped.users is None:

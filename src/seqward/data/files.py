@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Collection, Iterable
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,11 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 PARQUET = (".parquet", ".pq")
 COMPRESSED = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}
 SAMPLE = 10_000
-"""Rows that decide whether a CSV file's ids are integers."""
+"""Rows by which the type of a text file's numbers and times is guessed; what is no id is read again where it errs."""
 NULLS = ["NULL", "null", "NaN", "nan", "NA", "None", "\\N"]
 """Words for a missing value in text, as databases, R and Python write them, beside nothing at all."""
-INTEGER = r"^(0|-?[1-9]\d{0,17})$"
-"""An integer that reads back as it was written: zero-padded ids are strings."""
+NO_SEPARATOR = '\r\n"'
+"""What ends a line or quotes a value."""
 
 _BEGINNINGS = (
     (b"PAR1", "a Parquet file"),
@@ -112,48 +114,102 @@ def column_names(path: Path, separator: str | None = None) -> list[str]:
 
 
 def read_columns(
-    path: Path, names: Collection[str], ids: Collection[str] = (), separator: str | None = None
+    path: Path,
+    names: Collection[str],
+    ids: Collection[str] = (),
+    types: Collection[str] = (),
+    separator: str | None = None,
 ) -> pl.DataFrame:
     """The columns ``names`` of a checked file.
 
-    In a text file the columns ``ids`` are integers where the first 10,000 rows of theirs are, written plainly, else
-    strings: zero-padded, decimal and very long numbers stay as they stand in the file. A column whose type changes
-    further down is read as strings, so that the row at fault can be named by who parses it. ``NULLS`` are nulls.
+    In a text file the columns ``ids`` are integers where all of theirs are written plainly, else strings as they stand
+    there, and the columns ``types`` (event types) are categories. Where the type of another column changes further
+    down, it is read as strings, so that the row at fault can be named by who parses it. ``NULLS`` are nulls.
 
     Raises:
-        SeqwardError: the file cannot be read.
+        SeqwardError: the file cannot be read, or the separator is not one character.
     """
     import polars as pl
 
     names = list(dict.fromkeys(names))
     if check_file(path) == "parquet":
-        return _reading(path, lambda: pl.read_parquet(path, columns=names))
-    options: dict[str, Any] = _dialect(path, separator) | {"columns": names, "null_values": NULLS}
-    sample = _reading(path, lambda: pl.read_csv(path, n_rows=SAMPLE, infer_schema=False, **options))
-    types: dict[str, Any] = {name: pl.Int64 if _all_integers(sample[name]) else pl.String for name in ids}
+        return _reading(path, lambda: pl.read_parquet(path, columns=names, glob=False))
+    options: dict[str, Any] = _dialect(path, separator) | {"columns": names}
+    known = dict.fromkeys(ids, pl.String) | dict.fromkeys(types, pl.Categorical)
     try:
-        table = pl.read_csv(path, schema_overrides=types, infer_schema_length=SAMPLE, **options)
+        table = pl.read_csv(path, schema_overrides=known, infer_schema_length=SAMPLE, **options)
     except pl.exceptions.ComputeError:
-        text = _reading(path, lambda: pl.read_csv(path, infer_schema=False, **options))
-        table = text.with_columns(text[name].cast(pl.Int64) for name in ids if _all_integers(text[name]))
-    return table.head(len(table) - _blank_lines_at_end(path))
+        table = _reading(path, lambda: pl.read_csv(path, infer_schema=False, **options))
+    table = table.head(len(table) - _blank_lines_at_end(path, table))
+    for name in table.columns:  # one by one, since text is large
+        table = table.with_columns(_from_text(table[name], name in ids))
+    return table
 
 
-def _blank_lines_at_end(path: Path) -> int:
-    """Empty lines after the last row, which polars reads as rows of nulls."""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - 4096))
-        tail = stream.read()
-    return max(0, tail[len(tail.rstrip(b"\r\n")) :].count(b"\n") - 1)
+def _from_text(text: pl.Series, is_id: bool) -> pl.Series:
+    import polars as pl
+
+    if text.dtype == pl.Categorical:
+        words = text.unique().cast(pl.String).is_in(NULLS).any()
+        return _without_null_words(text.cast(pl.String)) if words else text
+    if text.dtype != pl.String:
+        return text
+    # Most ids are integers, and then hold no word for a missing value.
+    if is_id and (numbers := plain_integers(text)) is not text:
+        return numbers
+    text = _without_null_words(text)
+    return plain_integers(text) if is_id else text
 
 
-def _all_integers(text: pl.Series) -> bool:
-    return bool(text.str.contains(INTEGER).all())
+def _without_null_words(text: pl.Series) -> pl.Series:
+    """Nulls for the words in ``NULLS``. Telling the reader of them would take it a third longer."""
+    import polars as pl
+
+    is_word = reduce(or_, (text == word for word in NULLS))
+    return text.zip_with(~is_word.fill_null(False), pl.Series([None], dtype=pl.String)) if is_word.any() else text
+
+
+def plain_integers(text: pl.Series) -> pl.Series:
+    """Strings as 64-bit integers where each reads back as it was written, else as they are: ``007`` is not ``7``."""
+    import polars as pl
+
+    for part in (text.head(SAMPLE), text):  # most columns of strings are known by their first rows
+        numbers = part.cast(pl.Int64, strict=False)
+        if numbers.null_count() > part.null_count() or part.str.len_bytes().sum() != _plain_length(numbers):
+            return text
+    return numbers
+
+
+def _plain_length(numbers: pl.Series) -> int:
+    """Characters of all the integers, which no other way to write them undercuts."""
+    low, high = numbers.min() or 0, numbers.max() or 0
+    length = len(numbers) - numbers.null_count() + int((numbers < 0).sum())
+    for power in (10**digits for digits in range(1, 19)):
+        length += int((numbers >= power).sum()) if high >= power else 0
+        length += int((numbers <= -power).sum()) if low <= -power else 0
+    return length
+
+
+def _blank_lines_at_end(path: Path, table: pl.DataFrame) -> int:
+    """Empty lines after the last row, which polars reads as rows of nulls; those between rows are left to be told."""
+    import polars as pl
+
+    if table.is_empty() or any(value is not None for value in table.row(-1)):
+        return 0
+    whole_lines: dict[str, Any] = {"separator": "\0", "quote_char": None, "has_header": False, "infer_schema": False}
+    lines = _reading(path, lambda: pl.read_csv(path, glob=False, **whole_lines)).to_series()
+    return len(lines) - 1 - int(lines.is_not_null().arg_true()[-1])
 
 
 def _dialect(path: Path, separator: str | None) -> dict[str, Any]:
     ending = next(e for e in reversed(path.suffixes) if e.lower() in SEPARATORS)
-    return {"separator": separator or SEPARATORS[ending.lower()]}
+    chosen = SEPARATORS[ending.lower()] if separator is None else separator.replace("\\t", "\t")
+    if len(chosen.encode()) != 1 or chosen in NO_SEPARATOR:
+        raise SeqwardError(
+            f"The separator is {separator!r}; expected one ASCII character, such as ';' or '\\t' (a tab).\n"
+            "For a file with another, write one with a single character, or see `seqward data list` for its reader."
+        )
+    return {"separator": chosen, "glob": False}
 
 
 def _reading(path: Path, read: Any) -> Any:

@@ -17,13 +17,15 @@ from seqward.data.dataset import SPLITS, TABLES, TRAIN, Dataset
 from seqward.data.events import EventLog, per_type
 from seqward.data.files import no_space
 from seqward.data.published import count_check
-from seqward.data.splits import RULES, generator, split_events
+from seqward.data.splits import generator, split_events, split_rule
 from seqward.errors import SeqwardError, did_you_mean
 from seqward.settings import Count, Whole, settings
 
 LOGGER = logging.getLogger("seqward")
 Split = Literal["random", "temporal", "leave-one-out"]
 Vocabulary = Literal["training", "log"]
+COUNTED = {"min_session_length": 1, "min_item_count": 1, "validation_users": 0, "seed": 0}
+"""The settings that are whole numbers, and the least that they may be."""
 VOCABULARIES = {
     "training": "items of training events; targets outside it count as misses",
     "log": "all items of the log after the filters, those never trained on included",
@@ -40,10 +42,11 @@ class PrepareSettings:
     """Then the events of items with fewer events are dropped."""
     split: Split = "random"
     vocabulary: Vocabulary = "training"
-    validation_sessions: Whole = 0
-    """Of a leave-one-out split: so many sessions validate, the others train on that event; 0 for all."""
+    validation_users: Whole = 0
+    """Of a leave-one-out split: the last event but one of so many users (sessions, where a user has several) validates,
+    that of the others trains; 0 for all."""
     seed: Whole = 0
-    """Draws the random split, the validation sessions and the numbers of the items."""
+    """Draws the random split, the validation users and the numbers of the items."""
 
 
 def prepare(
@@ -71,7 +74,7 @@ def prepare(
     chosen = _checked(settings or PrepareSettings(), changes)
     folder = None if out is None else free_folder(Path(out), force)
     kept, removed = _filtered(log, chosen)
-    split = split_events(chosen.split, kept.offsets, kept.time, chosen.seed, chosen.validation_sessions)
+    split = split_events(chosen.split, kept.offsets, kept.time, chosen.seed, chosen.validation_users)
     order, n_items = number_items(kept.item, split == TRAIN, chosen)
     number = np.full(len(log.item_ids), -1, np.int32)
     number[order] = np.arange(len(order), dtype=np.int32)
@@ -111,7 +114,7 @@ def _checked(settings: PrepareSettings, changes: dict[str, Any]) -> PrepareSetti
         if (value := getattr(chosen, name)) not in choices:
             near = did_you_mean(str(value), choices)
             raise SeqwardError(f"{name} is {value!r}; expected one of {', '.join(choices)}.{near}")
-    for name, least in (("min_session_length", 1), ("min_item_count", 1), ("seed", 0)):
+    for name, least in COUNTED.items():
         value = getattr(chosen, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise SeqwardError(f"{name} is {value!r}; expected a whole number of at least {least}.")
@@ -221,10 +224,9 @@ def _check_counts(log: EventLog, data: Dataset) -> str | None:
 
 
 def _split_protocol(chosen: PrepareSettings) -> dict[str, Any]:
-    protocol: dict[str, Any] = {"name": chosen.split, "rule": RULES[chosen.split]}
-    if chosen.validation_sessions:
-        protocol["validation_sessions"] = chosen.validation_sessions
-    return protocol
+    users = chosen.validation_users
+    protocol: dict[str, Any] = {"name": chosen.split, "rule": split_rule(chosen.split, users)}
+    return protocol | ({"validation_users": users} if users else {})
 
 
 def _protocol(

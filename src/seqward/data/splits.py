@@ -24,24 +24,26 @@ def split_events(
     offsets: NDArray[np.int64],
     time: NDArray[np.int64] | NDArray[np.float64] | None,
     seed: int,
-    validation_sessions: int = 0,
+    validation_users: int = 0,
 ) -> NDArray[np.uint8]:
     """[events] TRAIN, VALIDATION or TEST by the rule ``name`` of ``RULES``.
 
     Args:
         offsets: [sessions + 1] the events of session s are ``offsets[s]:offsets[s + 1]``; none is empty.
         time: [events], needed by ``temporal``.
-        validation_sessions: of leave-one-out, how many sessions validate; the others train on that event. 0 for all.
+        validation_users: of leave-one-out, of how many sessions the last event but one validates; that of the others
+            trains. 0 for all.
 
     Raises:
-        SeqwardError: a temporal split of a log without times, or validation sessions where the split has a rule.
+        SeqwardError: a temporal split of a log without times, validation users where the split has a share of its own,
+            or more of them than there are.
     """
-    if validation_sessions and name != "leave-one-out":
+    if validation_users and name != "leave-one-out":
         raise SeqwardError(
-            f"The number of validation sessions is set for a leave-one-out split only; the {name} split takes 10 %."
+            f"validation_users is for a leave-one-out split only; the {name} split validates on 10 % of the sessions."
         )
     if name == "leave-one-out":
-        return _leave_one_out(offsets, validation_sessions, seed)
+        return _leave_one_out(offsets, validation_users, seed)
     if name == "random":
         order = generator(seed, "split").permutation(len(offsets) - 1)
     elif time is None:
@@ -54,6 +56,16 @@ def split_events(
     return np.repeat(_cut(order), np.diff(offsets))
 
 
+def split_rule(name: str, validation_users: int = 0) -> str:
+    """What ``split_events`` does, in words."""
+    if not validation_users:
+        return RULES[name]
+    return (
+        f"of each session the last event is test; of {validation_users} sessions (users) drawn by the seed the one "
+        "before is validation; the rest train; sessions of fewer than 3 events train only"
+    )
+
+
 def _cut(order: NDArray[np.int64]) -> NDArray[np.uint8]:
     """[sessions] the split of each, where ``order`` lists the sessions: 80 %, 10 %, 10 %, rounded down."""
     n = len(order)
@@ -64,11 +76,13 @@ def _cut(order: NDArray[np.int64]) -> NDArray[np.uint8]:
     return split
 
 
-def _leave_one_out(offsets: NDArray[np.int64], validation_sessions: int, seed: int) -> NDArray[np.uint8]:
+def _leave_one_out(offsets: NDArray[np.int64], validation_users: int, seed: int) -> NDArray[np.uint8]:
     split = np.full(offsets[-1], TRAIN, np.uint8)
     ends = offsets[1:][np.diff(offsets) >= 3]
+    if validation_users > len(ends):
+        raise SeqwardError(f"validation_users is {validation_users}, but only {len(ends)} have 3 events or more.")
     split[ends - 1] = TEST
-    validating = ends if validation_sessions == 0 else generator(seed, "split").permutation(ends)[:validation_sessions]
+    validating = ends if validation_users == 0 else generator(seed, "split").permutation(ends)[:validation_users]
     split[validating - 2] = VALIDATION
     return split
 

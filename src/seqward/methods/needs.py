@@ -15,7 +15,7 @@ def refuse_unfit(entry: Entry, data: Dataset) -> None:
     """Refuse training events that lack what the method learns from.
 
     Raises:
-        SeqwardError: there are none, no session has two; or there is no goal, or a single reward, where the method needs
+        SeqwardError: there are none, no session has two; or no goal, or a single reward, where the method needs
             goals or rewards.
     """
     train = data.split == TRAIN
@@ -29,8 +29,8 @@ def refuse_unfit(entry: Entry, data: Dataset) -> None:
         )
     if "goal" in entry.needs and not data.goal[train].any():
         raise SeqwardError(
-            f"{entry.name} learns what leads to a goal, and none of the {events} training events is one. Prepare the log "
-            f"with --goal and --reward (or --reward-col), {INSTEAD}"
+            f"{entry.name} learns what leads to a goal, and none of the {events} training events is one. Prepare "
+            f"the log with --goal and --reward (or --reward-col), {INSTEAD}"
         )
     rewards = np.unique(data.reward[train])
     if "rewards" in entry.needs and len(rewards) < 2:

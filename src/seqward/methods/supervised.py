@@ -19,7 +19,7 @@ from seqward.train import TrainSettings
 
 SNQN_SASREC = SASRecSettings(scale_embedding=False, init="xavier")
 """SASRec of the SQN, SNQN and SA2C code."""
-CCQL_SASREC = SASRecSettings(residual="double", feed_forward="dropout-relu")
+CCQL_SASREC = SASRecSettings(residual="double")
 """SASRec of the code released with SASRec-CCQL."""
 
 

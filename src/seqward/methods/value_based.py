@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Gt, Lt
 
 from seqward.backbones import backbone_of
 from seqward.backbones.caser import CaserSettings
@@ -19,6 +21,9 @@ from seqward.step import Outside
 from seqward.target import Ema, Twin
 from seqward.terms import advantage, cross_entropy, propensity, q_weighted, td_loss, td_on_negatives, weighted_by
 from seqward.train import TrainSettings
+
+Warmup = Whole | Annotated[float, Gt(0), Lt(1)]
+"""A number of training events, or below 1 the share of those planned (epochs times the events of an epoch)."""
 
 
 @settings
@@ -41,8 +46,9 @@ class CriticSettings:
 
 @settings
 class ActorCriticSettings(CriticSettings):
-    warmup_events: Whole = 7_680_000
-    """Training events before cross-entropy is weighted by Q (steps of the source times its 256 transitions)."""
+    warmup_events: Warmup = 7_680_000
+    """Training events before cross-entropy is weighted by Q (steps of the source times its 256 transitions). Below 1, a
+    share of the planned ones: 0.4 suits a small log."""
     phases: Literal[1, 2] = 2
     """1: never weight cross-entropy by Q."""
     lr_phase_2: Positive | None = None

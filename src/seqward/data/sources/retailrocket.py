@@ -19,7 +19,7 @@ from seqward.data.sources.source import Format, Raw, Source, read_named
 def read(path: Path, seed: int) -> Raw:
     """``events.csv``: timestamp (ms), visitorid, event, itemid, transactionid."""
     names = ["timestamp", "visitorid", "event", "itemid", "transactionid"]
-    table = read_named(path, names, ids=["visitorid", "itemid"])
+    table = read_named(path, names, ids=["visitorid", "itemid"], types=["event"])
     kept = table.filter(pl.col("transactionid").is_null())
     return Raw(
         frame=kept,

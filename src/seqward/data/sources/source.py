@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from seqward.data.events import Columns
-from seqward.data.files import INTEGER, column_names, listed, read_columns
+from seqward.data.files import column_names, listed, plain_integers, read_columns
 from seqward.data.prepare import PrepareSettings
 from seqward.data.published import Published
 from seqward.errors import SeqwardError, did_you_mean
@@ -125,14 +125,16 @@ def reading(path: Path) -> Iterator[None]:
         raise SeqwardError(f"{path.name} cannot be read in the format of this source: {said}.") from error
 
 
-def read_named(path: Path, names: Collection[str], ids: Collection[str] = ()) -> pl.DataFrame:
+def read_named(
+    path: Path, names: Collection[str], ids: Collection[str] = (), types: Collection[str] = ()
+) -> pl.DataFrame:
     """The columns ``names`` of a .csv or .parquet file with a header.
 
     Raises:
         SeqwardError: a column is missing, or the file cannot be read.
     """
     check_columns(path, names, column_names(path))
-    return read_columns(path, names, ids)
+    return read_columns(path, names, ids, types)
 
 
 def check_columns(path: Path, wanted: Collection[str], there: Collection[str]) -> None:
@@ -170,8 +172,4 @@ def read_json_lines(path: Path, types: Mapping[str, Any]) -> pl.DataFrame:
 
 def with_plain_ids(table: pl.DataFrame) -> pl.DataFrame:
     """String columns that hold nothing but plainly written integers, as integers."""
-    return table.with_columns(
-        column.cast(pl.Int64)
-        for column in table
-        if column.dtype == pl.String and column.null_count() == 0 and column.str.contains(INTEGER).all()
-    )
+    return table.with_columns(plain_integers(column) for column in table if column.dtype == pl.String)

@@ -20,6 +20,8 @@ REWARDS = {
     "search for item": 0.2,
 }
 """The actions whose reference is an item."""
+NUMBER = r"^(0|[1-9]\d{0,17})$"
+"""An item's reference."""
 COLUMNS = Columns(
     session_id="session_id", item_id="reference", timestamp="timestamp", order="step", event_type="action_type"
 )
@@ -27,10 +29,11 @@ COLUMNS = Columns(
 
 def read(path: Path, seed: int) -> Raw:
     """Item actions by ``step`` (most share a second with another); references that are no number are no items."""
-    table = read_named(path, ["session_id", "timestamp", "step", "action_type", "reference"])
+    names = ["session_id", "timestamp", "step", "action_type", "reference"]
+    table = read_named(path, names, ids=["session_id", "reference"], types=["action_type"])
     actions = table.filter(pl.col("action_type").is_in(list(REWARDS)))
-    number = pl.col("reference").cast(pl.String).cast(pl.Int64, strict=False)
-    events = actions.with_columns(reference=number).drop_nulls("reference")
+    reference = pl.col("reference").cast(pl.String)
+    events = actions.filter(reference.str.contains(NUMBER)).with_columns(reference=reference.cast(pl.Int64))
     strange = len(actions) - len(events)
     return Raw(
         frame=events,

@@ -1,0 +1,110 @@
+"""What ``Recommender.fit`` needs around the loop: what is measured, what is warned of, and what an ending leaves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from seqward.catalogue import MISS
+from seqward.checkpoint import newest_checkpoint, read_progress
+from seqward.data.dataset import Dataset
+from seqward.errors import Finding, SeqwardError
+from seqward.evaluate import outcomes, q_of_log, ranks_of
+from seqward.metrics import q_against_returns, summarise
+from seqward.model import NetworkScorer
+from seqward.reading import targets
+from seqward.run import Run
+from seqward.train import Job, TrainSettings, metric_named
+
+VALIDATION_Q = 2000
+"""Events whose Q is compared with the return at each validation."""
+
+logger = logging.getLogger("seqward")
+
+
+def validator(
+    data: Dataset, settings: TrainSettings, critic: str | None, seed: int
+) -> Callable[[NetworkScorer], dict[str, Any]]:
+    """What training measures on the validation split: ranking metrics, and Q against the return where there is Q.
+
+    Raises:
+        SeqwardError: ``train.metric`` is not measured there.
+    """
+    wanted = targets(data, "validation", sessions=settings.validation_sessions, seed=seed)
+
+    def measured(rank: np.ndarray, q: dict[str, Any] | None) -> dict[str, Any]:
+        return summarise(outcomes(data, wanted, rank)) | ({} if critic is None else {"q": q})
+
+    def validate(scorer: NetworkScorer) -> dict[str, Any]:
+        rank = ranks_of(scorer, wanted, exclude_history=settings.exclude_history)
+        return measured(
+            rank, None if critic is None else q_of_log(scorer, data, wanted, sample=VALIDATION_Q, seed=seed)
+        )
+
+    # A model that finds nothing has figures of the same names.
+    no_q = q_against_returns(np.zeros(1), np.zeros(1)) if wanted.known.any() else None
+    metric_named(measured(np.full(len(wanted), MISS), no_q), settings.metric)
+    return validate
+
+
+def check_length(job: Job) -> None:
+    """Refuse to resume a run that has gone further than it may now.
+
+    Raises:
+        SeqwardError: it has.
+    """
+    last = newest_checkpoint(job.folder)
+    if last is not None and (step := read_progress(last).step) > job.last_step:
+        raise SeqwardError(
+            f"{job.folder} has taken {step:,} steps already, and train.epochs={job.settings.epochs} ends at "
+            f"{job.last_step:,}. Resume with more epochs, or begin anew in another --out."
+        )
+
+
+@contextmanager
+def named_state(run: Run, kept: bool) -> Iterator[None]:
+    """Have ``run.json`` say how a training that is cut short in here ended, and tell what it left (if ``kept``)."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.update(state="interrupted", best=run.best)
+        raise
+    except Finding as finding:
+        run.update(state=f"diverged: {finding}", best=run.best)
+        raise Finding(f"{finding}\n{what_is_left(run)}" if kept else str(finding)) from None
+
+
+def what_is_left(run: Run) -> str:
+    """In words: what a run that diverged has kept, and what it is good for."""
+    best, last = run.best, newest_checkpoint(run.folder)
+    if best is None:
+        return f"{run.folder} keeps no weights."
+    value = "" if best["value"] is None else f" ({best['metric']} {best['value']:.4g})"
+    good = "" if last is None else f" last/ holds the state of step {read_progress(last).step}, before it went wrong."
+    return (
+        f"{run.folder} keeps the best weights, of step {best['step']}{value}: `seqward evaluate {run.folder}` and "
+        f"`seqward recommend {run.folder}` use them.{good}"
+    )
+
+
+def warn_of_phases(name: str, job: Job, objective: Any) -> None:
+    """Say so where the epochs end before the last phase begins, and how to mend it by a setting of the objective."""
+    reached, phases = job.last_phase + 1, len(job.method.phases)
+    if reached < phases:
+        begins = sum(job.phase_length(phase) or 0 for phase in range(reached))
+        if job.method.phases[reached - 1].selects:
+            mend = (
+                f"To begin phase {reached + 1} after 40 % of them: --set objective.warmup_events=0.4. If one phase is "
+                "what you want: --set objective.phases=1."
+            )
+        else:
+            mend = f"Set train.epochs above objective.pretrain_epochs={objective.pretrain_epochs:g}, or that lower."
+        logger.warning(
+            f"phase {reached + 1} of {name} begins after {begins:,} training events, and this run plans "
+            f"{job.planned_events:,} ({job.settings.epochs} epochs of {job.data.n_events:,}): it will end in phase "
+            f"{reached}.\n{mend}"
+        )
