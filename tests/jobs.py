@@ -31,6 +31,7 @@ SMALL: dict[str, Any] = {
     "metric": "ndcg@5",
     "warmup_events": 190,
     "pretrain_epochs": 1.3,
+    "dilations": (1, 2),
     "negatives": 3,
 }
 """With ``shop()``: 5 or more steps an epoch, a validation after each, a second phase in the middle of the run."""
