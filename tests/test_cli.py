@@ -40,7 +40,7 @@ evaluate RUN --split --json --exclude-history --skip-first --data --device --for
 recommend RUN --history --input --session-col --user-col --item-col --time-col --order-col --separator --output
     --examples -k --rank-by --filter-viewed --data --force
 report RUN --out --metrics --force
-methods
+methods --json --markdown
 config METHOD
 data list
 data fetch NAME --to
@@ -91,8 +91,21 @@ def test_printed_configuration_is_the_defaults_and_explains_every_key(
 
 def test_methods_are_listed_uncut(seqward: Command) -> None:
     rows = table(seqward("methods"))
-    assert rows[0] == ["method", "what it is", "source"]
-    assert rows[1:] == [[m.name, m.summary, m.source] for m in METHODS.values()]
+    assert rows[0] == ["method", "family", "terms", "what it is", "source"]
+    assert [[row[0], row[1], *row[3:]] for row in rows[1:]] == [
+        [m.name, m.family, m.summary, m.source] for m in METHODS.values()
+    ]
+    terms = {row[0]: row[2] for row in rows}
+    assert terms["sasrec-ccql"] == "L_CE + ω L_Q + L_CO + α L_CQL → Q L_CE + ω L_Q + L_CO + α L_CQL"
+    assert terms["last-items"] == ""
+
+
+def test_methods_are_told_to_programs(seqward: Command) -> None:
+    records = {record["method"]: record for record in json.loads("\n".join(seqward("methods", "--json")))}
+    assert records.keys() == METHODS.keys()
+    assert records["sasrec-ac"]["terms"] == ["L_CE + ω L_Q", "Q L_CE + ω L_Q"]
+    assert records["sasrec-ac"]["needs"] == ["goal", "rewards"]
+    assert records["vsknn"]["terms"] == []
 
 
 def test_simulate_tells_the_shape_and_writes_the_same_log_again(seqward: Command, tmp_path: Path) -> None:

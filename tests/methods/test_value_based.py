@@ -167,3 +167,46 @@ def test_what_makes_a_method_that_of_its_code_is_a_setting(name: str, changes: d
 
 def test_an_ema_target_follows_at_its_rate() -> None:
     assert job_of("sa2c", shop(), target="ema", tau=0.25).method.target == Ema(0.25)
+
+
+# CQL ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_the_conservative_term_against_the_equation(temperature: float) -> None:
+    """t log sum_i exp(Q(s, i) / t) - Q(s, a) over all items, the logged one among them."""
+    job = job_of("sasrec-cql", shop(), temperature=temperature)
+    step = loud_step(job)
+    q = matrix(step, step.now("q"))
+    expected = temperature * (q / temperature).exp().sum(1).log() - q[torch.arange(len(q)), step.action]
+    torch.testing.assert_close(loss_of(job, "α L_CQL")(step).detach(), expected)
+
+
+def test_without_conservation_it_is_sqn() -> None:
+    """alpha 0 is SQN to the bit, on twins and on a following target; alpha 1 is another method."""
+    for target in ("twin", "ema"):
+        sqn, bare, whole = (
+            after_steps(job_of(name, shop(), target=target, **changes), 5).modules.state_dict()
+            for name, changes in (("sasrec-sqn", {}), ("sasrec-cql", {"alpha": 0.0}), ("sasrec-cql", {}))
+        )
+        assert_same_bits(bare, sqn)
+        assert not all(torch.equal(sqn[key], whole[key]) for key in sqn)
+
+
+def test_conservation_opens_a_gap_under_logged_items() -> None:
+    """After the same steps Q of other items lies further below that of the logged ones than SQN has it."""
+    gaps = []
+    for alpha in (0.0, 1.0):
+        job = job_of("sasrec-cql", shop(), alpha=alpha, lr=0.01, target="ema")
+        model = after_steps(job, 60).evaluated.eval()
+        step = Step(model, model, job.data.batch(0, 40, 0), 0, 0)
+        q = matrix(step, step.now("q"))
+        gaps.append(float((step.logged("q").detach() - q.mean(1)).mean()))
+    assert gaps[1] > gaps[0] + 0.5
+
+
+def test_published_cql() -> None:
+    """The base is SASRec-SQN's, settings and all."""
+    cql, sqn = METHODS["sasrec-cql"].sections, METHODS["sasrec-sqn"].sections
+    assert (cql["backbone"], cql["train"]) == (sqn["backbone"], sqn["train"])
+    assert (cql["objective"].alpha, cql["objective"].temperature, cql["objective"].gamma) == (1.0, 1.0, 0.5)

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seqward import methods
 from seqward.backbones.backbone import Vocabulary
 from seqward.catalogue import ENGINES
 from seqward.data.batches import TrainingEvents
+from seqward.method import Method, Term
+from seqward.methods import METHODS
 from seqward.model import Model
 from seqward.objectives import conservative
 from seqward.step import Step
@@ -116,11 +117,11 @@ def test_as_released_it_is_conservative_only_where_the_number_is_small() -> None
     assert float(greedy.grad) > 0.5
 
 
-def released_step() -> tuple[Step, methods.Term]:
+def released_step() -> tuple[Step, Term]:
     """A step of the released method whose greedy item is number 50 everywhere, and its term in place of L_CQL."""
-    entry = methods.METHODS["sasrec-ccql-released"]
+    entry = METHODS["sasrec-ccql-released"]
     method = entry.build(**entry.sections)
-    assert isinstance(method, methods.Method)
+    assert isinstance(method, Method)
     torch.manual_seed(0)
     model = Model(method.backbone, method.heads, Vocabulary(N))
     with torch.no_grad():
@@ -148,9 +149,9 @@ def test_released_method_pushes_q_up_by_alpha_over_n_and_nothing_down() -> None:
 
 def test_released_method_has_no_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their number changes nothing as released, so it is no setting here, and no term draws any."""
-    entry = methods.METHODS["sasrec-ccql-released"]
+    entry = METHODS["sasrec-ccql-released"]
     assert not hasattr(entry.sections["objective"], "negatives")
-    assert hasattr(methods.METHODS["sasrec-ccql"].sections["objective"], "negatives")
+    assert hasattr(METHODS["sasrec-ccql"].sections["objective"], "negatives")
     monkeypatch.setattr(Step, "negatives", lambda *_: pytest.fail("negatives were drawn"))
     step, _ = released_step()
     for phase in entry.build(**entry.sections).phases:

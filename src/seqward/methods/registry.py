@@ -24,7 +24,7 @@ class Entry:
     build: Callable[..., Any]
     """The settings sections to a ``Method``; where it is not trained, n_items and they to a scorer with ``fit``."""
     sections: Mapping[str, Any]
-    """Default settings by section: "backbone", "objective" and "train" where it is trained, else "neighbours" or none."""
+    """Default settings by section: "backbone", "objective", "train" where it is trained; "neighbours" or none else."""
     source: str
     needs: tuple[Need, ...] = ()
 

@@ -19,7 +19,16 @@ from seqward.methods.supervised import SNQN_SASREC
 from seqward.settings import NonNegative, Positive, Rate, Share, Whole, settings
 from seqward.step import Outside
 from seqward.target import Ema, Twin
-from seqward.terms import advantage, cross_entropy, propensity, q_weighted, td_loss, td_on_negatives, weighted_by
+from seqward.terms import (
+    advantage,
+    conservative_on_catalogue,
+    cross_entropy,
+    propensity,
+    q_weighted,
+    td_loss,
+    td_on_negatives,
+    weighted_by,
+)
 from seqward.train import TrainSettings
 
 Warmup = Whole | Annotated[float, Gt(0), Lt(1)]
@@ -188,6 +197,38 @@ def sac(backbone: Any, objective: ActorCriticSettings, train: TrainSettings) -> 
 def sqn_terms(o: CriticSettings) -> tuple[Term, ...]:
     """L_CE + ω L_Q."""
     return Term("L_CE", 1.0, cross_entropy), Term("ω L_Q", o.omega, td_loss(o.gamma))
+
+
+# Conservative ------------------------------------------------------------------------------------------------------
+
+
+@settings
+class CQLSettings(CriticSettings):
+    alpha: NonNegative = 1.0
+    """Weight of the conservative term."""
+    temperature: Positive = 1.0
+    """Temperature of its log-sum-exp."""
+
+
+@method(
+    "sasrec-cql",
+    "value-based",
+    needs=("goal", "rewards"),
+    source="Kumar et al., Conservative Q-Learning for Offline Reinforcement Learning, NeurIPS 2020, Eq. 4, on SQN",
+    backbone=SNQN_SASREC,
+    objective=CQLSettings(),
+    train=TrainSettings(lr=0.01, epochs=30),
+)
+def sasrec_cql(backbone: SASRecSettings, objective: CQLSettings, train: TrainSettings) -> Method:
+    """SQN whose critic is kept low on all items that the user did not choose.
+
+    What is left of SASRec-CCQL without contrast, phases and negatives, with the conservative term over the whole
+    catalogue. The source learns Q alone and copies its targets from time to time; its weight is 1 to 5 for discrete
+    actions (from memory), where SASRec-CCQL has 0.01.
+    """
+    o = objective
+    conservative = Term("α L_CQL", o.alpha, conservative_on_catalogue(o.temperature))
+    return with_critic(backbone, o, Phase((*sqn_terms(o), conservative), train.lr))
 
 
 # Negatives: SNQN and SA2C --------------------------------------------------------------------------------------------
