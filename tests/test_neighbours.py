@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from seqward import EventLog, prepare
 from seqward.backbones.backbone import Histories
 from seqward.catalogue.scores import MISS
+from seqward.data.columns import Columns
 from seqward.data.dataset import TRAIN, Dataset
 from seqward.evaluate import ranks
 from seqward.methods.neighbours import ItemKNNSettings, STANSettings, VSKNNSettings, item_knn, stan, vsknn
@@ -194,3 +197,16 @@ def test_a_run_folder_keeps_what_was_read(name: str, tmp_path: Path) -> None:
     loaded = Recommender.load(tmp_path / "run")
     assert listed(loaded.scorer, [0, 1]) == listed(fitted.scorer, [0, 1]) != {}
     assert (data.split == TRAIN).all()
+
+
+def test_a_prepared_log_knows_when_each_session_ended(tmp_path: Path) -> None:
+    """The last event's time, through the folder and back; none where the log has only an order."""
+
+    columns = {"session_id": ["b", "a", "a", "b", "a", "b"], "item_id": [1, 1, 2, 2, 3, 3]}
+    log = EventLog.from_frame(pl.DataFrame({**columns, "timestamp": [50, 10, 20, 60, 30, 90]}))
+    prepare(log, out=tmp_path / "data", vocabulary="log")
+    data = Dataset.load(tmp_path / "data")
+    assert data.session_time is not None
+    assert dict(zip(data.session_ids, data.session_time.tolist(), strict=True)) == {"a": 30, "b": 90}
+    ordered = EventLog.from_frame(pl.DataFrame({**columns, "place": [0, 0, 1, 1, 2, 2]}), Columns(order="place"))
+    assert prepare(ordered, vocabulary="log").session_time is None
