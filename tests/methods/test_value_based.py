@@ -202,7 +202,7 @@ def test_conservation_opens_a_gap_under_logged_items() -> None:
         step = Step(model, model, job.data.batch(0, 40, 0), 0, 0)
         q = matrix(step, step.now("q"))
         gaps.append(float((step.logged("q").detach() - q.mean(1)).mean()))
-    assert gaps[1] > gaps[0] + 0.5
+    assert gaps[0] < 0.1 and gaps[1] > 0.25
 
 
 def test_published_cql() -> None:
