@@ -20,7 +20,7 @@ from seqward.evaluate import ranks
 from seqward.heads import HeadFactory
 from seqward.model import Model
 from seqward.train import scorer_of
-from worlds import Floats, Mdp, Ring, data_of, random_sessions
+from worlds import Floats, Fork, Mdp, Ring, data_of, random_sessions
 
 SURE = 10**9
 """Training events that are never reached: no second phase."""
@@ -200,3 +200,62 @@ def test_the_released_term_believes_in_it_too() -> None:
     liked, logged = liked_and_logged("sasrec-ccql-released", "ema", alpha=1.0, batch_size=200)
     assert liked > 2.5
     assert logged > 1.2
+
+
+# What is clicked most is not what is worth most ----------------------------------------------------------------------
+
+
+def at_the_fork(name: str, fork: Fork, head: str, **changes: Any) -> Floats:
+    """[5] the head's scores after item 0."""
+    size = {"n_factors": 16, "session_max_len": 3, "batch_size": 64, "lr": 0.01, "epochs": 40, "dropout_rate": 0.0}
+    job = job_of(name, fork.log(400), **(size | {"target": "ema", "tau": 0.05, "gamma": 0.9} | changes))
+    model = after_steps(job, job.last_step).evaluated.eval()
+    with torch.no_grad():
+        state = model.states(Histories(torch.tensor([[0]])))[:, -1]
+        return model.scores(head, state).at(torch.arange(5)[None])[0].numpy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prize", [1.0, 0.2])
+def test_cross_entropy_recommends_what_is_clicked(prize: float) -> None:
+    assert at_the_fork("sasrec", Fork(prize=prize), "policy").argmax() == 1
+
+
+WARY: dict[str, Any] = {"conservative": "catalogue", "alpha": 0.3, "contrast_weight": 0.0, "lr_phase_2": 0.01}
+"""SASRec-CCQL with a conservative term that tells among five items."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["iql-awr", "crr"])
+def test_critics_of_what_was_done_know_both_returns(name: str) -> None:
+    """Of 1 and 2: .2 + .9 * .2 = .38 and .2 + .9 = 1.1; without a prize both are .38."""
+    high, flat = (at_the_fork(name, Fork(prize=prize), "q") for prize in (1.0, 0.2))
+    assert high[1:3] == pytest.approx([0.38, 1.1], abs=0.15)
+    assert flat[1] < 0.5
+    assert flat[2] < 0.55
+
+
+@pytest.mark.slow
+def test_plain_q_takes_the_prize_behind_1_that_nobody_took() -> None:
+    """After 1 the greedy item is 4, which was never logged there: 1 is overestimated, .2 + .9 = 1.1 in place of .38."""
+    assert at_the_fork("sasrec-sqn", Fork(), "q")[1] > 0.9
+    blind = at_the_fork("sasrec-sqn-gamma-0", Fork(), "q", gamma=0.0)
+    assert blind[1:3] == pytest.approx([0.2, 0.2], abs=0.1)
+
+
+@pytest.mark.slow
+def test_a_conservative_q_does_not() -> None:
+    high, flat = (at_the_fork("sasrec-ccql", Fork(prize=p), "q", phases=1, **WARY) for p in (1.0, 0.2))
+    assert high[1] < high[2] - 0.2
+    assert flat[1] > flat[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "changes"), [("iql-awr", {}), ("crr", {}), ("prl", {}), ("sasrec-ccql", {"warmup_events": 0, **WARY})]
+)
+def test_an_actor_follows_what_is_worth_most_and_only_to_a_prize(name: str, changes: dict[str, Any]) -> None:
+    """Weighted by Q, say, the shares .7 and .3 are as .7 * .38 = .27 and .3 * 1.1 = .33; without a prize 1 is ahead."""
+    high, flat = (at_the_fork(name, Fork(prize=prize), "policy", **changes) for prize in (1.0, 0.2))
+    assert high.argmax() == 2
+    assert flat.argmax() == 1

@@ -115,3 +115,19 @@ class Mdp:
             states = np.concatenate([[self.n_items], items[:-1]])
             coins = draw.choice([-self.noise, self.noise], size=length)
             yield items.tolist(), (self.reward[states, items] + coins).tolist()
+
+
+@dataclass(frozen=True)
+class Fork:
+    """After item 0 comes 1 (``often`` of the time) and then 3, or else 2 and then 4, which pays ``prize``; all else .2.
+
+    What is clicked most is 1; what is worth most is 2 where the prize is high, and nothing else where it is .2.
+    """
+
+    often: float = 0.7
+    prize: float = 1.0
+
+    def log(self, n_sessions: int, seed: int = 0) -> Dataset:
+        left = np.random.default_rng(seed).random(n_sessions) < self.often
+        sessions = [[0, 1, 3] if way else [0, 2, 4] for way in left]
+        return data_of(sessions, 5, rewards=[[0.2, 0.2, self.prize if s[2] == 4 else 0.2] for s in sessions])
