@@ -14,6 +14,7 @@ from seqward.backbones.esasrec import ESASRec, ESASRecSettings
 from seqward.backbones.fmlp import FMLPSettings, fmlp
 from seqward.backbones.fpmc import FPMC, FPMCSettings
 from seqward.backbones.gru4rec import GRU4Rec, GRU4RecSettings
+from seqward.backbones.narm import NARM, NARMSettings
 from seqward.backbones.nextitnet import NextItNet, NextItNetSettings
 from seqward.backbones.prl import PRL, PRLSettings
 from seqward.backbones.sasrec import SASRec, SASRecSettings
@@ -23,6 +24,7 @@ BACKBONES: dict[type, Callable[[Any, Vocabulary], nn.Module]] = {
     SASRecSettings: SASRec,
     PRLSettings: PRL,
     GRU4RecSettings: GRU4Rec,
+    NARMSettings: NARM,
     CaserSettings: Caser,
     NextItNetSettings: NextItNet,
     FMLPSettings: fmlp,

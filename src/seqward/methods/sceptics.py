@@ -10,6 +10,7 @@ from seqward.backbones import backbone_of
 from seqward.backbones.bert4rec import BERT4RecSettings
 from seqward.backbones.esasrec import ESASRecSettings
 from seqward.backbones.fpmc import FPMCSettings
+from seqward.backbones.narm import NARMSettings
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.backbones.srgnn import SRGNNSettings
 from seqward.heads import item_head
@@ -136,4 +137,23 @@ def fpmc(backbone: FPMCSettings, objective: PairwiseSettings, train: TrainSettin
 )
 def sr_gnn(backbone: SRGNNSettings, objective: SupervisedSettings, train: TrainSettings) -> Method:
     """A gated graph network over the items of a session, with cross-entropy over the whole catalogue."""
+    return next_item(backbone, objective, train)
+
+
+@method(
+    "narm",
+    "supervised",
+    source="Li et al., Neural Attentive Session-based Recommendation, CIKM 2017",
+    backbone=NARMSettings(),
+    objective=SupervisedSettings(tied=True),
+    train=TrainSettings(lr=0.001, batch_size=512, epochs=30),
+)
+def narm(backbone: NARMSettings, objective: SupervisedSettings, train: TrainSettings) -> Method:
+    """A gated recurrent unit with an attention over its states, with cross-entropy over the whole catalogue.
+
+    The source has embeddings of half the width of its states, drops out half of what its bilinear decoder reads, reads
+    the last 19 items, and lowers its learning rate (all from memory); here embeddings are as wide as states, one rate
+    of dropout serves both, and the learning rate stays. Its batches hold the prefixes of sessions; here they hold
+    whole sessions, every event of which counts.
+    """
     return next_item(backbone, objective, train)
