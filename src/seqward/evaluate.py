@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from seqward.baselines import training_counts
 from seqward.catalogue.scores import MISS, Pairs
 from seqward.data.dataset import Dataset
-from seqward.errors import Finding, SeqwardError
+from seqward.errors import Finding, SeqwardError, check_whole
 from seqward.metrics import CUTOFFS, Outcomes, discounted_returns, q_against_returns, summarise_with_intervals
 from seqward.model import Histories, Scorer
 from seqward.reading import Batch, Ints, Targets, already_seen, batches, events_of_sessions, targets
@@ -196,8 +197,10 @@ def evaluate(
         SeqwardError: no such split, no event in it, a cut-off below 1, or "all" for a trained model.
         Finding: a score is not a number.
     """
-    if not ks or min(ks) < 1:
-        raise SeqwardError(f"cut-offs are whole numbers from 1 on; got {list(ks)}.")
+    if not isinstance(ks, Sequence) or not ks or not all(isinstance(k, Integral) and k >= 1 for k in ks):
+        raise SeqwardError(f"cut-offs are whole numbers from 1 on, such as (5, 10); got {ks!r}.")
+    check_whole("bootstrap", bootstrap, 1)
+    check_whole("sample", sample, 0)
     if split in ("all", "train") and not hasattr(scorer, "fit"):
         raise SeqwardError(f"the split {split!r} holds the events that the model was trained on. Evaluate it on test.")
     wanted = targets(data, split, first_events=first_events)

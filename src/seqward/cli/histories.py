@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -34,9 +35,20 @@ RECENT = 8
 """Events of a history that are told; earlier ones are counted."""
 
 
-def from_text(history: str) -> list[list[str]]:
-    """One history from item ids between commas."""
-    return [[item.strip() for item in history.split(",") if item.strip()]]
+def from_text(history: str) -> list[str]:
+    """Item ids between commas; one that holds a comma stands in double quotes, as in a line of CSV.
+
+    Raises:
+        SeqwardError: quotes that do not fit.
+    """
+    try:
+        (items,) = csv.reader([history], skipinitialspace=True, strict=True) if history.strip() else ([],)
+    except (csv.Error, ValueError):
+        raise SeqwardError(
+            f"--history {history}: expected item ids between commas, those with a comma in double quotes, such as "
+            """--history 'a,"b, large",c'."""
+        ) from None
+    return [item.strip() for item in items if item.strip()]
 
 
 def from_file(path: Path, columns: Columns, separator: str | None = None) -> pl.DataFrame:
@@ -47,7 +59,7 @@ def from_file(path: Path, columns: Columns, separator: str | None = None) -> pl.
     """
     parts = parts_of_histories(columns, column_names(path, separator))
     ids = [name for part, name in parts.items() if part in (*OWNERS, "item_id")]
-    table = read_columns(path, list(parts.values()), ids, separator)
+    table = read_columns(path, list(parts.values()), ids, separator=separator)
     if table.is_empty():
         raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
     return table
