@@ -24,9 +24,10 @@ from seqward.catalogue.dense import DenseScores
 from seqward.catalogue.scores import MISS, Scores
 from seqward.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 from seqward.errors import Finding, SeqwardError
-from seqward.evaluate import compare, evaluate, outcomes, ranks, ranks_of, targets
+from seqward.evaluate import compare, evaluate, outcomes, ranks_of, targets
 from seqward.model import Histories
 from shared_data import shared_data
+from worlds import ranks
 
 N = 7
 UNKNOWN = 2

@@ -67,14 +67,6 @@ def ranks_of(
     return rank
 
 
-def ranks(
-    scorer: Scorer, data: Dataset, split: str, *, first_events: bool = True, exclude_history: bool = False
-) -> Outcomes:
-    """What happens at every event of a split: ``targets``, ``ranks_of`` and ``outcomes`` in one."""
-    wanted = targets(data, split, first_events=first_events)
-    return outcomes(data, wanted, ranks_of(scorer, wanted, exclude_history=exclude_history))
-
-
 def outcomes(data: Dataset, targets: Targets, rank: Ints) -> Outcomes:
     """The ranks with what the metrics need to know of each event."""
     event = targets.event

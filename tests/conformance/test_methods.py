@@ -29,7 +29,6 @@ from jobs import (
 )
 from seqward import train as training
 from seqward.data.dataset import TRAIN
-from seqward.evaluate import ranks
 from seqward.method import Phase
 from seqward.methods import METHODS
 from seqward.recommender import Recommender
@@ -37,7 +36,7 @@ from seqward.runlog import read_log
 from seqward.step import Step
 from seqward.target import Ema, Twin
 from seqward.train import Clock, Networks, total_loss
-from worlds import data_of
+from worlds import data_of, ranks
 
 every_method = pytest.mark.parametrize("name", METHODS)
 every_trained = pytest.mark.parametrize("name", TRAINED)
