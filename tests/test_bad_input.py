@@ -257,7 +257,7 @@ def test_split_that_cannot_be_evaluated(ccql_run: Path, refused: Refused, split:
     [
         ([], "Give one of --history a,b,c, --input FILE and --examples N."),
         (["--history", "1", "--examples", "3"], "Give one of --history a,b,c, --input FILE and --examples N."),
-        (["--history", "1", "-k", "0"], "k must be at least 1; got 0."),
+        (["--history", "1", "-k", "0"], "k must be a whole number of at least 1; got 0."),
         (["--history", "1", "--rank-by", "luck"], "rank_by must be policy, q or mixture; got 'luck'."),
         (["--input", "none.csv"], "none.csv does not exist."),
         (["--history", "1", "--output", "out.txt"], "expected a name that ends in .csv, .tsv or .parquet."),

@@ -331,6 +331,23 @@ def test_recommend_for_a_history(ccql_run: Path, seqward: Command) -> None:
     assert [int(row[1]) for row in rows[1:]] == frame["item_id"].to_list()
 
 
+def test_ids_with_commas_stand_in_quotes_and_a_repeated_option_is_another_history(
+    seqward: Command, refused: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    ids = ["mug, red", 'rack 19"', "lamp", "007"]
+    rows = [(s, t, ids[(s + t) % 4]) for s in range(30) for t in range(4)]
+    pl.DataFrame(rows, schema=["session_id", "timestamp", "item_id"], orient="row").write_csv(tmp_path / "log.csv")
+    seqward("prepare", tmp_path / "log.csv", "--out", tmp_path / "data")
+    seqward("train", tmp_path / "data", "--method", "last-items", "--out", tmp_path / "run")
+    asked = ["--history", '007,"mug, red", lamp', "--history", 'rack 19",,7', "--history", ""]
+    shown = table(seqward("recommend", tmp_path / "run", *asked))
+    assert [row[:2] for row in shown[1:]] == [["0", "lamp"], ["0", "mug, red"], ["0", "007"], ["1", 'rack 19"']]
+    assert "1 items of the histories are not in the catalogue and were skipped, such as '7'." in caplog.text
+    for text in ('"mug', '"mug" red,lamp'):
+        message = refused("recommend", tmp_path / "run", "--history", text)
+        assert message.startswith(f"--history {text}: expected item ids between commas, those with a comma in double")
+
+
 def test_recommend_options_reach_the_recommender(ccql_run: Path, seqward: Command) -> None:
     rows = table(seqward("recommend", ccql_run, "--history", "1,2", "-k", 40, "--filter-viewed", "--rank-by", "q"))
     frame = Recommender.load(ccql_run).recommend(histories=[[1, 2]], k=40, filter_viewed=True, rank_by="q")

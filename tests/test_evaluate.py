@@ -25,8 +25,9 @@ from seqward.catalogue.dense import DenseScores
 from seqward.catalogue.scores import MISS, Scores
 from seqward.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 from seqward.errors import Finding, SeqwardError
-from seqward.evaluate import compare, evaluate, outcomes, ranks, ranks_of, targets
+from seqward.evaluate import compare, evaluate, outcomes, ranks_of, targets
 from shared_data import shared_data
+from worlds import ranks
 
 N = 7
 UNKNOWN = 2
@@ -327,8 +328,12 @@ def test_infinite_q_is_a_finding_that_names_the_scorer() -> None:
     [
         ({"split": "tset"}, r"expected a split of train, validation, test or all; got 'tset'\. Did you mean 'test'\?"),
         ({"split": "all"}, "the split 'all' holds the events that the model was trained on"),
-        ({"split": "test", "ks": (0, 5)}, r"cut-offs are whole numbers from 1 on; got \[0, 5\]"),
-        ({"split": "test", "ks": ()}, r"cut-offs are whole numbers from 1 on; got \[\]"),
+        ({"split": "test", "ks": (0, 5)}, r"cut-offs are whole numbers from 1 on, such as \(5, 10\); got \(0, 5\)"),
+        ({"split": "test", "ks": ()}, r"cut-offs are whole numbers from 1 on, such as \(5, 10\); got \(\)"),
+        ({"split": "test", "ks": 5}, r"cut-offs are whole numbers from 1 on, such as \(5, 10\); got 5"),
+        ({"split": "test", "ks": (2.5,)}, r"got \(2.5,\)"),
+        ({"split": "test", "bootstrap": 0}, r"bootstrap must be a whole number of at least 1; got 0\."),
+        ({"split": "test", "sample": -1}, r"sample must be a whole number of at least 0; got -1\."),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:

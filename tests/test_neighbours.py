@@ -19,11 +19,10 @@ from seqward.backbones.backbone import Histories
 from seqward.catalogue.scores import MISS
 from seqward.data.columns import Columns
 from seqward.data.dataset import TRAIN, Dataset
-from seqward.evaluate import ranks
 from seqward.methods.neighbours import ItemKNNSettings, STANSettings, VSKNNSettings, item_knn, stan, vsknn
 from seqward.neighbours import ItemNeighbours, SessionNeighbours
 from seqward.recommender import Recommender
-from worlds import data_of, random_sessions, split_by_session
+from worlds import data_of, random_sessions, ranks, split_by_session
 
 N = 8
 

@@ -241,6 +241,13 @@ def test_integer_ids_stay_integers() -> None:
     ]
 
 
+def test_users_come_before_sessions_of_the_same_name() -> None:
+    data = data_of([[0], [1], [2]], 3, users=["s2", "s2", "bob"])
+    fitted = Recommender("last-items").fit(data)
+    assert fitted.recommend(["s2"], data).rows()[0][:2] == ("s2", "i1")
+    assert fitted.recommend(["s0"], data).select("session_id", "item_id").rows() == [("s0", "i0")]
+
+
 def test_an_empty_history_gets_what_most_begin_with(model: Recommender) -> None:
     assert len(model.recommend(histories=[[]], k=3)) == 3
     nobody = Recommender("last-items").fit(shop()).recommend(histories=[[], ["i4"]], k=3)
@@ -296,7 +303,19 @@ def test_what_is_unknown_is_ignored_or_refused_where_asked(
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"histories": [["i1"]], "k": 0}, "k must be at least 1; got 0."),
+        ({"histories": [["i1"]], "k": 0}, "k must be a whole number of at least 1; got 0."),
+        ({"histories": [["i1"]], "k": 2.5}, "k must be a whole number of at least 1; got 2.5."),
+        ({"histories": [["i1"]], "k": "2"}, "k must be a whole number of at least 1; got '2'."),
+        ({"histories": [["i1"]], "k": True}, "k must be a whole number of at least 1; got True."),
+        ({"users": 3, "dataset": shop()}, "users must be a list of ids, such as [3]; got 3."),
+        ({"users": "s1", "dataset": shop()}, "users must be a list of ids, such as ['s1']; got 's1'."),
+        ({"users": [["s1"]], "dataset": shop()}, "ids must be texts or whole numbers; got ['s1']."),
+        ({"users": ["s1"], "histories": [["i1"]]}, "users=... are those of dataset=..."),
+        ({"histories": [["i1"]], "items_to_recommend": "i1"}, "items_to_recommend must be a list of ids, such as"),
+        ({"histories": [["i1"]], "items_to_recommend": 7}, "items_to_recommend must be a list of ids, such as [7]"),
+        ({"histories": [["i1"]], "rank_by": "mixture", "beta": "x"}, "beta must be a finite number; got 'x'."),
+        ({"histories": [["i1"]], "rank_by": "mixture", "beta": np.nan}, "beta must be a finite number; got nan."),
+        ({"dataset": 7}, "expected a data set or its folder; got int."),
         ({}, "give either histories=... or dataset=... (with users=...), and not both."),
         ({"histories": [], "dataset": shop()}, "give either histories"),
         ({"histories": []}, "there is no history to recommend for: expected at least one."),
@@ -307,7 +326,7 @@ def test_what_is_unknown_is_ignored_or_refused_where_asked(
         ),
         ({"histories": [1, 2]}, "got a list of single ids."),
         ({"histories": {"ann": "i1"}}, "got a list of single ids."),
-        ({"histories": [[["i1"]]]}, "item ids must be texts or whole numbers; got ['i1']."),
+        ({"histories": [[["i1"]]]}, "ids must be texts or whole numbers; got ['i1']."),
         ({"histories": "i1"}, "got str."),
         ({"histories": 7}, "histories must be lists of item ids, a mapping of id to such a list, or a frame; got int."),
         (

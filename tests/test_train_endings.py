@@ -191,6 +191,29 @@ def test_a_phase_that_will_not_be_reached_is_told_with_what_to_set(
     )
 
 
+# Interruptions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_handlers_come_back(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM is what a machine sends that shuts down, or a batch system whose time is up."""
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+    def stop(record: dict[str, Any]) -> None:
+        if (record["kind"], record["step"]) == ("step", 7):
+            signal.raise_signal(number)
+
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        recommender("sasrec-ac").fit(shop(), run, observe=stop)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert json.loads((run / "run.json").read_text())["state"] == "interrupted"
+    assert about(run / "last")["step"] == 7
+    recommender("sasrec-ac").fit(shop(), run, resume=True)
+    recommender("sasrec-ac").fit(shop(), tmp_path / "straight")
+    assert_same_bits(weights(run), weights(tmp_path / "straight"))
+
+
 # What the log keeps -------------------------------------------------------------------------------------------------
 
 

@@ -16,11 +16,10 @@ from torch import nn
 from jobs import TRAINED, after_steps, job_of
 from seqward.backbones.backbone import Histories
 from seqward.data.dataset import Dataset
-from seqward.evaluate import ranks
 from seqward.heads import HeadFactory
 from seqward.model import Model
 from seqward.train import scorer_of
-from worlds import Floats, Fork, Mdp, Ring, data_of, random_sessions
+from worlds import Floats, Fork, Mdp, Ring, data_of, random_sessions, ranks
 
 SURE = 10**9
 """Training events that are never reached: no second phase."""

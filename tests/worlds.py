@@ -9,8 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqward.data.dataset import TEST, TRAIN, VALIDATION, Dataset
+from seqward.evaluate import outcomes, ranks_of
+from seqward.metrics import Outcomes
+from seqward.model import Scorer
+from seqward.reading import targets
 
 Floats = NDArray[np.float64]
+
+
+def ranks(
+    scorer: Scorer, data: Dataset, split: str, *, first_events: bool = True, exclude_history: bool = False
+) -> Outcomes:
+    """What happens at every event of a split."""
+    wanted = targets(data, split, first_events=first_events)
+    return outcomes(data, wanted, ranks_of(scorer, wanted, exclude_history=exclude_history))
 
 
 def data_of(

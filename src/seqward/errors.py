@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 
 
 class SeqwardError(Exception):
@@ -19,6 +20,16 @@ class Finding(SeqwardError):
     """The program worked and found something wrong with the run itself, such as a loss that is not a number."""
 
     exit_status = 1
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse what is no whole number of at least ``least``.
+
+    Raises:
+        SeqwardError: it is not; names it.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise SeqwardError(f"{name} must be a whole number of at least {least}; got {value!r}.")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

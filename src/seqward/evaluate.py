@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from seqward.baselines import training_counts
 from seqward.catalogue.scores import MISS, Pairs
 from seqward.data.dataset import Dataset
 from seqward.data.returns import discounted_returns
-from seqward.errors import Finding, SeqwardError
+from seqward.errors import Finding, SeqwardError, check_whole
 from seqward.metrics import CUTOFFS, Outcomes, q_against_returns, summarise_with_intervals
 from seqward.model import Scorer
 from seqward.reading import Batch, Ints, Targets, already_seen, batches, events_of_sessions, targets
@@ -66,14 +67,6 @@ def ranks_of(
         if progress:
             progress(done, int(targets.known.sum()))
     return rank
-
-
-def ranks(
-    scorer: Scorer, data: Dataset, split: str, *, first_events: bool = True, exclude_history: bool = False
-) -> Outcomes:
-    """What happens at every event of a split: ``targets``, ``ranks_of`` and ``outcomes`` in one."""
-    wanted = targets(data, split, first_events=first_events)
-    return outcomes(data, wanted, ranks_of(scorer, wanted, exclude_history=exclude_history))
 
 
 def outcomes(data: Dataset, targets: Targets, rank: Ints) -> Outcomes:
@@ -198,8 +191,10 @@ def evaluate(
         SeqwardError: no such split, no event in it, a cut-off below 1, or "all" for a trained model.
         Finding: a score is not a number.
     """
-    if not ks or min(ks) < 1:
-        raise SeqwardError(f"cut-offs are whole numbers from 1 on; got {list(ks)}.")
+    if not isinstance(ks, Sequence) or not ks or not all(isinstance(k, Integral) and k >= 1 for k in ks):
+        raise SeqwardError(f"cut-offs are whole numbers from 1 on, such as (5, 10); got {ks!r}.")
+    check_whole("bootstrap", bootstrap, 1)
+    check_whole("sample", sample, 0)
     if split in ("all", "train") and not hasattr(scorer, "fit"):
         raise SeqwardError(f"the split {split!r} holds the events that the model was trained on. Evaluate it on test.")
     wanted = targets(data, split, first_events=first_events)

@@ -83,26 +83,51 @@ def of_histories(
 
 
 def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> NamedHistories:
-    """The whole sessions of a data set, or those of the named sessions or users; of a user's several, the last one.
+    """The whole sessions of a data set, or those of named ones.
+
+    Args:
+        users: users, if the data set has users and one of these is among them, else sessions; of a user's several
+            sessions the last one.
 
     Raises:
-        SeqwardError: none of the names is known.
+        SeqwardError: no list, or none of the names is known.
     """
-    names = {name: number for number, name in enumerate(data.session_ids.tolist())}
-    column = "session_id"
-    wanted = list(names) if users is None else list(users)
-    if users is not None and data.user_ids is not None and not any(user in names for user in wanted):
-        names, column = {name: number for number, name in enumerate(data.user_ids.tolist())}, "user_id"
-    known = [user for user in wanted if user in names]
+    if users is None:
+        found, wanted, column = range(len(data.session_ids)), data.session_ids.tolist(), "session_id"
+    else:
+        wanted = listed_ids("users", users)
+        found, column = _sessions_of(data, wanted)
+    known = [n for n in found if n is not None]
     if len(known) < len(wanted):
-        unknown = next(user for user in wanted if user not in names)
+        unknown = next(user for user, n in zip(wanted, found, strict=True) if n is None)
         report(f"{len(wanted) - len(known)} of {len(wanted)} users are not in the data set, such as {unknown!r}.")
     if not known:
         raise SeqwardError("none of the users is in the data set. Pass their histories as histories=... instead.")
-    numbers = [names[user] for user in known]
-    sessions = [data.item[data.offsets[n] : data.offsets[n + 1]].astype(np.int64) for n in numbers]
+    sessions = [data.item[data.offsets[n] : data.offsets[n + 1]].astype(np.int64) for n in known]
+    owners = [user for user, n in zip(wanted, found, strict=True) if n is not None]
     items = [items[items < data.n_items] for items in sessions]
-    return NamedHistories(column, known, items, users=data.training_users()[0][numbers])
+    return NamedHistories(column, owners, items, users=data.training_users()[0][known])
+
+
+def _sessions_of(data: Dataset, wanted: Sequence[Any]) -> tuple[list[int | None], str]:
+    """The session of each name, None where it is unknown, and what the names are."""
+    for column, ids in (("user_id", data.user_ids), ("session_id", data.session_ids)):
+        number = numbering(ids) if ids is not None else lambda _: None
+        found = [number(name) for name in wanted]
+        if any(n is not None for n in found) or column == "session_id":
+            break
+    return found, column
+
+
+def listed_ids(name: str, ids: Any) -> list[Any]:
+    """The ids of an argument.
+
+    Raises:
+        SeqwardError: it is a single one.
+    """
+    if isinstance(ids, str) or not hasattr(ids, "__iter__"):
+        raise SeqwardError(f"{name} must be a list of ids, such as [{ids!r}]; got {ids!r}.")
+    return list(ids)
 
 
 def numbering(ids: NDArray[Any]) -> Numbering:
@@ -114,7 +139,7 @@ def numbering(ids: NDArray[Any]) -> Numbering:
         try:
             found = by_id.get(name)
         except TypeError:
-            raise SeqwardError(f"item ids must be texts or whole numbers; got {name!r}.") from None
+            raise SeqwardError(f"ids must be texts or whole numbers; got {name!r}.") from None
         return by_text.get(str(name)) if found is None and isinstance(name, str | Integral) else found
 
     return number

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -21,10 +22,10 @@ from seqward.checkpoint import load_weights, save_weights
 from seqward.config import from_dict, from_keywords, to_dict
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
-from seqward.errors import SeqwardError
+from seqward.errors import SeqwardError, check_whole
 from seqward.evaluate import compare
 from seqward.fitting import check_length, named_state, validator, warn_of_phases
-from seqward.histories import numbering, of_dataset, of_histories
+from seqward.histories import listed_ids, numbering, of_dataset, of_histories
 from seqward.method import Method
 from seqward.methods import method_named
 from seqward.methods.needs import refuse_unfit
@@ -236,7 +237,7 @@ class Recommender:
         """The k best items of each history, in a frame ``session_id | user_id, item_id, score, rank``.
 
         Args:
-            users: sessions or users of ``dataset`` (all of its sessions by default).
+            users: users or sessions of ``dataset`` (all of its sessions by default); of a user the last session.
             dataset: the histories of known users; their whole sessions are read.
             k: items a history. Fewer come back where fewer are candidates.
             filter_viewed: leave out items of the history.
@@ -254,10 +255,11 @@ class Recommender:
             what was asked, their items by rank.
 
         Raises:
-            SeqwardError: not fitted, k below 1, nothing to recommend for, or nothing that may be recommended.
+            SeqwardError: not fitted, a wrong argument, nothing to recommend for, or nothing that may be recommended.
         """
-        if k < 1:
-            raise SeqwardError(f"k must be at least 1; got {k}.")
+        check_whole("k", k, 1)
+        if users is not None and dataset is None:
+            raise SeqwardError("users=... are those of dataset=...: give that, too, or histories=... of anybody.")
         if (histories is None) == (dataset is None):
             raise SeqwardError("give either histories=... or dataset=... (with users=...), and not both.")
         item_ids = self._item_ids()
@@ -284,6 +286,8 @@ class Recommender:
             return scorer
         if not isinstance(scorer, NetworkScorer) or (rank_by != "policy" and scorer.critic is None):
             raise SeqwardError(f"{self.method} has no critic, so it cannot rank by {rank_by}. Rank by policy.")
+        if not isinstance(beta, Real) or not np.isfinite(beta):
+            raise SeqwardError(f"beta must be a finite number; got {beta!r}.")
         critic = cast(str, scorer.critic)
         ranks = {"policy": {"policy": 1.0}, "q": {critic: 1.0}, "mixture": {"policy": 1.0, critic: beta}}
         if rank_by not in ranks:
@@ -400,7 +404,15 @@ def pairs_of(rows: Sequence[np.ndarray], device: torch.device) -> Pairs:
 
 
 def loaded(data: Dataset | Path | str) -> Dataset:
-    """The data set, read from its folder if need be."""
+    """The data set, read from its folder if need be.
+
+    Raises:
+        SeqwardError: it is neither.
+    """
+    if not isinstance(data, Dataset | Path | str):
+        raise SeqwardError(
+            f"expected a data set or its folder; got {type(data).__name__}. `prepare` makes one of a log."
+        )
     return data if isinstance(data, Dataset) else Dataset.load(data)
 
 
@@ -423,7 +435,7 @@ def _refuse(message: str) -> None:
 
 def _numbers_of(ids: Iterable[Any], item_ids: np.ndarray, report: Callable[[str], Any]) -> Tensor:
     """Ascending numbers of the known ones among item ids; reports the others."""
-    number, wanted = numbering(item_ids), list(ids)
+    number, wanted = numbering(item_ids), listed_ids("items_to_recommend", ids)
     known = sorted({n for i in wanted if (n := number(i)) is not None})
     unknown = [i for i in wanted if number(i) is None]
     if unknown:

@@ -145,7 +145,7 @@ def build_model(job: Job, number: int) -> Model:
 
 
 def train(job: Job, resume: bool = False, observe: Observe = lambda record: None) -> Progress:
-    """Train until the last epoch, the time limit, early stopping or Ctrl-C; the run can then be resumed to the bit.
+    """Train until the last epoch, the time limit, early stopping, Ctrl-C or SIGTERM; a resume then goes on to the bit.
 
     Raises:
         Finding: a loss term is not finite; names the term and the step. What was kept before stays.
@@ -435,18 +435,24 @@ class Clock:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, to be seen between two steps; a second Ctrl-C interrupts at once."""
+    """Ctrl-C or SIGTERM sets the event, to be seen between two steps; a second one ends at once."""
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed
         return
 
+    def restore_handlers() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
     def handle(number: int, frame: Any) -> None:
         pressed.set()
-        signal.signal(signal.SIGINT, before)
+        restore_handlers()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number in before:
+            signal.signal(number, handle)
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore_handlers()

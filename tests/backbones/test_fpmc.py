@@ -14,10 +14,9 @@ from jobs import job_of, recommender
 from seqward.backbones.backbone import Histories
 from seqward.backbones.fpmc import FPMC, FPMCSettings
 from seqward.data.dataset import TEST
-from seqward.evaluate import ranks
 from seqward.methods import METHODS
 from seqward.model import Model
-from worlds import data_of, split_by_session
+from worlds import data_of, ranks, split_by_session
 
 
 def slow(b: FPMC, row: list[int]) -> dict[int, Tensor]:

@@ -34,13 +34,12 @@ from seqward import train as training
 from seqward.backbones.nextitnet import NextItNetSettings
 from seqward.checkpoint import Progress
 from seqward.data.dataset import TEST, TRAIN, Dataset
-from seqward.evaluate import ranks
 from seqward.methods import METHODS
 from seqward.recommender import Recommender
 from seqward.runlog import read_log
 from seqward.target import Ema, Twin
 from seqward.train import Clock, Networks, total_loss
-from worlds import data_of
+from worlds import data_of, ranks
 
 every_method = pytest.mark.parametrize("name", METHODS)
 every_trained = pytest.mark.parametrize("name", TRAINED)

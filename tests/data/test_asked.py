@@ -20,7 +20,7 @@ def test_an_id_that_is_written_otherwise_is_unknown(tmp_path: Path, catalogue: n
     texts = ["7", "007", "+7", "x", "9"]
     file = tmp_path / "asked.csv"
     file.write_text("user_id,item_id\n" + "".join(f"u,{text}\n" for text in texts))
-    for asked in (from_text(", ".join(texts)), from_file(file, Columns())):
+    for asked in ([from_text(", ".join(texts))], from_file(file, Columns())):
         said: list[str] = []
         (items,) = of_histories(asked, catalogue, said.append).items
         assert items.tolist() == known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -34,9 +35,20 @@ RECENT = 8
 """Events of a history that are told; earlier ones are counted."""
 
 
-def from_text(history: str) -> list[list[str]]:
-    """One history from item ids between commas."""
-    return [[item.strip() for item in history.split(",") if item.strip()]]
+def from_text(history: str) -> list[str]:
+    """Item ids between commas; one that holds a comma stands in double quotes, as in a line of CSV.
+
+    Raises:
+        SeqwardError: quotes that do not fit.
+    """
+    try:
+        (items,) = csv.reader([history], skipinitialspace=True, strict=True) if history.strip() else ([],)
+    except (csv.Error, ValueError):
+        raise SeqwardError(
+            f"--history {history}: expected item ids between commas, those with a comma in double quotes, such as "
+            """--history 'a,"b, large",c'."""
+        ) from None
+    return [item.strip() for item in items if item.strip()]
 
 
 def from_file(path: Path, columns: Columns, separator: str | None = None) -> pl.DataFrame:

@@ -142,7 +142,10 @@ def _data_of(run: Run, given: Path | None) -> Dataset:
 
 def recommend(
     run: RunFolder,
-    history: Annotated[str | None, Option(help="Item ids in order, separated by commas.")] = None,
+    history: Annotated[
+        list[str] | None,
+        Option(help="Item ids in order between commas (one with a comma in double quotes); repeat for more histories."),
+    ] = None,
     input_file: Annotated[
         Path | None,
         Option("--input", help="Histories: session_id or user_id, item_id, and a time if rows are unsorted."),
@@ -172,7 +175,7 @@ def recommend(
 
     if examples is not None and output is not None:
         raise SeqwardError("--examples are printed in words: leave --output out, or give --input.")
-    if sum(choice is not None for choice in (history, input_file, examples)) != 1:
+    if sum((bool(history), input_file is not None, examples is not None)) != 1:
         raise SeqwardError("Give one of --history a,b,c, --input FILE and --examples N.")
     names = {
         "session_id": session_col,
@@ -194,7 +197,7 @@ def recommend(
             typer.echo(line)
         return
     if input_file is None:
-        asked = histories.from_text(history or "")
+        asked = [histories.from_text(text) for text in history or ()]
     else:
         how["columns"] = Columns(**names)
         asked = histories.from_file(input_file, how["columns"], separator)
