@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from jobs import after_steps, assert_same_bits, job_of, recommender, shop, weights
+from seqward.cli import main
 from seqward.cli.progress import training_progress
 from seqward.errors import Finding, SeqwardError
 from seqward.method import Term
@@ -102,13 +103,23 @@ def test_what_a_run_that_diverged_keeps_is_told_and_can_be_used(tmp_path: Path) 
     first, second = str(finding.value).splitlines()
     assert "training has diverged and was stopped. Begin again with a lower train.lr" in first
     kept = about(run / "best")
-    assert second.startswith(f"{run} keeps the best weights, of step {kept['step']} (hr@5 ")
+    which = f"step {kept['step']}" if kept["step"] else "the untrained network"
+    assert second.startswith(f"{run} keeps the best weights, of {which} (hr@5 ")
     assert f"`seqward evaluate {run}`" in second
     description = json.loads((run / "run.json").read_text())
     assert description["state"].startswith("diverged: ")
     assert description["best"] == kept
     metrics = Recommender.load(run).evaluate(data, "test")
     assert metrics["model"]["all"]["n"] > 0
+
+
+def test_a_divergence_is_told_once(shop_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wild = "--set lr=1e30 --set n_factors=8 --epochs 9"
+    assert main(f"train {shop_data} --method sasrec --out {tmp_path / 'run'} {wild}".split()) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if "diverged" in line] == told[-2:-1]
+    assert told[-1].startswith(f"{tmp_path / 'run'} keeps the best weights")
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
 
 
 def test_a_divergence_before_any_weights_were_kept_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

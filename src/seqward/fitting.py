@@ -84,10 +84,11 @@ def what_is_left(run: Run) -> str:
     if best is None:
         return f"{run.folder} keeps no weights."
     value = "" if best["value"] is None else f" ({best['metric']} {best['value']:.4g})"
-    good = "" if last is None else f" last/ holds the state of step {read_progress(last).step}, before it went wrong."
+    which = f"step {best['step']}{value}" if best["step"] else f"the untrained network{value}"
+    finite = "" if last is None else f" last/ holds the last finite state, of step {read_progress(last).step}."
     return (
-        f"{run.folder} keeps the best weights, of step {best['step']}{value}: `seqward evaluate {run.folder}` and "
-        f"`seqward recommend {run.folder}` use them.{good}"
+        f"{run.folder} keeps the best weights, of {which}: `seqward evaluate {run.folder}` and "
+        f"`seqward recommend {run.folder}` use them.{finite}"
     )
 
 

@@ -25,7 +25,7 @@ def training_progress(total_events: int, max_minutes: float | None) -> Iterator[
         return min(1.0, max(record["events"] / max(total_events, 1), of_time))
 
     if not sys.stderr.isatty():
-        yield lambda record: None if record["kind"] == "step" else print(_line(record), file=sys.stderr, flush=True)
+        yield lambda record: print(_line(record), file=sys.stderr, flush=True) if _told(record) else None
         return
     from rich.console import Console, Group
     from rich.live import Live
@@ -42,7 +42,7 @@ def training_progress(total_events: int, max_minutes: float | None) -> Iterator[
             if record["kind"] == "step":
                 bar.update(task, completed=share_done(record))
                 terms.plain = _line(record)
-            else:
+            elif _told(record):
                 live.console.print(_line(record), highlight=False, markup=False)
 
         yield show
@@ -60,6 +60,11 @@ def counting_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _told(record: Record) -> bool:
+    """Whether a record gets a line that stays. Of a divergence the command itself tells, and what is left."""
+    return record["kind"] != "step" and not record.get("text", "").startswith("diverged")
 
 
 def _line(record: Record) -> str:
