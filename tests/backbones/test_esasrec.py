@@ -34,7 +34,7 @@ def slow(b: ESASRec, row: list[int]) -> dict[int, Tensor]:
     return x
 
 
-@pytest.mark.parametrize("changes", [{"n_blocks": 1}, {"n_blocks": 2, "n_heads": 2}, {"feed_forward": 1}], ids=str)
+@pytest.mark.parametrize("changes", [{"n_blocks": 1}, {"n_blocks": 2, "n_heads": 2}, {"expansion": 1}], ids=str)
 def test_against_its_equations(changes: dict[str, Any]) -> None:
     assert_states(build(ESASRecSettings, changes), slow)
 
@@ -60,7 +60,7 @@ def test_published() -> None:
     negatives without correction; Adam with 0.001, up to 100 epochs, patience 50."""
     backbone, objective, train = METHODS["esasrec"].sections.values()
     assert backbone == ESASRecSettings(
-        n_factors=64, n_blocks=2, n_heads=1, dropout_rate=0.1, feed_forward=4, session_max_len=200
+        n_factors=64, n_blocks=2, n_heads=1, dropout_rate=0.1, expansion=4, session_max_len=200
     )
     assert (objective.negatives, objective.log_q, objective.shared, objective.tied) == (256, False, False, True)
     assert (train.lr, train.epochs, train.patience, train.batch_size, train.draw) == (0.001, 100, 50, 128, "tails")
