@@ -13,7 +13,7 @@ from seqward.methods import METHODS
 from seqward.recommender import Recommender
 from seqward.step import Step
 from seqward.target import Ema
-from seqward.train import scorer_of
+from seqward.train import scorer_of, total_loss
 
 ITEMS = 12
 
@@ -49,6 +49,21 @@ def test_of_negatives_only_their_own_q_learns() -> None:
     bias = step.online.heads["q"].linear.bias.grad
     assert (bias != 0).nonzero()[:, 0].tolist() == step.negatives(3, "action").unique().tolist()
     assert [p.grad for p in step.online.heads["policy"].parameters()] == [None, None]
+
+
+def test_no_negatives_are_no_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Step, "negatives", lambda *_: pytest.fail("negatives were drawn"))
+    job = job_of("snqn", shop(), negatives=0)
+    _, means = total_loss(job.method.phases[0], loud_step(job))
+    assert list(means) == ["L_CE", "ω L_Q"]
+
+
+@pytest.mark.parametrize("name", [n for n, e in METHODS.items() if hasattr(e.sections.get("objective"), "lr_phase_2")])
+def test_the_second_learning_rate(name: str) -> None:
+    """Its own, or that of training; never of a method in one phase."""
+    for changes, rates in (({}, [0.5, 0.5]), ({"lr_phase_2": 0.25}, [0.5, 0.25]), ({"phases": 1}, [0.5])):
+        method = job_of(name, shop(), **{"lr": 0.5, "lr_phase_2": None} | changes).method
+        assert [phase.lr for phase in method.phases] == rates
 
 
 @pytest.mark.parametrize(("name", "power"), [("sa2c", 0.0), ("sa2c-smooth", 1.0), ("sa2c-smooth", 0.5)])
