@@ -28,7 +28,7 @@ HEADER = "session_id,item_id,timestamp\n"
 
 def csv(folder: Path, text: str, name: str = "events.csv") -> Path:
     path = folder / name
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     return path
 
 
@@ -365,7 +365,15 @@ def test_categories_are_strings():
             r"mixes time zones: row 1 holds '2024-01-01T00:00:00Z', row 2 '2024-01-01T00:00:00\+02:00'",
         ),
         (HEADER + "s,1,2024-01-01T00:00:00\ns,1,2024-01-01T00:00:00Z\n", "e.csv", r"mixes time zones: row 1"),
-        (HEADER + "s,1,2,3\n", "e.csv", r"e\.csv cannot be read: found more fields"),
+        ((HEADER + "s,1,2\n").replace("\n", "\r"), "e.csv", r"e\.csv ends its lines with CR alone"),
+        (HEADER + "s,\udce9,2\n", "e.csv", r"e\.csv cannot be read: it is not UTF-8 text"),
+        ("7,1,2\n7,2,3\n", "e.csv", r"It has: 7, 1, 2\. Has the file no header line\?"),
+        (
+            HEADER + "s,1,2\ns,1,99999999999999999999\n",
+            "e.csv",
+            "row 2 holds 99999999999999999999, too large to be kept",
+        ),
+        (HEADER + "s,1,2,3\n", "e.csv", r"e\.csv cannot be read: row 1 has 4 fields, and the header 3\."),
         ('session_id,item_id,timestamp\ns,"1,2\n', "e.csv", r"e\.csv cannot be read"),
         ("session_id,item_id,item_id,timestamp\ns,1,1,2\n", "e.csv", r"two columns 'item_id'"),
     ],
@@ -373,6 +381,31 @@ def test_categories_are_strings():
 def test_a_file_is_refused_with_its_reason(tmp_path, text, name, message):
     path = csv(tmp_path, text, name)
     assert re.search(message, refusal(lambda: EventLog.read(path)), re.DOTALL)
+
+
+def test_a_compressed_file_that_was_cut_off_is_refused(tmp_path):
+    whole = gzip.compress((HEADER + "".join(f"s,{i},{i}\n" for i in range(5000))).encode())
+    (tmp_path / "e.csv.gz").write_bytes(whole[:-20])
+    assert "e.csv.gz cannot be read: unexpected end" in refusal(lambda: EventLog.read(tmp_path / "e.csv.gz"))
+
+
+@pytest.mark.parametrize("name", ["e.csv", "e.csv.gz"])
+def test_a_row_with_too_many_fields_is_named(tmp_path, name):
+    text = (HEADER + "".join(f"s,{i},{i}\n" for i in range(12_000)) + 's,"1,5",2,3\n').encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    assert "row 12001 has 4 fields, and the header 3" in refusal(lambda: EventLog.read(tmp_path / name))
+
+
+def test_a_name_with_a_bracket_is_no_pattern(tmp_path):
+    assert EventLog.read(csv(tmp_path, HEADER + "s,1,2\n", "log[1].csv")).n_events == 1
+    frame().write_parquet(tmp_path / "log*.parquet")
+    frame().write_parquet(tmp_path / "log2.parquet")
+    assert EventLog.read(tmp_path / "log*.parquet").n_events == 3
+
+
+def test_a_parquet_file_has_no_separator(tmp_path):
+    frame().write_parquet(tmp_path / "log.parquet")
+    assert "has no separator" in refusal(lambda: EventLog.read(tmp_path / "log.parquet", separator=","))
 
 
 def test_the_row_at_fault_is_named_far_down_the_file(tmp_path):
@@ -437,6 +470,15 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
             "'timestamp' would be both reward and time. Name another with --reward-col",
         ),
         (frame(item_id=[2**70, 1, 2]), Columns(), "beyond 64-bit integers"),
+        (frame(item_id=[[1], [2], [3]]), Columns(), r"of type List\(Int64\); they must be .* First value: \[1\]\.$"),
+        (frame(event_type=[["a"], ["b"], ["c"]]), Columns(), r"is of type List\(String\); event types must be strings"),
+        (frame(event_type=[b"a", b"b", b"\xff"]), Columns(), r"is of type Binary; event types must be strings"),
+        (
+            frame(timestamp=pl.Series([1, 2**64, 3], dtype=pl.Int128)),
+            Columns(),
+            "row 2 holds 18446744073709551616, too large to be kept exactly",
+        ),
+        (frame(timestamp=[0.5, 1.0, 2.0**60]), Columns(), "row 3 holds 1.15.*e[+]18, too large to be kept exactly"),
         (frame(session_id=[True, True, False]), Columns(), "of type Boolean"),
         (frame(user_id=["u", None, None]), Columns(), r"'user_id' \(users\) is missing in 2 rows, first in row 2"),
         (frame(timestamp=[1.0, float("nan"), 2.0]), Columns(), "is missing in 1 row, first in row 2"),
@@ -482,6 +524,11 @@ def test_a_frame_is_refused_with_its_reason(rows, columns, message):
         ),
         ({"rewards": {"view": 0.2, "cart": 1}, "goal": "reward=>4"}, "nor a condition such as 'reward>=4'"),
         ({"rewards": {"view": 0.2, "cart": 1}, "session_gap_minutes": 30}, "no column user_id"),
+        ({"session_gap_minutes": float("inf")}, "The session gap is inf minutes; expected a number above 0"),
+        ({"session_gap_minutes": "30"}, "The session gap is 30 minutes; expected a number above 0"),
+        ({"rewards": {"view": 0.2, "cart": 1e50}}, r"is 1e\+50; expected a finite number"),
+        ({"rewards": [("view", 1), ("cart", 1)]}, "Expected rewards as a mapping such as .*; got .*view"),
+        ({"rewards": {"view": 0.2, "cart": 1}, "goal": 4}, "The goal 4 is neither an event type"),
         ({"session_gap_minutes": 0}, "The session gap is 0 minutes; expected a number above 0"),
         ({"time_unit": "sec"}, "Unknown time unit 'sec'; known are s, ms, us, ns"),
     ],
@@ -505,6 +552,13 @@ def test_what_is_no_frame_is_refused():
     assert "several columns of one name" in refusal(lambda: EventLog.from_frame(twice))
     mixed = frame().to_pandas().assign(item_id=pd.Series([1, "a", 2], dtype=object))
     assert "Column 'item_id' cannot be read, are its values of one type?" in refusal(lambda: EventLog.from_frame(mixed))
+
+
+def test_columns_of_a_frame_are_named_by_strings_and_hold_numbers():
+    by_number = pd.DataFrame({0: ["s"], 1: [1], 2: [3]})
+    assert "The frame has a column 0; expected strings as names" in refusal(lambda: EventLog.from_frame(by_number))
+    rows = frame().to_pandas().assign(reward=1j)
+    assert "Column 'reward' cannot be read" in refusal(lambda: EventLog.from_frame(rows))
 
 
 def test_python_dates_of_several_zones_in_pandas_are_refused():
@@ -558,6 +612,41 @@ def test_duplicate_rows_are_kept_and_told():
 
 def replace_reward(rows: pl.DataFrame, values: list[float]) -> pl.DataFrame:
     return rows.with_columns(reward=pl.Series(values))
+
+
+@pytest.mark.parametrize("name", ["e.csv", "e.csv.gz"])
+def test_rows_swallowed_by_a_quote_are_told(tmp_path, name):
+    path = tmp_path / name
+
+    def warnings_of_text(rows: str) -> str:
+        text = ("session_id,item_id,timestamp,text\n" + rows).encode()
+        path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+        return "\n".join(EventLog.read(path).warnings)
+
+    told = f"1 line breaks of {name} stand in quotes"
+    assert told in warnings_of_text('s,1,1,"a\\"b"\ns,2,2,"c\\"d"\ns,3,3,e\n')
+    assert told in warnings_of_text('s,1,1,"two\nlines"\ns,2,2,"one"\n\n\n')
+    assert "line breaks" not in warnings_of_text('s,1,1,"one, ""quoted"""\ns,2,2,"one"\n\n\n')
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ([1_700_000_000_000, 1_700_000_001, 1_700_000_000_001], "Times lie between 1700000001 and 1700000000001"),
+        ([1_700_000_000, 0, 1_700_000_001], "do some rows hold 0 for none"),
+        ([datetime(2024, 1, 1), datetime(1970, 1, 1), datetime(2024, 1, 2)], "between 1970-01-01T00:00:00.000000 and"),
+        ([20240131, 20240201, 20231231], "Times such as 20231231 look like dates: they are taken for numbers"),
+    ],
+)
+def test_times_that_look_wrong_are_told(times, told):
+    assert told in warnings_of(frame(timestamp=times))
+
+
+@pytest.mark.parametrize(
+    "times", [[0, 5, 9], [946_684_800, 946_684_801, 1_700_000_000], [20240001, 20240101, 20240102]]
+)
+def test_times_that_may_be_right_are_not_told(times):
+    assert "Times" not in warnings_of(frame(timestamp=times))
 
 
 def test_items_numbered_in_order_of_appearance_are_told():

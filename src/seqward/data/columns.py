@@ -5,6 +5,7 @@ Rows are counted from 1, the first after the header.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -31,6 +32,11 @@ UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Ticks a second."""
 DENSE = 8
 """Integers whose range is below this many times their number are numbered through a table instead of a join."""
+NUMBER_AS_NAME = r"-?\d+(\.\d+)?(_duplicated_\d+)?"
+EXACT = 2**53
+"""Below it 64-bit floats tell whole numbers apart."""
+OLD = 1e8
+"""Seconds; times beyond are counted from 1970."""
 NEEDED = "Every event needs one: drop or fill these rows."
 ZONE = r":\d{2}(?:\.\d+)?\s*(Z|z|UTC|[+-]\d{2}(?::?\d{2})?)$"
 
@@ -119,11 +125,16 @@ def _check_needed(found: Mapping[str, str], names: Sequence[str], gap: bool, tim
         if not found.keys() & set(choices):
             near = next((hint for field in choices if (hint := did_you_mean(field, names))), "")
             options = " or ".join(dict.fromkeys(OPTIONS[field] for field in choices))
-            alone = " It is one column: is the separator another?" if len(names) == 1 else ""
             raise SeqwardError(
-                f"The log has no column {' or '.join(choices)}. It has: {listed(names)}.{near}{alone}\n"
+                f"The log has no column {' or '.join(choices)}. It has: {listed(names)}.{near}{_odd_header(names)}\n"
                 f"Say which column is meant with {options}, in Python Columns({choices[0]}=...)."
             )
+
+
+def _odd_header(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return " It is one column: is the separator another (--separator)?"
+    return " Has the file no header line?" if any(re.fullmatch(NUMBER_AS_NAME, name) for name in names) else ""
 
 
 def number_ids(column: pl.Series, part: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -143,7 +154,7 @@ def number_ids(column: pl.Series, part: str) -> tuple[NDArray[Any], NDArray[np.i
     if not column.dtype.is_integer():
         raise SeqwardError(
             f"Ids in {name!r} ({part}) are of type {column.dtype}; they must be integers or strings. "
-            f"First value: {column[0]!r}."
+            f"First value: {column.head(1).to_list()[0]!r}."
         )
     if column.dtype in (pl.UInt64, pl.Int128, pl.UInt128) and column.cast(pl.Int64, strict=False).null_count():
         raise SeqwardError(f"Ids in {name!r} ({part}) go beyond 64-bit integers. Give them as strings.")
@@ -162,6 +173,8 @@ def number_types(column: pl.Series) -> tuple[tuple[str, ...], NDArray[np.int16]]
         SeqwardError: null or blank types, or more of them than event types can be.
     """
     name, what = column.name, f"{column.name!r} (event types)"
+    if column.dtype.is_nested() or column.dtype == pl.Binary:
+        raise SeqwardError(f"{what} is of type {column.dtype}; event types must be strings or numbers.")
     if column.dtype != pl.Categorical:  # for few distinct values much faster than a join
         column = column.cast(pl.String).cast(pl.Categorical)
     _check_complete(column, what, NEEDED)
@@ -251,6 +264,19 @@ def parse_times(column: pl.Series) -> Times:
     return Times(values, _guess_unit(values), "number")
 
 
+def doubts_of_times(times: Times) -> list[str]:
+    """Warnings of times that can be read and still look wrong."""
+    low, high = times.values.min().item(), times.values.max().item()
+    if high > OLD * UNITS[times.unit] and low < high / 10:
+        shown = [str(np.datetime64(time, "us")) if times.kind == "date" else f"{time}" for time in (low, high)]
+        return [f"Times lie between {shown[0]} and {shown[1]}: do some rows hold 0 for none, or another unit?"]
+    if times.kind == "number" and low >= 19000101 and high <= 21001231:
+        month, day = times.values // 100 % 100, times.values % 100
+        if ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all():
+            return [f"Times such as {low} look like dates: they are taken for numbers, so gaps between them are wrong."]
+    return []
+
+
 def parse_order(column: pl.Series) -> NDArray[np.int64] | NDArray[np.float64]:
     """A column of numbers that orders the events of a session.
 
@@ -295,6 +321,13 @@ def _plain(column: pl.Series, what: str) -> NDArray[np.int64] | NDArray[np.float
     whole = column.cast(pl.Int64, strict=False)
     if whole.null_count() == 0 and (column.dtype.is_integer() or bool((whole == column).all())):
         return whole.to_numpy()
+    too_large = whole.is_null() if column.dtype.is_integer() else column.cast(pl.Float64).abs() >= EXACT
+    if too_large.any():
+        row = _first(too_large)
+        raise SeqwardError(
+            f"{what}: row {row} holds {column[row - 1]}, too large to be kept exactly. "
+            "Expected whole numbers below 2^63, or decimals below 2^53."
+        )
     return column.cast(pl.Float64).to_numpy()
 
 

@@ -13,6 +13,7 @@ source=None, filters=(), warnings=())`` is what source readers call: ``source`` 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,13 +28,14 @@ from seqward.data.columns import (
     UNITS,
     Columns,
     Times,
+    doubts_of_times,
     number_ids,
     number_types,
     parse_order,
     parse_rewards,
     parse_times,
 )
-from seqward.data.files import column_names, read_columns, sha256_of
+from seqward.data.files import column_names, quoted_line_breaks, read_columns, sha256_of
 from seqward.data.rewards import goals, rewards_of_types
 from seqward.data.sessions import Grouped, group_rows, stable_order
 from seqward.errors import SeqwardError, did_you_mean
@@ -98,11 +100,12 @@ class EventLog:
         parts = columns.resolve(names, gap=cut, rewards=mapped)
         ids = [parts[part] for part in ("session_id", "user_id", "item_id") if part in parts]
         types = [parts["event_type"]] if "event_type" in parts else []
-        table = read_columns(path, list(parts.values()), ids, types, separator)
+        table = read_columns(path, list(parts.values()), ids, separator, types)
         if table.is_empty():
             raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
-        source = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
-        return cls.from_frame(table, columns, **{"source": source, **options})
+        options.setdefault("source", {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size})
+        told = [*_doubts_of_file(path, separator), *options.pop("warnings", ())]
+        return cls.from_frame(table, columns, **options, warnings=told)
 
     @classmethod
     def from_frame(
@@ -144,6 +147,7 @@ class EventLog:
         ties, repeats = _ties(log, keys)
         found = [
             *_order_warnings(late, repeats, ties, log.n_events),
+            *([] if rows.times is None else doubts_of_times(rows.times)),
             *_appearance_warning(rows.item, len(rows.item_ids), rows.times),
             *_goal_warnings(log, goal, rewards),
             *mixed,
@@ -234,10 +238,19 @@ def per_type(event_types: Sequence[str], event_type: NDArray[np.int16]) -> dict[
     return dict(zip(event_types, np.bincount(event_type, minlength=len(event_types)).tolist(), strict=True))
 
 
+def _doubts_of_file(path: Path, separator: str | None) -> list[str]:
+    breaks = quoted_line_breaks(path, separator)
+    warning = (
+        f"{breaks} line breaks of {path.name} stand in quotes, so they are part of a field and end no row. "
+        "If no field is meant to hold one, a quote is not closed, or is escaped by a backslash instead of doubled."
+    )
+    return [warning] if breaks else []
+
+
 def _checked_gap(minutes: float | None, unit: str | None) -> float | None:
     if unit is not None and unit not in UNITS:
         raise SeqwardError(f"Unknown time unit {unit!r}; known are {', '.join(UNITS)}.{did_you_mean(unit, UNITS)}")
-    if minutes is not None and not minutes > 0:
+    if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
         raise SeqwardError(f"The session gap is {minutes} minutes; expected a number above 0.")
     return minutes
 
@@ -263,6 +276,8 @@ def selected(frame: Any, resolve: Callable[[Sequence[str]], dict[str, str]]) -> 
         raise SeqwardError(f"Expected a pandas, polars, pyarrow or duckdb frame, got {got}.") from error
     except nw.exceptions.DuplicateError as error:
         raise SeqwardError(f"The frame has several columns of one name: {error}. Rename them.") from error
+    if strange := [name for name in names if not isinstance(name, str)]:
+        raise SeqwardError(f"The frame has a column {strange[0]!r}; expected strings as names. Rename its columns.")
     parts = resolve(names)
     table = table.select(*dict.fromkeys(parts.values()))
     table = table.collect("polars") if isinstance(table, nw.LazyFrame) else table
@@ -278,7 +293,7 @@ def _to_polars(column: nw.Series[Any], is_time: bool) -> pl.Series:
         return pl.Series(column.name, [_as_text(value) for value in column.to_list()], dtype=pl.String)
     try:
         return column.to_polars()
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+    except (TypeError, ValueError, NotImplementedError, OverflowError, pl.exceptions.PolarsError) as error:
         said = str(error).splitlines()[0]
         raise SeqwardError(f"Column {column.name!r} cannot be read, are its values of one type? {said}.") from error
     except ImportError as error:

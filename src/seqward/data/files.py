@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import gzip
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -22,6 +24,8 @@ SAMPLE = 10_000
 """Rows by which the type of a text file's numbers and times is guessed; what is no id is read again where it errs."""
 NULLS = ["NULL", "null", "NaN", "nan", "NA", "None", "\\N"]
 """Words for a missing value in text, as databases, R and Python write them, beside nothing at all."""
+WHOLE_LINES: dict[str, Any] = {"separator": "\0", "quote_char": None, "infer_schema": False, "glob": False}
+"""Reads a text file line by line."""
 NO_SEPARATOR = '\r\n"'
 """What ends a line or quotes a value."""
 
@@ -86,6 +90,8 @@ def _check_text(path: Path, magic: bytes | None) -> None:
             raise SeqwardError(f"{path.name} is not compressed as its ending {path.suffix} says. Rename the file.")
     elif (what := _what(path)) != "text":
         raise SeqwardError(f"{path.name} is not the text that its ending {path.suffix} says: it is {what}.")
+    elif b"\r" in head and b"\n" not in head:
+        raise SeqwardError(f"{path.name} ends its lines with CR alone, as old Macs did. Save it with LF or CRLF.")
 
 
 def _what(path: Path) -> str:
@@ -109,6 +115,8 @@ def column_names(path: Path, separator: str | None = None) -> list[str]:
     import polars as pl
 
     if check_file(path) == "parquet":
+        if separator is not None:
+            raise SeqwardError(f"{path.name} is a Parquet file, which has no separator: leave it out.")
         return _reading(path, lambda: pl.read_parquet_schema(path)).names()
     return _reading(path, lambda: pl.read_csv(path, n_rows=0, **_dialect(path, separator))).columns
 
@@ -117,8 +125,8 @@ def read_columns(
     path: Path,
     names: Collection[str],
     ids: Collection[str] = (),
-    types: Collection[str] = (),
     separator: str | None = None,
+    types: Collection[str] = (),
 ) -> pl.DataFrame:
     """The columns ``names`` of a checked file.
 
@@ -138,8 +146,8 @@ def read_columns(
     known = dict.fromkeys(ids, pl.String) | dict.fromkeys(types, pl.Categorical)
     try:
         table = pl.read_csv(path, schema_overrides=known, infer_schema_length=SAMPLE, **options)
-    except pl.exceptions.ComputeError:
-        table = _reading(path, lambda: pl.read_csv(path, infer_schema=False, **options))
+    except (pl.exceptions.PolarsError, OSError):
+        table = _reading(path, lambda: pl.read_csv(path, infer_schema=False, **options), options["separator"])
     table = table.head(len(table) - _blank_lines_at_end(path, table))
     for name in table.columns:  # one by one, since text is large
         table = table.with_columns(_from_text(table[name], name in ids))
@@ -196,9 +204,20 @@ def _blank_lines_at_end(path: Path, table: pl.DataFrame) -> int:
 
     if table.is_empty() or any(value is not None for value in table.row(-1)):
         return 0
-    whole_lines: dict[str, Any] = {"separator": "\0", "quote_char": None, "has_header": False, "infer_schema": False}
-    lines = _reading(path, lambda: pl.read_csv(path, glob=False, **whole_lines)).to_series()
+    lines = _reading(path, lambda: pl.read_csv(path, has_header=False, **WHOLE_LINES)).to_series()
     return len(lines) - 1 - int(lines.is_not_null().arg_true()[-1])
+
+
+def quoted_line_breaks(path: Path, separator: str | None = None) -> int:
+    """How many lines of a checked file go on in the next one, since a field in quotes holds the line break."""
+    import polars as pl
+
+    def count(dialect: dict[str, Any]) -> int:
+        return _reading(path, lambda: pl.scan_csv(path, **dialect).select(pl.len()).collect().item())
+
+    if check_file(path) == "parquet":
+        return 0
+    return count(WHOLE_LINES) - count(_dialect(path, separator) | {"infer_schema": False})
 
 
 def _dialect(path: Path, separator: str | None) -> dict[str, Any]:
@@ -212,7 +231,7 @@ def _dialect(path: Path, separator: str | None) -> dict[str, Any]:
     return {"separator": chosen, "glob": False}
 
 
-def _reading(path: Path, read: Any) -> Any:
+def _reading(path: Path, read: Callable[[], Any], separator: str | None = None) -> Any:
     """``read()``, with what it raises about the file's content as one line."""
     import polars as pl
 
@@ -220,7 +239,22 @@ def _reading(path: Path, read: Any) -> Any:
         return read()
     except (pl.exceptions.PolarsError, OSError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = "it is not UTF-8 text" if "utf-8" in said else said
+        said = (separator and "more fields" in said and _row_too_long(path, separator)) or said
         raise SeqwardError(f"{path.name} cannot be read: {said}.\nRepair or export the file again.") from error
+
+
+def _row_too_long(path: Path, separator: str) -> str | None:
+    """Names the first row of more fields than the header, for a message."""
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as stream:
+            rows = csv.reader(stream, delimiter=separator)
+            columns = len(next(rows))
+            found = next(((number, len(row)) for number, row in enumerate(rows, 1) if len(row) > columns), None)
+    except csv.Error:  # a field of its own limit
+        return None
+    return found and f"row {found[0]} has {found[1]} fields, and the header {columns}"
 
 
 def no_space(error: BaseException) -> bool:

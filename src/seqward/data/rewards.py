@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +24,8 @@ def rewards_of_types(rewards: Mapping[str, float] | None, counts: Mapping[str, i
     if rewards is None and len(counts) == 1:
         return dict.fromkeys(counts, 1.0)
     given = rewards or {}
+    if not isinstance(given, Mapping):
+        raise SeqwardError(f"Expected rewards as a mapping such as {{'view': 0.2, 'buy': 1.0}}; got {given!r}.")
     for name, value in given.items():
         if not _is_finite(value):
             raise SeqwardError(f"The reward of event type {name!r} is {value!r}; expected a finite number.")
@@ -41,7 +42,7 @@ def rewards_of_types(rewards: Mapping[str, float] | None, counts: Mapping[str, i
 
 def _is_finite(value: Any) -> bool:
     try:
-        return math.isfinite(np.float32(value))
+        return abs(float(value)) <= float(np.finfo(np.float32).max)
     except (TypeError, ValueError, OverflowError):
         return False
 
@@ -60,10 +61,10 @@ def goals(
         return np.zeros(len(reward), bool)
     if goal in event_types:
         return event_type == event_types.index(goal)
-    if condition := _CONDITION.fullmatch(goal):
+    if condition := _CONDITION.fullmatch(str(goal)):
         compare, bound = condition.groups()
         return _COMPARE[compare](reward, np.float32(bound))
     raise SeqwardError(
         f"The goal {goal!r} is neither an event type of the log ({', '.join(event_types)}) nor a condition such as "
-        f"'reward>=4' (one of >= <= > < ==).{did_you_mean(goal, event_types)}"
+        f"'reward>=4' (one of >= <= > < ==).{did_you_mean(str(goal), event_types)}"
     )

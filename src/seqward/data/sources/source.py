@@ -134,7 +134,7 @@ def read_named(
         SeqwardError: a column is missing, or the file cannot be read.
     """
     check_columns(path, names, column_names(path))
-    return read_columns(path, names, ids, types)
+    return read_columns(path, names, ids, types=types)
 
 
 def check_columns(path: Path, wanted: Collection[str], there: Collection[str]) -> None:
