@@ -8,14 +8,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
 def machine() -> dict[str, Any]:
     """Processor, cores, threads, load and versions."""
+    import torch  # here, so that what needs no torch is measured without its memory
+
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
