@@ -22,6 +22,6 @@ def test_the_log_is_of_the_shape_it_says_and_both_jobs_are_measured(tmp_path: Pa
     assert log.filter(pl.col("event") == "transaction")["transactionid"].null_count() == 0
     for job in ("read", "prepare"):
         found = measure(job, tmp_path / "events.csv", tmp_path / "data")
-        assert 0 < found["processor_seconds"] < 60 and found["peak_mb"] > 10
+        assert 0 <= found["processor_seconds"] < 60 and found["peak_mb"] > 10
     lengths = log.group_by("visitorid").len()["len"]
     assert Dataset.load(tmp_path / "data").n_events == lengths.filter(lengths >= 3).sum()
