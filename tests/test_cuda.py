@@ -28,6 +28,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 DEVICE = "cuda"
 
 both_precisions = pytest.mark.parametrize("precision", ["fp32", "bf16"])
+some_trained = pytest.mark.parametrize("name", ["sasrec", "sasrec-ac", "sasrec-ccql", "sasrec-ccql-released"])
 every_trained = pytest.mark.parametrize("name", TRAINED)
 
 
@@ -46,8 +47,7 @@ def job_on(device: str, name: str, data: Dataset, **changes: Any) -> Job:
 
 
 @every_trained
-@both_precisions
-@pytest.mark.parametrize("engine", sorted(ENGINES))
+@pytest.mark.parametrize(("precision", "engine"), [("fp32", "dense"), ("bf16", "chunked")])
 def test_steps_of_every_phase(name: str, precision: str, engine: str) -> None:
     """Cross-entropy of the first step, without dropout, is the processor's: networks begin alike everywhere."""
     changes = {"precision": precision, "catalogue": engine, "dropout_rate": 0.0}
@@ -58,18 +58,16 @@ def test_steps_of_every_phase(name: str, precision: str, engine: str) -> None:
         found = [take_step(job, networks, progress) for _ in range(4)]
         assert all(p.device.type == DEVICE and bool(torch.isfinite(p).all()) for p in networks.modules.parameters())
         assert all(bool(torch.isfinite(mean)) for means in found for mean in means.values())
-        if phase == 0:
-            assert float(found[0]["L_CE"]) == pytest.approx(
-                float(near["L_CE"]), rel=1e-4 if precision == "fp32" else 0.02
-            )
+        if phase == 0 and "L_CE" in near:
+            close = 1e-4 if precision == "fp32" else 0.02
+            assert float(found[0]["L_CE"]) == pytest.approx(float(near["L_CE"]), rel=close)
 
 
 @every_trained
-@both_precisions
-def test_a_run_is_trained_evaluated_loaded_and_asked(tmp_path: Path, name: str, precision: str) -> None:
+def test_a_run_is_trained_evaluated_loaded_and_asked(tmp_path: Path, name: str) -> None:
     """The weights of a run on the GPU say the same on a processor."""
     data = shop()
-    gpu = on(DEVICE, name, precision=precision).fit(data, tmp_path / "run")
+    gpu = on(DEVICE, name, epochs=2).fit(data, tmp_path / "run")
     cpu = Recommender.load(tmp_path / "run", device="cpu")
     one, other = (r.evaluate(data, "test", bootstrap=10, exclude_history=True) for r in (gpu, cpu))
     assert one["model"]["all"]["ndcg@20"] == pytest.approx(other["model"]["all"]["ndcg@20"], abs=0.02)
@@ -80,7 +78,7 @@ def test_a_run_is_trained_evaluated_loaded_and_asked(tmp_path: Path, name: str, 
         np.testing.assert_allclose(*lists, rtol=1e-3, atol=1e-4)
 
 
-@every_trained
+@some_trained
 @both_precisions
 def test_a_resumed_run_is_near_a_straight_one(tmp_path: Path, name: str, precision: str) -> None:
     def interrupt(record: dict[str, Any]) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +21,7 @@ from seqward.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from seqward.clock import Clock, interruptible
 from seqward.data.batches import Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
 from seqward.method import Method, Phase
@@ -412,47 +409,3 @@ def metric_named(metrics: dict[str, Any], name: str) -> float | None:
         raise SeqwardError(f"train.metric={name} is not measured. Known: {', '.join(flat)}.")
     value = flat[key]
     return None if value is None or not math.isfinite(value) else float(value)
-
-
-@dataclass
-class Clock:
-    """Seconds of training, those before a resume included."""
-
-    before: float
-    begin: float = field(default_factory=time.monotonic)
-    checkpoint: float = field(default_factory=time.monotonic)
-
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self.begin
-
-    def checkpoint_due(self, minutes: float) -> bool:
-        """Whether that much time has gone since it last said so."""
-        due = time.monotonic() - self.checkpoint >= 60 * minutes
-        if due:
-            self.checkpoint = time.monotonic()
-        return due
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C or SIGTERM sets the event, to be seen between two steps; a second one ends at once."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-
-    def restore_handlers() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def handle(number: int, frame: Any) -> None:
-        pressed.set()
-        restore_handlers()
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number in before:
-            signal.signal(number, handle)
-        yield pressed
-    finally:
-        restore_handlers()
