@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread a test process: two of them share the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow test-all lint bench clean
+.PHONY: demo test test-slow test-all lint bench paper-tables tier-a tier-b clean
 
 demo: .venv/installed              ## simulate, prepare, train, evaluate, recommend: about two minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh demo
@@ -27,6 +27,19 @@ bench: .venv/developing            ## speed and memory, beside the usual way and
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ccql_step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rank_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
+
+# Studies go on where they stopped, and keep what came out in benchmarks/results.
+STUDY := $(BIN)/python benchmarks/run.py
+
+paper-tables: .venv/installed      ## the paper's tables beside ours, from the raw files in the folder RAW=...
+	$(BIN)/python benchmarks/paper_tables.py $(if $(RAW),--raw "$(RAW)")
+
+tier-a: .venv/installed            ## every method on trivago, 3 seeds: about four hours of one core
+	$(STUDY) benchmarks/studies/tier-a.yaml
+
+tier-b: .venv/installed            ## next-item methods beside published figures: at most an hour a run, 16 runs
+	$(STUDY) benchmarks/studies/tier-b-ml-1m.yaml
+	$(STUDY) benchmarks/studies/tier-b-beauty.yaml
 
 clean:
 	rm -rf .venv demo build dist

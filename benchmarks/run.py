@@ -36,7 +36,7 @@ from seqward.methods import method_named
 from seqward.run import Run, describe
 from seqward.runlog import read_log
 from study import Key, Study, data_of, read_study
-from summary import mean_of_best, method_table, published_check, published_table, summary
+from summary import is_limited, mean_of_best, method_table, published_check, published_table, summary
 
 WORK = ROOT / "benchmarks" / "work"
 DONE = "result.json"
@@ -61,8 +61,8 @@ def main(
         typer.echo(str(error), err=True)
         raise SystemExit(2) from None
     print_table(*method_table(found), title=chosen.name)
-    if "published" in found:
-        print_table(*published_table(found["published"]["comparisons"]), title="beside published figures")
+    if compared := found.get("published", {}).get("comparisons"):
+        print_table(*published_table(compared), title="beside published figures")
     tell_failed(found)
 
 
@@ -148,6 +148,11 @@ def same_method(run: Mapping[str, Any], method: str, sections: Mapping[str, Any]
         return from_dict(method_named(method).sections, run["settings"], str(run["data"])) == sections
     except SeqwardError:  # a setting that is gone
         return False
+
+
+def may_go_on(run: dict[str, Any], study: Study) -> bool:
+    """Whether a time limit ended the run, and the study's is a longer one."""
+    return is_limited(run) and (study.max_minutes is None or study.max_minutes > run["max_minutes"])
 
 
 def carry_out(study: Study, keys: list[Key], folder: Path, jobs: int) -> Iterator[tuple[Key, dict[str, Any]]]:

@@ -168,7 +168,7 @@ def test_a_reduced_study_changes_only_what_a_method_has() -> None:
 @pytest.mark.slow
 def test_from_the_raw_file_to_the_table(tmp_path: Path) -> None:
     """All methods of RetailRocket's tables on a small shop; what was done is not done again."""
-    tiny = {"backbone.n_factors": 8, "train.epochs": 2, "objective.pretrain_epochs": 1, "objective.warmup_events": 700}
+    tiny = {"backbone.n_factors": 8, "train.epochs": 2, "objective.pretrain_epochs": 1, "objective.warmup_events": 0.4}
     size = {"sessions": 150, "items": 40, "seeds": (0,), "settings": tiny}
     found = proof(tmp_path, **size)
     assert found["missing"] == {}

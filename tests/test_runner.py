@@ -290,6 +290,24 @@ def test_a_run_that_trained_too_long_is_told(done: tuple[Path, dict[str, Any]], 
     assert all("trained for longer than 1e-09 minutes. Remove it." in error for error in errors)
 
 
+def test_a_run_that_a_shorter_limit_ended_goes_on(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """With no limit it ends where a straight run does; with the same limit it is left as it is."""
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    places = {"results": tmp_path / "results", "work": tmp_path / "work", "only": ["shop/small/0"]}
+
+    def run(limit: float | None) -> dict[str, Any]:
+        main(tmp_path / "tiny.yaml", max_minutes=limit, **places)
+        (found,) = json.loads((tmp_path / "results" / "tiny.json").read_text())["runs"]
+        return found
+
+    limited = run(1e-9)
+    assert limited["stopped"].startswith("time limit") and limited["steps"] == 0
+    assert run(1e-9) == limited
+    whole = run(None)
+    (straight,) = [r for r in done[1]["runs"] if (r["method"], r["seed"]) == ("small", 0)]
+    assert (whole["stopped"], whole["test"]) == (straight["stopped"], straight["test"])
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
