@@ -62,8 +62,9 @@ def slow(kind: str, o: Any, sessions: list[list[int]], ages: list[float], histor
             and s in sorted((t for t, x in enumerate(sessions) if item in x), key=lambda t: (ages[t], -t))[: o.sample]
         ]
         near = {i: (length - back[i]) / length if kind == "vsknn" else math.exp(-back[i] / o.lambda_1) for i in common}
-        similarity = sum(near.values()) / math.sqrt(len(set(sessions[s])))
+        similarity = sum(near.values())
         if kind == "stan":
+            similarity *= 1 / math.sqrt(len(set(sessions[s])))
             similarity *= math.exp(-ages[s] / o.lambda_2)
         found.append((similarity, s, min(common, key=lambda i: back[i])))
     found.sort(key=lambda x: (-np.float32(x[0]), x[1]))
@@ -74,7 +75,7 @@ def slow(kind: str, o: Any, sessions: list[list[int]], ages: list[float], histor
             if kind == "vsknn":
                 factor = 1 / (back[latest] + 1)
                 if o.idf:
-                    factor *= math.log(len(sessions) / sum(item in x for x in sessions))
+                    factor *= 1 + o.idf * math.log(len(sessions) / sum(item in x for x in sessions))
             else:
                 factor = math.exp(-abs(place - places[latest]) / o.lambda_3)
             scores[item] = scores.get(item, 0.0) + similarity * factor
@@ -92,11 +93,11 @@ HISTORY = st.lists(st.integers(0, N - 1), max_size=7)
     history=HISTORY,
     neighbours=st.integers(1, 4),
     sample=st.integers(1, 4),
-    idf=st.booleans(),
+    idf=st.sampled_from([0.0, 0.5, 2.0]),
     times=st.booleans(),
 )
 def test_session_neighbours_against_a_loop(
-    kind: str, sessions: list[list[int]], history: list[int], neighbours: int, sample: int, idf: bool, times: bool
+    kind: str, sessions: list[list[int]], history: list[int], neighbours: int, sample: int, idf: float, times: bool
 ) -> None:
     """Times 3, 1, 4, ... make every age different; without times the later session is the later one."""
     order = [(7 * s) % 11 for s in range(len(sessions))]
@@ -114,14 +115,14 @@ def test_session_neighbours_against_a_loop(
 
 
 def test_vsknn_worked_by_hand() -> None:
-    """History 0, 1. Session A = (0, 2): weight of 0 is 1/2, over sqrt 2; its latest common item is 2 from the end: 1/2.
+    """History 0, 1. Session A = (0, 2): the weight of 0 is 1/2; its latest common item is 2 from the end: factor 1/2.
 
-    Session B = (1, 3, 4): weight of 1 is 2/2, over sqrt 3, factor 1. Session C has nothing in common.
-    So items of A get .5 / sqrt 2 * .5 = .1768, those of B 1 / sqrt 3 = .5774; 5 and 6 are no candidates.
+    Session B = (1, 3, 4): the weight of 1 is 2/2, factor 1. Session C has nothing in common. So items of A get
+    .5 * .5 = .25, those of B 1; 5 and 6 are no candidates. That B is longer does not matter (decoy: 1 / sqrt 3).
     """
     scorer = vsknn(N, VSKNNSettings()).fit(timed([[0, 2], [1, 3, 4], [5, 6]]))
     found = listed(scorer, [0, 1])
-    assert found == pytest.approx({0: 0.1768, 2: 0.1768, 1: 0.5774, 3: 0.5774, 4: 0.5774}, abs=1e-4)
+    assert found == pytest.approx({0: 0.25, 2: 0.25, 1: 1.0, 3: 1.0, 4: 1.0}, abs=1e-4)
 
 
 def test_stan_prefers_the_younger_of_two_equal_sessions() -> None:
@@ -138,7 +139,7 @@ def test_stan_prefers_the_younger_of_two_equal_sessions() -> None:
 def test_item_neighbours_against_a_loop(
     sessions: list[list[int]], history: list[int], shrink: float, last: bool
 ) -> None:
-    """All similar items kept: the sum over the distinct items that are read of n_ij / (sqrt(n_i n_j) + shrink)."""
+    """All kept: the sum over the distinct items that are read of n_ij / sqrt((n_i + shrink)(n_j + shrink))."""
     settings = ItemKNNSettings(neighbours=N, shrink=shrink, read="last" if last else "history", session_max_len=5)
     scorer: ItemNeighbours = item_knn(N, settings).fit(timed(sessions))
     read = history[-1:] if last else history[-5:]
@@ -148,7 +149,7 @@ def test_item_neighbours_against_a_loop(
         for j in range(N):
             together = sum(i in s and j in s for s in sessions)
             if i != j and together:
-                expected[j] = expected.get(j, 0.0) + together / (math.sqrt(counts[i] * counts[j]) + shrink)
+                expected[j] = expected.get(j, 0.0) + together / math.sqrt((counts[i] + shrink) * (counts[j] + shrink))
     assert listed(scorer, read) == pytest.approx(expected, rel=1e-5)
 
 

@@ -18,13 +18,20 @@ Augment = Callable[[Tensor, torch.Generator, Vocabulary], Tensor]
 
 
 def crop(share: float) -> Augment:
-    """Keep a contiguous piece of floor(share * n) items (at least one), its start uniform."""
+    """Keep a contiguous piece of floor(share * n) items (at least one), its start uniform, at the front of the history.
+
+    So the piece stands where a history of its own would, and its positions do not tell where it was cut from.
+    """
 
     def augment(items: Tensor, generator: torch.Generator, vocabulary: Vocabulary) -> Tensor:
         pad = vocabulary.pad
         kept, start, position = _window(items, pad, share, generator, least=1)
-        inside = (position >= start) & (position < start + kept)
-        return torch.where(inside | _short(items, pad), items, pad)
+        valid = items != pad
+        front = valid.int().argsort(dim=1, descending=True, stable=True)
+        in_order = items.gather(1, front)
+        moved = in_order.gather(1, (position + start.long()).clamp(0, items.shape[1] - 1))
+        piece = torch.where(valid & (position < kept), moved, pad)
+        return torch.where(_short(items, pad), items, piece)
 
     return augment
 

@@ -100,8 +100,10 @@ class Rule:
     """Age of a session as a share of the log's span -> its factor."""
     carry: Callable[[Tensor, Tensor], Tensor]
     """(back of the latest item in common, places between it and the item in the neighbour) -> factor of the item."""
-    idf: bool
-    """Whether a rare item counts more, by log(sessions / sessions with the item)."""
+    cosine: bool = False
+    """Whether the similarity is divided by the root of the neighbour's length."""
+    idf: float = 0.0
+    """How much more a rare item counts: its factor is 1 + idf * log(sessions / sessions with the item)."""
 
 
 class Fitted(nn.Module):
@@ -163,7 +165,7 @@ class SessionNeighbours(Fitted):
         between = (self.place[entry] - near.place[which]).abs()
         values = near.similarity[which] * self.rule.carry(near.back[which].float(), between.float())
         if self.rule.idf:
-            values = values * torch.log(n_sessions / holders[item].float())
+            values = values * (1 + self.rule.idf * torch.log(n_sessions / holders[item].float()))
         return summed(n_rows, self.n_items, Pairs(near.row[which], item), values)
 
     def _nearest(self, part: slice, visits: Visits, postings: Lists) -> Nearest:
@@ -175,7 +177,8 @@ class SessionNeighbours(Fitted):
         found_row, found = keys // size, keys % size
         weight = self.rule.near(back.float(), visits.length[row].float())
         common = torch.zeros(len(keys), dtype=torch.float64).index_add_(0, inverse, weight[which].double())
-        similarity = (common / self.start.diff()[found].double().sqrt()).float() * self.rule.age(self.age[found])
+        size_of_neighbour = self.start.diff()[found].double().sqrt() if self.rule.cosine else 1.0
+        similarity = (common / size_of_neighbour).float() * self.rule.age(self.age[found])
         latest = torch.full_like(keys, LONGEST).scatter_reduce(0, inverse, back[which], "amin")
         newest = back[which] == latest[inverse]
         at = torch.zeros_like(keys).index_copy_(0, inverse[newest], self.place[entry[newest]])
@@ -200,7 +203,7 @@ class ItemNeighbours(Fitted):
         self.register_buffer("similarity", torch.zeros(0, 0))
 
     def fit(self, data: Dataset) -> Self:
-        """Cosine of the sessions of two items, shrunk: n_ij / (sqrt(n_i n_j) + shrink); the best of each item."""
+        """n_ij / sqrt((n_i + shrink) (n_j + shrink)) of the sessions that hold the items; the best of each item."""
         _, session, item = (torch.from_numpy(column) for column in _distinct(data))
         counts = item.bincount(minlength=self.n_items)
         of_session = Lists(*_starts(session.unique(return_counts=True)[1]))
@@ -217,7 +220,8 @@ class ItemNeighbours(Fitted):
             which, entry = of_session.expand(holders[posting])
             cells = owner[which] * self.n_items + item[entry]
             together = cells.bincount(minlength=len(inside) * self.n_items).view(len(inside), -1)
-            similarity = together / ((counts[inside, None] * counts).double().sqrt() + self.shrink)
+            damped = (counts + self.shrink).double().clamp(min=1.0)
+            similarity = together / (damped[inside, None] * damped).sqrt()
             similarity[torch.arange(len(inside)), inside] = 0.0
             best = similarity.float().masked_fill(similarity == 0, -torch.inf).topk(k, dim=1)
             self.neighbour[block], self.similarity[block] = best.indices, best.values

@@ -19,8 +19,8 @@ class VSKNNSettings:
     """Sessions that speak."""
     sample: Count = 1000
     """The latest sessions with an item that are looked at, for each item read."""
-    idf: bool = False
-    """Whether rare items count more, by log(sessions / sessions with the item)."""
+    idf: NonNegative = 0.0
+    """How much more rare items count: the factor is 1 + idf * log(sessions / sessions with the item)."""
 
 
 @settings
@@ -46,7 +46,7 @@ class ItemKNNSettings:
     neighbours: Count = 100
     """Similar items kept of each item."""
     shrink: NonNegative = 20.0
-    """Added to the denominator of the cosine: similarity from few sessions counts less."""
+    """Added to the sessions of each item in the denominator: similarity from few sessions counts less."""
     read: Literal["last", "history"] = "last"
     """Items like the last one, or like all of the history."""
 
@@ -60,9 +60,9 @@ class ItemKNNSettings:
 def vsknn(n_items: int, neighbours: VSKNNSettings) -> SessionNeighbours:
     """Items of the most similar sessions, in which recent items of the history weigh more.
 
-    Similarity: the sum of position / length over the items in common, divided by the root of the neighbour's length.
-    An item counts 1 / steps, where the latest item in common stands ``steps`` from the end. Defaults are from memory.
-    The sample is taken for each item of the history, not once for the session; a session's items are a set.
+    Similarity: the sum of position / length over the items in common. A neighbour's item counts 1 / steps, where the
+    latest item in common stands ``steps`` from the end. Defaults are from memory. The sample is taken for each item of
+    the history, not once for the session; a session's items are a set.
     """
     rule = Rule(
         neighbours.neighbours,
@@ -93,7 +93,7 @@ def stan(n_items: int, neighbours: STANSettings) -> SessionNeighbours:
         near=lambda back, length: torch.exp(-back / neighbours.lambda_1),
         age=lambda age: torch.exp(-age / neighbours.lambda_2),
         carry=lambda back, between: torch.exp(-between / neighbours.lambda_3),
-        idf=False,
+        cosine=True,
     )
     return SessionNeighbours("stan", n_items, neighbours.session_max_len, rule)
 
@@ -101,13 +101,13 @@ def stan(n_items: int, neighbours: STANSettings) -> SessionNeighbours:
 @method(
     "item-knn",
     "neighbours",
-    source="Item-KNN as in Hidasi et al., ICLR 2016: cosine of the sessions of two items, shrunk",
+    source="Item-KNN of Hidasi et al., ICLR 2016, with the damped cosine of its code",
     neighbours=ItemKNNSettings(),
 )
 def item_knn(n_items: int, neighbours: ItemKNNSettings) -> ItemNeighbours:
     """Items that stand in the same sessions as the last one (or as those of the history).
 
-    The source regularises against chance by a shrinkage that is not stated exactly; ours is added to the denominator.
+    Similarity: n_ij / sqrt((n_i + shrink) (n_j + shrink)). The source counts events, ours are sessions.
     """
     o = neighbours
     return ItemNeighbours("item-knn", n_items, o.neighbours, o.shrink, o.read, o.session_max_len)
