@@ -23,6 +23,7 @@ from worlds import data_of, random_sessions
 N = 9
 CONTEXT = 4
 SESSIONS = [[0, 1, 2, 3], [4, 5], [6, 7, 8, 0, 1, 2, 3], [8]]
+SHUFFLED = permutation()
 
 
 def model_of(seed: int = 0, dropout: float = 0.0, n_items: int = N) -> Model:
@@ -110,7 +111,7 @@ def everything(step: Step, order: int = 1) -> list[Tensor]:
         lambda: step.nll("policy"),
         lambda: step.nll("q", 0.5),
         step.state,
-        lambda: step.view("one", permutation()),
+        lambda: step.view("one", SHUFFLED),
         lambda: step.negatives(3),
         lambda: step.live,
     ]
@@ -233,6 +234,19 @@ def test_a_view_reads_the_changed_history() -> None:
     same_row = released.view("one", drop_last, same_row=True)
     torch.testing.assert_close(same_row[0], released.online.backbone.norm.bias.detach())
     torch.testing.assert_close(same_row[1], view[1])
+
+
+def test_views_of_one_name_are_of_the_augmentation_asked_for() -> None:
+    """They share their draws, and nothing else: a term never reads the view of another's augmentation."""
+    augment, one, other = permutation(), step_of(), step_of()
+    first = one.view("one", augment)
+    for change in (unchanged, permutation_with_padding(CONTEXT)):
+        for same_row in (False, True):
+            found = one.view("one", change, same_row)
+            assert torch.equal(found, step_of().view("one", change, same_row))
+            assert found is one.view("one", change, same_row)
+    assert one.view("one", augment) is first
+    assert torch.equal(first, other.view("one", permutation()))
 
 
 @pytest.mark.parametrize("draw", ["sessions", "transitions"])

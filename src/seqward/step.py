@@ -182,9 +182,10 @@ class Step:
         """[B, width] ``state`` of the histories augmented, with fresh dropout: the state after the last item left.
 
         Args:
+            name: of the randomness; one augmentation under two names is drawn twice.
             same_row: read the row of the unchanged history instead, though it may have become padding: as released.
         """
-        return self._once(("view", name), lambda: self._view(name, augment, same_row))
+        return self._once(("view", name, augment, same_row), lambda: self._view(name, augment, same_row))
 
     def negatives(self, k: int, outside: Outside = "session") -> Tensor:
         """[n, k] items drawn uniformly, with replacement, from those outside the session, or all but the logged one.

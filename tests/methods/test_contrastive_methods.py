@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jobs import after_steps, assert_same_bits, job_of, loss_of, loud_step, shop
-from seqward.augment import AUGMENTATIONS
+from seqward.augment import Augment, crop, mask, one_of, permutation, reorder
 from seqward.methods import METHODS
 from seqward.methods.contrastive import CL4SRecSettings, crop_mask_reorder
 from seqward.objectives import contrastive
@@ -22,14 +22,17 @@ PRETRAINED = ("cp4rec", "s3-rec")
 
 @pytest.mark.parametrize(("name", "symbol"), [("cl4srec", "λ L_CL"), ("cp4rec", "L_CL")])
 def test_two_views_are_told_from_those_of_other_sessions(name: str, symbol: str) -> None:
+    """Each cropped to .6, with .5 behind the mask token, or .6 of it shuffled."""
     job = job_of(name, shop(), mask_share=0.5, contrast_temperature=2.0)
-    step = loud_step(job)
+    step, apart = loud_step(job), loud_step(job)
     loss = loss_of(job, symbol)(step)
-    augment = crop_mask_reorder(METHODS[name].sections["objective"])
-    views = [step.view(view, augment) for view in ("one", "two")]
+    augment = one_of(crop(0.6), mask(0.5, token=True), reorder(0.6))
+    views = [apart.view(view, augment) for view in ("one", "two")]
     torch.testing.assert_close(loss, contrastive.nt_xent(*views, 2.0, "dot"))
     assert loss.shape == (2 * len(step.batch.items),)
     assert not torch.allclose(*views), "the views are drawn apart"
+    defaults = loss_of(job_of(name, shop(), contrast_temperature=2.0), symbol)(loud_step(job))
+    assert not torch.allclose(loss, defaults), "the share that is hidden tells"
 
 
 def test_the_contrast_of_cl4srec_counts_a_tenth() -> None:
@@ -136,14 +139,16 @@ def test_neither_task_of_s3_rec_reads_what_it_asks_for(monkeypatch: pytest.Monke
     assert torch.equal(both[several], real[several, :longest])
 
 
-@pytest.mark.parametrize("augment", AUGMENTATIONS)
-def test_sasrec_co_moves_items_only(augment: Any) -> None:
-    job = job_of("sasrec-co", shop(), augment=augment, contrast_temperature=0.5)
-    step = loud_step(job)
-    view = step.view("augmented", AUGMENTATIONS[augment](0.5))
-    expected = contrastive.nt_xent(step.state(), view, 0.5)
+@pytest.mark.parametrize(
+    ("name", "augment"),
+    [("crop", crop(0.75)), ("mask", mask(0.75)), ("reorder", reorder(0.75)), ("permutation", permutation())],
+)
+def test_sasrec_co_moves_items_only(name: str, augment: Augment) -> None:
+    job = job_of("sasrec-co", shop(), augment=name, augment_share=0.75, contrast_temperature=0.5)
+    apart = loud_step(job)
+    expected = contrastive.nt_xent(apart.state(), apart.view("augmented", augment), 0.5)
     for phase in (0, 1):
-        torch.testing.assert_close(loss_of(job, "L_CO", phase)(step), expected)
+        torch.testing.assert_close(loss_of(job, "L_CO", phase)(loud_step(job)), expected)
 
 
 def test_sasrec_co_draws_no_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
