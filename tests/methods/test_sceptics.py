@@ -139,12 +139,22 @@ def test_it_is_read_a_window_an_event(fitted: Recommender) -> None:
 
 
 def test_gsasrec_as_published() -> None:
-    """literature 2.2: 256 negatives, t = .75, the items' embeddings score; Adam with 0.001, 200 items."""
+    """literature 2.2: 256 negatives, t = .75; Adam with 0.001, 200 items. A table of their own scores the items."""
     backbone, objective, train = METHODS["gsasrec"].sections.values()
-    assert (objective.negatives, objective.t, objective.shared, objective.tied) == (256, 0.75, False, True)
+    assert (objective.negatives, objective.t, objective.shared, objective.tied) == (256, 0.75, False, False)
     assert (train.lr, train.batch_size, train.draw) == (0.001, 128, "tails")
     assert isinstance(backbone, SASRecSettings)
     assert (backbone.session_max_len, backbone.residual, backbone.scale_embedding) == (200, "single", False)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_gsasrec_scores_by_a_table_of_its_own_or_the_items(tied: bool) -> None:
+    """Without biases, either way."""
+    job = job_of("gsasrec", shop(), **({"tied": True} if tied else {}))
+    model: Any = loud_step(job).online
+    weight, bias = model.heads["policy"](model.backbone)
+    assert bias is None and weight.shape == (N, 8)
+    assert (weight.data_ptr() == model.backbone.items.weight.data_ptr()) == tied
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.5])
