@@ -36,10 +36,12 @@ paper-tables: .venv/installed      ## the paper's tables beside ours, from the r
 
 tier-a: .venv/installed            ## every method on trivago, 3 seeds: about four hours of one core
 	$(STUDY) benchmarks/studies/tier-a.yaml
+	$(BIN)/python benchmarks/results_page.py
 
 tier-b: .venv/installed            ## next-item methods beside published figures: at most an hour a run, 16 runs
 	$(STUDY) benchmarks/studies/tier-b-ml-1m.yaml
 	$(STUDY) benchmarks/studies/tier-b-beauty.yaml
+	$(BIN)/python benchmarks/results_page.py
 
 clean:
 	rm -rf .venv demo build dist

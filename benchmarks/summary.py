@@ -27,10 +27,17 @@ def summary(runs: Sequence[Figures]) -> dict[str, Any]:
     return whole
 
 
-def _by_method(runs: Sequence[Figures]) -> Iterator[tuple[str, str, list[Figures]]]:
+def runs_by_method(runs: Sequence[Figures]) -> Iterator[tuple[str, list[Figures]]]:
+    """Each method of one data set with its finished runs."""
     finished = [run for run in runs if run["state"] == "finished"]
-    for data, method in dict.fromkeys((run["data"], run["method"]) for run in finished):
-        yield data, method, [run for run in finished if (run["data"], run["method"]) == (data, method)]
+    for method in dict.fromkeys(run["method"] for run in finished):
+        yield method, [run for run in finished if run["method"] == method]
+
+
+def _by_method(runs: Sequence[Figures]) -> Iterator[tuple[str, str, list[Figures]]]:
+    for data in dict.fromkeys(run["data"] for run in runs):
+        for method, of_seeds in runs_by_method([run for run in runs if run["data"] == data]):
+            yield data, method, of_seeds
 
 
 def _spread(values: Sequence[float]) -> list[float]:
@@ -47,7 +54,7 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
             for method, groups in methods.items():
                 if group in groups:
                     shown = [_range(groups[group][metric]) for metric in SHOWN]
-                    rows.append([data, group, method, len(runs[method]), *shown, _budget(runs[method])])
+                    rows.append([data, group, method, len(runs[method]), *shown, remark_of(runs[method])])
             for name, figures in baselines.items():
                 if figures[group]:
                     rows.append([data, group, name, None, *(f"{figures[group][metric]:.4f}" for metric in SHOWN), ""])
@@ -68,7 +75,7 @@ def is_limited(run: Figures) -> bool:
     return str(run.get("stopped", "")).startswith("time limit")
 
 
-def _budget(runs: Sequence[Figures]) -> str:
+def remark_of(runs: Sequence[Figures]) -> str:
     """What of a method's runs the time limit ended."""
     limited = sum(is_limited(run) for run in runs)
     return "" if not limited else BUDGET if limited == len(runs) else f"{BUDGET} ({limited} of {len(runs)})"

@@ -1,0 +1,109 @@
+"""Writes docs/results.md from the studies in benchmarks/results: python benchmarks/results_page.py"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median_low
+from typing import Any
+
+from machine import RESULTS, ROOT
+from summary import published_table, remark_of, runs_by_method
+
+PAGE = ROOT / "docs" / "results.md"
+GROUPS = ("goal", "goal_repeat", "goal_novel", "all")
+"""Shown where the data have them; where nothing is a goal, ``all`` alone."""
+HEAD = """# Results
+
+Made from `benchmarks/results/` by `python benchmarks/results_page.py`, and tested to be. Every figure is HR@20 on the
+test split, ranked among the whole catalogue, unless its column says otherwise: the mean over the seeds, the lowest and
+the highest of them, and in brackets the 95 % interval by a bootstrap over sessions, of the seed in the middle. The
+weights were chosen on validation by one metric, and the test split was ranked once a run. A method that is not in a
+table has not been run yet. What the figures say is told in [log.md](log.md).
+"""
+
+Figures = Mapping[str, Any]
+
+
+def page(studies: Sequence[Figures]) -> str:
+    """The page of the studies' results."""
+    return "\n".join([HEAD, *(line for study in studies for line in _study(study))])
+
+
+def _study(study: Figures) -> Iterator[str]:
+    yield from (
+        f"## {study['study']}",
+        "",
+        f"One command: `python benchmarks/run.py benchmarks/studies/{study['study']}.yaml`.",
+    )
+    for name, data in study["data"].items():
+        runs = [run for run in study["runs"] if run["data"] == name and run["state"] == "finished"]
+        if runs:
+            yield from ("", *_data(name, data, study["evaluate"], runs))
+    if study.get("published", {}).get("comparisons"):
+        header, rows = published_table(study["published"]["comparisons"])
+        yield from ("", "Beside published figures:", "", *_table(header, rows))
+    yield ""
+
+
+def _data(name: str, data: Figures, rules: Figures, runs: Sequence[Figures]) -> Iterator[str]:
+    tests = [run["test"] for run in runs]
+    groups = [group for group in GROUPS if all(test[group] for test in tests)]
+    groups = groups if "goal" in groups else ["all"]
+    counts = ", ".join(f"{tests[0][group]['n']:,} of {group}" for group in groups)
+    said = ", ".join(f"{key.replace('_', ' ')} {str(value).lower()}" for key, value in rules.items())
+    prepared = ", ".join(f"{key} {value}" for key, value in data["recipe"].get("prepare", {}).items())
+    yield f"*{name}*: {prepared or 'prepared by default'}{'; ' + said if said else ''}; test events: {counts}."
+    yield ""
+    first = groups[0]
+    methods = sorted(runs_by_method(runs), key=lambda found: -_mean(found[1], first, "hr@20"))
+    rows = [
+        [
+            method,
+            len(of),
+            *(_figure(of, group, "hr@20") for group in groups),
+            _figure(of, first, "ndcg@20"),
+            remark_of(of),
+        ]
+        for method, of in methods
+    ]
+    for baseline, figures in data["baselines"].items():
+        shown = [_one(figures[group], "hr@20") for group in groups]
+        rows.append([f"*{baseline}*", "", *shown, _one(figures[first], "ndcg@20"), ""])
+    yield from _table(["method", "seeds", *groups, f"NDCG@20 of {first}", "remark"], rows)
+
+
+def _mean(runs: Sequence[Figures], group: str, metric: str) -> float:
+    return fmean(run["test"][group][metric] for run in runs)
+
+
+def _figure(runs: Sequence[Figures], group: str, metric: str) -> str:
+    values = [run["test"][group][metric] for run in runs]
+    middle = runs[values.index(median_low(values))]["test"][group]
+    spread = "" if len(values) == 1 else f" ({min(values):.4f} to {max(values):.4f})"
+    return f"{fmean(values):.4f}{spread}{_interval(middle, metric)}"
+
+
+def _one(figures: Figures | None, metric: str) -> str:
+    return "" if not figures else f"{figures[metric]:.4f}{_interval(figures, metric)}"
+
+
+def _interval(figures: Figures, metric: str) -> str:
+    return " [{:.4f}, {:.4f}]".format(*figures["ci"][metric]) if figures.get("ci") else ""
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in lines]
+
+
+def studies(folder: Path = RESULTS) -> list[Figures]:
+    """The results that are of studies, by name."""
+    found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    return [result for result in found if "study" in result]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(studies()))
+    print(PAGE)
