@@ -86,7 +86,7 @@ def tables(
     if len(missing) == len(studies):
         raise SeqwardError("No raw file of the paper's tables is there. `seqward data list` says where they are from.")
     reports: dict[str, Any] = {}
-    found: dict[str, Any] = {"missing": missing, "rows": []}
+    found: dict[str, Any] = {"missing": list(missing), "rows": []}
     for study in studies:
         if study.name not in missing:
             reports[study.name] = results_of(study, results, work, only, jobs)

@@ -171,7 +171,7 @@ def test_from_the_raw_file_to_the_table(tmp_path: Path) -> None:
     tiny = {"backbone.n_factors": 8, "train.epochs": 2, "objective.pretrain_epochs": 1, "objective.warmup_events": 0.4}
     size = {"sessions": 150, "items": 40, "seeds": (0,), "settings": tiny}
     found = proof(tmp_path, **size)
-    assert found["missing"] == {}
+    assert found["missing"] == []
     (report,) = found["studies"].values()
     assert [run["state"] for run in report["runs"]] == ["finished"] * len(read_study(STUDIES[0]).methods)
     data = report["data"]["retailrocket"]["protocol"]
