@@ -34,6 +34,14 @@ def test_a_control_without_future_is_its_method_without_discount(name: str, of: 
     assert others["objective"].gamma > 0
 
 
+@pytest.mark.parametrize("name", ["sasrec", "sasrec-sqn-gamma-0", "sasrec-count-past", "sasrec-count-future"])
+def test_what_is_compared_with_sqn_is_trained_as_it_is(name: str) -> None:
+    """Its backbone, and the 30 epochs of the source (method-spec 3.1, 3.2)."""
+    mine, sqn = METHODS[name].sections, METHODS["sasrec-sqn"].sections
+    assert (mine["backbone"], mine["train"]) == (sqn["backbone"], sqn["train"])
+    assert sqn["train"].epochs == 30
+
+
 @pytest.mark.parametrize("name", MYOPIC)
 def test_without_future_q_regresses_on_the_reward(name: str) -> None:
     job = job_of(name, shop())

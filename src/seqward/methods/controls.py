@@ -1,4 +1,9 @@
-"""Controls: what any claim for reinforcement learning has to beat."""
+"""Controls: what any claim for reinforcement learning has to beat.
+
+Epochs, learning rate and backbone are those of the method that is controlled. Twin networks share a run's steps, so
+that each takes half of them; a control of one network, such as a count, takes them all. With objective.target=ema the
+method has one network that learns, too, and the numbers of updates are the same.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,6 @@ from seqward.heads import item_head, value_head
 from seqward.method import Method, Phase, Term
 from seqward.methods.ccql import CCQLSettings, sasrec_ccql
 from seqward.methods.registry import METHODS, method
-from seqward.methods.supervised import SNQN_SASREC
 from seqward.methods.value_based import Build, CriticSettings, sqn
 from seqward.settings import NonNegative, settings
 from seqward.terms import count, cross_entropy
@@ -69,12 +73,11 @@ class CountSettings:
 
 
 COUNT = {
+    **METHODS["sasrec-sqn"].sections,
     "family": "control",
     "source": "Labarca, Parra & Toro Icarte, On the Unexpected Effectiveness of RL for Sequential Recommendation, "
     "ICML 2024",
-    "backbone": SNQN_SASREC,
     "objective": CountSettings(),
-    "train": TrainSettings(lr=0.01),
 }
 
 
@@ -85,7 +88,9 @@ def count_past(backbone: SASRecSettings, objective: CountSettings, train: TrainS
     The source replaces the Q-loss by a prediction of how many items the user has met, and gains as much. Its text was
     not to be had, beyond the abstract and an erratum of October 2024 by which its counts were of a wrong column, were
     run again, and upheld it. Ours are the scale of the count (log(1 + n), or count_scale=raw), half its squared error,
-    the weight, and that all events of the session count, repeats included, those beyond the context too.
+    the weight, and that all events of the session count, repeats included, those beyond the context too. Epochs and
+    learning rate are those of sasrec-sqn, whose twins take half of the updates each, where this one network takes all:
+    with as many, it is to be compared with objective.target=ema there, or with half of train.epochs here.
     """
     return counting(backbone, objective, train, "before")
 

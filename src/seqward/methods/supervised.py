@@ -95,13 +95,13 @@ def nextitnet(backbone: NextItNetSettings, objective: SupervisedSettings, train:
     source="Kang & McAuley, ICDM 2018, with full cross-entropy as in Xin et al., SIGIR 2020",
     backbone=SNQN_SASREC,
     objective=SupervisedSettings(),
-    train=TrainSettings(lr=0.01),
+    train=TrainSettings(lr=0.01, epochs=30),
 )
 def sasrec(backbone: SASRecSettings, objective: SupervisedSettings, train: TrainSettings) -> Method:
     """Self-attention with cross-entropy over the whole catalogue.
 
     The original has 2 blocks of width 50 and trains with learning rate 0.001 by binary cross-entropy against 1
-    negative. The settings are those of the code of SQN and SNQN.
+    negative. The settings are those of the code of SQN and SNQN; the code of SASRec-CCQL trains it for 60 epochs.
     """
     return next_item(backbone, objective, train)
 

@@ -1,4 +1,7 @@
-"""Self-supervised reinforcement learning: a Q head beside the policy head, on two networks that swap roles."""
+"""Self-supervised reinforcement learning: a Q head beside the policy head, on two networks that swap roles.
+
+Twins share a run's steps: each is updated in about half of them, and one of the two is evaluated.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ class CriticSettings:
     omega: NonNegative = 1.0
     """Weight of the temporal-difference loss."""
     target: Literal["twin", "ema"] = "twin"
-    """twin: two networks swap roles by a coin. ema: one network and a target that follows it."""
+    """twin: two networks swap roles by a coin, so that each gets half of the updates of a run. ema: one network that
+    gets them all, and a target that follows it."""
     tau: Rate = 0.005
     """Rate at which an ema target follows."""
     rank_by: Literal["policy", "q"] = "policy"
@@ -171,7 +175,8 @@ def sqn(backbone: Any, objective: CriticSettings, train: TrainSettings) -> Metho
     """Self-supervised Q-learning: cross-entropy and double Q-learning on one backbone.
 
     Settings are those of the source's RC15 runs; on RetailRocket it trains GRU4Rec and NextItNet with train.lr=0.005.
-    It draws transitions rather than sessions.
+    It draws transitions rather than sessions. Each of the twins gets half of the updates that SASRec gets in as many
+    epochs.
     """
     return with_critic(backbone, objective, Phase(sqn_terms(objective), train.lr))
 
