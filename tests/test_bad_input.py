@@ -260,6 +260,7 @@ def test_split_that_cannot_be_evaluated(ccql_run: Path, refused: Refused, split:
         (["--history", "1", "-k", "0"], "k must be a whole number of at least 1; got 0."),
         (["--history", "1", "--rank-by", "luck"], "rank_by must be policy, q or mixture; got 'luck'."),
         (["--input", "none.csv"], "none.csv does not exist."),
+        (["--history", "1", "--data", "x"], "--data is where --examples come from"),
         (["--history", "1", "--output", "out.txt"], "expected a name that ends in .csv, .tsv or .parquet."),
     ],
 )
@@ -321,7 +322,7 @@ def test_no_space_for_a_checkpoint(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
 def test_no_space_for_metrics(popularity_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table is printed before: what was found is not lost."""
+    """The table is printed all the same: what was found is not lost."""
     assert main(["evaluate", str(popularity_run), "--json", "/dev/full"]) == 2
     out, err = capsys.readouterr()
     assert out.startswith("group\tmethod\tevents")

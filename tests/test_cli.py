@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -355,7 +356,7 @@ def test_recommend_options_reach_the_recommender(ccql_run: Path, seqward: Comman
     assert not {1, 2} & set(frame["item_id"])
 
 
-@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("ending", [".CSV", ".tsv", ".parquet"])
 def test_recommend_for_a_file(ccql_run: Path, seqward: Command, tmp_path: Path, ending: str) -> None:
     asked = pl.DataFrame({"user_id": ["b", "a", "b"], "timestamp": [3, 2, 1], "item_id": [5, 6, 7], "other": [0, 0, 0]})
     asked.write_csv(tmp_path / "asked.csv")
@@ -364,7 +365,7 @@ def test_recommend_for_a_file(ccql_run: Path, seqward: Command, tmp_path: Path, 
     got = (
         pl.read_parquet(out)
         if ending == ".parquet"
-        else pl.read_csv(out, separator={".csv": ",", ".tsv": "\t"}[ending])
+        else pl.read_csv(out, separator={".CSV": ",", ".tsv": "\t"}[ending])
     )
     want = Recommender.load(ccql_run).recommend(histories={"b": [7, 5], "a": [6]}, k=3)
     assert got.columns == ["user_id", "item_id", "score", "rank"]
@@ -469,6 +470,18 @@ def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "to_yaml", lambda *_: broken("x"))
     with pytest.raises(ZeroDivisionError):
         main(["config", "sasrec"])
+
+
+@pytest.mark.usefixtures("no_report")
+def test_files_are_written_though_nobody_reads_the_table(
+    popularity_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("seqward.cli.runs.print_table", closed)
+    assert main(["evaluate", str(popularity_run), "--json", str(tmp_path / "copy.json")]) != 0
+    assert json.loads((tmp_path / "copy.json").read_text())["split"] == "test"
 
 
 def test_a_reader_that_closes_the_pipe_ends_it_quietly() -> None:

@@ -333,6 +333,8 @@ def test_infinite_q_is_a_finding_that_names_the_scorer() -> None:
         ({"split": "test", "ks": 5}, r"cut-offs are whole numbers from 1 on, such as \(5, 10\); got 5"),
         ({"split": "test", "ks": (2.5,)}, r"got \(2.5,\)"),
         ({"split": "test", "bootstrap": 0}, r"bootstrap must be a whole number of at least 1; got 0\."),
+        ({"split": None}, "expected a split of train, validation, test or all; got None"),
+        ({"split": "test", "seed": "x"}, r"seed must be a whole number of at least 0; got 'x'\."),
         ({"split": "test", "sample": -1}, r"sample must be a whole number of at least 0; got -1\."),
     ],
 )

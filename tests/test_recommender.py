@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,9 @@ def test_a_data_set_names_its_sessions(model: Recommender) -> None:
     assert everybody["session_id"].unique(maintain_order=True).to_list() == data.session_ids.tolist()
     one = model.recommend(["s3", "s1"], data, k=2)
     assert one["session_id"].to_list() == ["s3", "s3", "s1", "s1"]
+    numbered = replace(data_of([[0, 1], [1]], 2, item_ids=[4, 5]), session_ids=np.array([70, 7]))
+    by_text = Recommender("last-items").fit(numbered).recommend(["7", 70], numbered, k=1)
+    assert by_text.select("session_id", "item_id").rows() == [(7, 5), (70, 5)]
     whole = [data.item_ids[i] for i in data.item[data.offsets[3] : data.offsets[4]]]
     assert listed(one, "s3") == model.recommend(histories=[whole], k=2)["item_id"].to_list()
 
@@ -326,6 +330,9 @@ def test_what_is_unknown_is_ignored_or_refused_where_asked(
         ),
         ({"histories": [1, 2]}, "got a list of single ids."),
         ({"histories": {"ann": "i1"}}, "got a list of single ids."),
+        ({"histories": [{"i1", "i2"}]}, "a history is a list of item ids in order; got a set."),
+        ({"histories": {"a": ["i1"], 2: ["i1"]}}, "the names of histories must be texts or whole numbers, all of one"),
+        ({"histories": pl.DataFrame({"u": ["i1"]}), "columns": {"user_id": "u"}}, "columns must be Columns(...), such"),
         ({"histories": [[["i1"]]]}, "ids must be texts or whole numbers; got ['i1']."),
         ({"histories": "i1"}, "got str."),
         ({"histories": 7}, "histories must be lists of item ids, a mapping of id to such a list, or a frame; got int."),

@@ -195,6 +195,7 @@ def evaluate(
         raise SeqwardError(f"cut-offs are whole numbers from 1 on, such as (5, 10); got {ks!r}.")
     check_whole("bootstrap", bootstrap, 1)
     check_whole("sample", sample, 0)
+    check_whole("seed", seed, 0)
     if split in ("all", "train") and not hasattr(scorer, "fit"):
         raise SeqwardError(f"the split {split!r} holds the events that the model was trained on. Evaluate it on test.")
     wanted = targets(data, split, first_events=first_events)

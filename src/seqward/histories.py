@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,8 @@ def of_histories(
     if not lists:
         raise SeqwardError("there is no history to recommend for: expected at least one.")
     owners = list(histories) if isinstance(histories, Mapping) else list(range(len(lists)))
+    if not any(all(isinstance(owner, kind) for owner in owners) for kind in (str, Integral)):
+        raise SeqwardError("the names of histories must be texts or whole numbers, all of one kind.")
     return NamedHistories("session_id", owners, _numbered(lists, number, report))
 
 
@@ -104,9 +106,9 @@ def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> Na
     if not known:
         raise SeqwardError("none of the users is in the data set. Pass their histories as histories=... instead.")
     sessions = [data.item[data.offsets[n] : data.offsets[n + 1]].astype(np.int64) for n in known]
-    owners = [user for user, n in zip(wanted, found, strict=True) if n is not None]
+    ids = data.session_ids if column == "session_id" or data.user_ids is None else data.user_ids
     items = [items[items < data.n_items] for items in sessions]
-    return NamedHistories(column, owners, items, users=data.training_users()[0][known])
+    return NamedHistories(column, ids[known].tolist(), items, users=data.training_users()[0][known])
 
 
 def _sessions_of(data: Dataset, wanted: Sequence[Any]) -> tuple[list[int | None], str]:
@@ -159,6 +161,8 @@ def parts_of_histories(columns: Columns, names: Sequence[str]) -> dict[str, str]
 def _lists(histories: Sequence[Any]) -> list[list[Any]]:
     if any(isinstance(h, str) or not hasattr(h, "__iter__") for h in histories):
         raise SeqwardError('histories must be lists of item ids, such as [["a", "b"]]; got a list of single ids.')
+    if strange := [h for h in histories if isinstance(h, Set | Mapping)]:
+        raise SeqwardError(f"a history is a list of item ids in order; got a {type(strange[0]).__name__}.")
     return [list(h) for h in histories]
 
 
@@ -168,6 +172,8 @@ def _of_frame(frame: Any, columns: Columns | None, number: Numbering, report: Re
     from seqward.data.columns import Columns, number_ids, parse_order, parse_times
     from seqward.data.events import selected
 
+    if columns is not None and not isinstance(columns, Columns):
+        raise SeqwardError(f"columns must be Columns(...), such as Columns(item_id='product'); got {columns!r}.")
     try:
         kind = nw.from_native(frame)
     except TypeError:

@@ -70,7 +70,7 @@ def targets(data: Dataset, split: str, *, first_events: bool = True, sessions: i
     """
     if split not in (*SPLITS, "all"):
         raise SeqwardError(
-            f"expected a split of {', '.join(SPLITS)} or all; got {split!r}.{did_you_mean(split, SPLITS)}"
+            f"expected a split of {', '.join(SPLITS)} or all; got {split!r}.{did_you_mean(str(split), SPLITS)}"
         )
     event = data.events_of(split)
     session = np.searchsorted(data.offsets, event, side="right") - 1

@@ -67,7 +67,7 @@ def from_file(path: Path, columns: Columns, separator: str | None = None) -> pl.
 
 def check_output(path: Path, force: bool) -> None:
     """Refuse, before anything is computed, a file that cannot be or must not be written; make its folder."""
-    if path.suffix not in (".csv", ".tsv", ".parquet"):
+    if path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
         raise SeqwardError(f"--output {path}: expected a name that ends in .csv, .tsv or .parquet.")
     path.parent.mkdir(parents=True, exist_ok=True)
     check_new_file(path, "--output", force)
@@ -75,10 +75,11 @@ def check_output(path: Path, force: bool) -> None:
 
 def write(frame: pl.DataFrame, path: Path) -> None:
     """Write what is recommended in the format of the file's ending."""
-    if path.suffix == ".parquet":
+    ending = path.suffix.lower()
+    if ending == ".parquet":
         write_whole(path, frame.write_parquet)
     else:
-        write_whole(path, lambda file: frame.write_csv(file, separator=SEPARATORS[path.suffix]))
+        write_whole(path, lambda file: frame.write_csv(file, separator=SEPARATORS[ending]))
 
 
 def examples_in_words(recommender: Recommender, data: Dataset, n: int, how: dict[str, Any]) -> Iterator[str]:

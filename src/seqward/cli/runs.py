@@ -109,17 +109,19 @@ def evaluate(
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
     with counting_progress(f"{split} events") as progress:
         metrics = recommender.evaluate(dataset, split, progress=progress, **how)
-    print_table(*by_group(metrics, recommender.method), title=f"{split} split", arranged=under_groups)
-    print_table(*by_ranker(metrics, recommender.method))
-    if split in ("all", "train"):
-        typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     question = _name_of_question(split, exclude_history, skip_first)
     kept, page = run / f"metrics{question}.json", run / f"report{question}.html"
-    for file in (kept, json_file):
-        if file is not None:
-            write_whole(file, lambda place: place.write_text(text, encoding="utf-8"))
-    write_report(run, page, kept)
+    try:
+        for file in (kept, json_file):
+            if file is not None:
+                write_whole(file, lambda place: place.write_text(text, encoding="utf-8"))
+        write_report(run, page, kept)
+    finally:  # what was found is told even where it cannot be kept
+        print_table(*by_group(metrics, recommender.method), title=f"{split} split", arranged=under_groups)
+        print_table(*by_ranker(metrics, recommender.method))
+        if split in ("all", "train"):
+            typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
     typer.echo(f"metrics: {kept}\nreport: {page}", err=True)
 
 
@@ -177,6 +179,8 @@ def recommend(
         raise SeqwardError("--examples are printed in words: leave --output out, or give --input.")
     if sum((bool(history), input_file is not None, examples is not None)) != 1:
         raise SeqwardError("Give one of --history a,b,c, --input FILE and --examples N.")
+    if data is not None and examples is None:
+        raise SeqwardError("--data is where --examples come from: leave it out, or ask for --examples.")
     names = {
         "session_id": session_col,
         "user_id": user_col,
