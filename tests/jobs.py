@@ -45,13 +45,19 @@ def shop() -> Dataset:
     return split_by_session(data_of(sessions, 12, rewards=rewards), 5, 5)
 
 
+def keys_of(entry: Entry) -> set[str]:
+    """The settings of a method, whatever their section."""
+    return {field.name for section in entry.sections.values() for field in dataclasses.fields(section)}
+
+
 def recommender(name: str, seed: int = 0, **changes: Any) -> Recommender:
-    """A recommender with those settings of SMALL and ``changes`` that the method has."""
+    """A recommender with those settings of SMALL and ``changes`` that the method has; some method has each."""
     entry = METHODS[name]
-    known = {field.name for section in entry.sections.values() for field in dataclasses.fields(section)}
     single = entry.trained and entry.sections["train"].draw == "transitions"
     settings = SMALL | ({"batch_size": 24} if single else {}) | changes
-    settings = {key: value for key, value in settings.items() if key in known}
+    unknown = settings.keys() - set().union(*map(keys_of, METHODS.values()))
+    assert not unknown, f"no method has {', '.join(sorted(unknown))}"
+    settings = {key: value for key, value in settings.items() if key in keys_of(entry)}
     return Recommender(name, seed=seed, device="cpu", **settings)
 
 

@@ -53,7 +53,7 @@ IDENTITIES = [
 
 def equal_job(name: str, **changes: Any) -> Job:
     """A job of a method with everything equal but its objective."""
-    backbone = {"residual": "single", "feed_forward": "relu-dropout", "init": "normal", "scale_embedding": True}
+    backbone = {"residual": "single", "init": "normal", "scale_embedding": True}
     equal = {"lr": 0.01, "lr_phase_2": 0.01, "clip_value": None, "draw": "sessions", "batch_size": 8}
     return job_of(name, shop(), **(backbone | {"dropout_rate": 0.1} | equal | {"target": "ema", "tau": 0.1} | changes))
 
@@ -82,6 +82,11 @@ def assert_same(one: Job, other: Job) -> None:
 @pytest.mark.parametrize(("name", "changes", "other", "its_changes"), IDENTITIES)
 def test_with_one_thing_taken_away(name: str, changes: dict[str, Any], other: str, its_changes: dict[str, Any]) -> None:
     assert_same(equal_job(name, **changes), equal_job(other, **its_changes))
+
+
+def test_a_setting_that_no_method_has_is_no_silent_nothing() -> None:
+    with pytest.raises(AssertionError, match="no method has feed_forward"):
+        equal_job("sasrec", feed_forward="relu-dropout")
 
 
 def ones(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -142,12 +147,18 @@ def test_snqn_as_it_may_be_set_trains_apart(changes: dict[str, Any]) -> None:
         ),
         ("sa2c", {"advantage_min": 3.0, "advantage_max": 1.0}, "advantage_min 3.0 is more than advantage_max 1.0"),
         ("sa2c-smooth", {"propensity_min": 11.0}, "propensity_min 11.0 is more than propensity_max 10.0"),
+        ("sasrec-ccql", {"negatives": 0}, "a conservative term of 0: to do without it set alpha 0"),
         ("s3-rec", {"masked_weight": 0.0, "segment_weight": 0.0}, "so nothing is pre-trained: set pretrain_epochs 0"),
     ],
 )
 def test_what_is_not_meaningful_is_refused_with_the_reason(name: str, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(SeqwardError, match=reason):
         job_of(name, shop(), **changes)
+
+
+@pytest.mark.parametrize("changes", [{"alpha": 0.0}, {"conservative": "catalogue"}])
+def test_ccql_needs_negatives_only_to_be_conservative_on_them(changes: dict[str, Any]) -> None:
+    assert_same(equal_job("sasrec-ccql", negatives=0, **changes), equal_job("sasrec-ccql", **changes))
 
 
 def test_every_base_is_a_method() -> None:
