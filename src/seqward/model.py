@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seqward.backbones.backbone import Backbone, Histories, Vocabulary
 from seqward.catalogue import LinearScores, Scores, scores_of
+from seqward.errors import SeqwardError
 
 Query = Literal["last", "mask"]
 """Which state answers for a history: the one after its last item, or that of a mask token behind it (BERT4Rec)."""
@@ -64,7 +65,15 @@ class Model(nn.Module):
         """[B, S] items -> [B, S + 1, width]: row t stands after the first t slots, row 0 after none.
 
         Where not ``causal``, every row has read all slots.
+
+        Raises:
+            SeqwardError: that is asked of a backbone which reads forwards only.
         """
+        if not causal and not cast(Backbone, self.backbone).bidirectional:
+            raise SeqwardError(
+                f"{type(self.backbone).__name__} reads a history forwards only, and this term or query reads all of it "
+                "at once. Take a backbone that is bidirectional, such as SASRec or BERT4Rec."
+            )
         start = histories.items.new_full((len(histories.items), 1), self.vocabulary.start)
         tokens = torch.cat([start, histories.items], dim=1)
         return self.backbone(histories._replace(items=tokens), causal)

@@ -173,6 +173,17 @@ def test_without_causality_every_slot_reads_all(section: Any, changes: dict[str,
     torch.testing.assert_close(backbone(tokens([1, 2, 3, PAD]), causal=False)[:, :4], one[:, :4])
 
 
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [p for p in FOUND if not build(*p.values).bidirectional],  # type: ignore[misc]
+)
+def test_a_backbone_that_reads_forwards_only_says_so(section: Any, changes: dict[str, Any]) -> None:
+    """Nothing is read the causal way where all slots were asked for."""
+    model = Model(lambda vocabulary: build(section, changes), {}, VOCABULARY)
+    with pytest.raises(SeqwardError, match=f"{type(model.backbone).__name__} reads a history forwards only"):
+        model.states(Histories(torch.tensor([[4, 1, 7]])), causal=False)
+
+
 @every_backbone
 def test_rows_of_a_model_stand_after_each_item(section: Any, changes: dict[str, Any]) -> None:
     """Row t of the states of a history is the last row of its first t items."""
