@@ -34,6 +34,11 @@ class CCQLSettings(ContrastSettings):
     temperature: Positive = 0.5
     """Temperature of its log-sum-exp."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.alpha and self.conservative == "negatives" and not self.negatives:
+            raise ValueError("negatives is 0, which leaves a conservative term of 0: to do without it set alpha 0")
+
 
 @method(
     "sasrec-ccql",

@@ -52,8 +52,10 @@ def cdarl(backbone: SASRecSettings, objective: CDARLSettings, train: TrainSettin
     A reconstruction from the abstract: neither the paper's text nor code was to be had. From the abstract are a
     contrastive module for the states, an intrinsic reward that imitates the user's dynamics, its sum with the reward
     of the log, double Q-learning, and a layer each for cross-entropy, which ranks, and for Q. Ours are the rest: what
-    the judge is (one hidden layer on the state, held constant, beside the item's embedding), what it is shown, that
-    its reward is bounded, every weight, and CL4SRec's augmentations for the contrastive module.
+    the judge is (one hidden layer on the state beside the item's embedding), what it is shown, that its reward is
+    bounded, every weight, and CL4SRec's augmentations for the contrastive module. States are held constant in the
+    judge's loss and embeddings are not: it has no other knowledge of items, and so shapes those that the encoder reads,
+    of the items it is shown. The reward itself is a constant to Q and teaches neither.
     """
     return with_critic(backbone, objective, Phase(cdarl_terms(objective), train.lr), judge=pair_head(backbone.init))
 

@@ -89,6 +89,11 @@ class CRRSettings(CriticSettings):
     next_samples: Count = 1
     """Items drawn from the policy at the next state, whose mean Q is bootstrapped from."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.omega:
+            raise ValueError("events are weighted by a critic that learns nothing: omega is 0")
+
 
 @method(
     "crr",
@@ -124,6 +129,11 @@ class IQLSettings(CriticSettings):
     weight_cap: Positive = 100.0
     """The most that a weight comes to."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta and not self.omega:
+            raise ValueError("events are weighted by a critic that learns nothing: omega is 0 and beta is not")
+
 
 @method(
     "iql-awr",
@@ -140,8 +150,8 @@ def iql_awr(backbone: SASRecSettings, objective: IQLSettings, train: TrainSettin
     V is an expectile of the target's Q, Q regresses on r + gamma V(s'), the policy's weight is exp(beta (Q - V)).
     Expectile .7, beta 3, cap 100 and tau are the source's for locomotion (from memory; .9 and 10 for its mazes). There
     the three are networks of their own and Q is the lesser of two; here they are heads on one backbone, with one Q.
-    Both squared errors are halved as elsewhere here, and omega, which weighs them, is ours. The source's discount is
-    .99; that here is of the methods beside it.
+    Q's squared error is halved, as elsewhere here, where the source's is not; V's is the source's (its Eq. 5). omega,
+    which weighs the two, is ours. The source's discount is .99; that here is of the methods beside it.
     """
     o = objective
     terms = (
