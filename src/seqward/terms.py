@@ -23,7 +23,7 @@ Weight = Callable[[Step], Tensor]
 
 
 def cross_entropy(s: Step) -> Tensor:
-    """L_CE: the logged item under the policy head, over the whole catalogue."""
+    """L_CE: cross-entropy of the logged item under the policy head, over the whole catalogue."""
     return s.nll("policy")
 
 
@@ -80,7 +80,7 @@ def logged_reward(s: Step) -> Tensor:
 
 
 def td_loss(gamma: float, reward: Weight = logged_reward) -> Loss:
-    """L_Q: the online network chooses the next item, the target network values it."""
+    """L_Q: double Q-learning; the online network chooses the next item, the target network values it."""
 
     def loss(s: Step) -> Tensor:
         greedy = s.greedy("q").items
@@ -92,7 +92,7 @@ def td_loss(gamma: float, reward: Weight = logged_reward) -> Loss:
 def td_on_negatives(
     gamma: float, k: int, outside: Outside, reward: float, leads_to: Literal["same", "next"] = "same"
 ) -> Loss:
-    """L_Q of k items that the user did not choose, from what ``outside`` leaves.
+    """L_N: L_Q of k items that the user did not choose, from what ``outside`` leaves.
 
     Args:
         leads_to: the state that follows such an item: the one before the event, since it does not move the user, or
@@ -125,22 +125,22 @@ def propensity(power: float, low: float, high: float) -> Weight:
 
 
 def contrast(augment: Augment, temperature: float, same_row: bool = False) -> Loss:
-    """L_CO: a session's state and the state of its augmented history, against other sessions."""
+    """L_CO: NT-Xent of a session's state and the state of its augmented history, against other sessions."""
     return lambda s: contrastive.nt_xent(s.state(), s.view("augmented", augment, same_row), temperature)
 
 
 def contrast_of_views(augment: Augment, temperature: float, similarity: Similarity) -> Loss:
-    """L_CL: two views of a session, each augmented by itself, against the views of other sessions."""
+    """L_CL: NT-Xent of two views of a session, each augmented by itself, against the views of other sessions."""
     return lambda s: contrastive.nt_xent(s.view("one", augment), s.view("two", augment), temperature, similarity)
 
 
 def contrast_of_segments(s: Step) -> Tensor:
-    """L_SP: a hidden segment and what is left of its session, against those of other sessions."""
+    """L_SP: NT-Xent of a hidden segment and what is left of its session, against those of other sessions."""
     return contrastive.nt_xent(*s.segments(), temperature=1.0, similarity="dot")
 
 
 def masked_items(share: float, last: float = 0.0) -> Loss:
-    """L_MIP: the items of hidden slots, read from all others, under the policy head over the whole catalogue."""
+    """L_MIP: cross-entropy of the items of hidden slots, read from all others, over the whole catalogue."""
 
     def loss(s: Step) -> Tensor:
         hidden = s.cloze("policy", share, last)
@@ -150,7 +150,7 @@ def masked_items(share: float, last: float = 0.0) -> Loss:
 
 
 def contrast_by_coordinate(augment: Augment) -> Loss:
-    """L_CO as released for RetailRocket."""
+    """L_CO as released for RetailRocket: each coordinate of the states is a similarity of its own."""
     return lambda s: contrastive.by_coordinate(s.state(), s.view("augmented", augment, same_row=True))
 
 
@@ -179,7 +179,7 @@ def conservative_as_released(temperature: float) -> Loss:
 
 
 def behaviour(s: Step) -> Tensor:
-    """L_β: the logged item under the head that follows whoever acted."""
+    """L_β: cross-entropy of the logged item under the head that follows whoever acted."""
     return s.nll("behaviour")
 
 
@@ -246,7 +246,7 @@ def expectile_of_q(tau: float) -> Loss:
 
 
 def judged(fakes: Literal["uniform", "policy"], k: int) -> Loss:
-    """L_D: the logged item told from k others, which are drawn uniformly or from the policy."""
+    """L_D: binary cross-entropy of the logged item told from k others, which are drawn uniformly or from the policy."""
 
     def loss(s: Step) -> Tensor:
         others = s.negatives(k, "action") if fakes == "uniform" else s.samples("policy", k)
@@ -262,7 +262,7 @@ def with_intrinsic(share: float, form: Literal["likeness", "imitation"]) -> Weig
 
 
 def count(column: Literal["before", "after"], scale: Literal["log", "raw"]) -> Loss:
-    """L_N: how many events of the session came before this one, or are to come after it."""
+    """L_count: how many events of the session came before this one, or are to come after it."""
 
     def loss(s: Step) -> Tensor:
         events = s.column(column)

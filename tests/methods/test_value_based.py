@@ -84,7 +84,8 @@ def test_the_actor_of_sa2c_against_the_equation(name: str, power: float) -> None
         ratios.append(pi / float(counts[action] / counts.sum()))
         weight = min(max(advantages[-1], 0.0), 1.0) * min(max(ratios[-1], 0.5), 2.0) ** power
         expected.append(weight * -float(torch.log(torch.tensor(pi))))
-    torch.testing.assert_close(loss_of(job, "A L_CE", 1)(step).detach(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+    symbol = "ρ A L_CE" if power else "A L_CE"
+    torch.testing.assert_close(loss_of(job, symbol, 1)(step).detach(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
     assert min(advantages) < 0 and max(advantages) > 1, "both ends of the clip are met"
     assert min(ratios) < 0.5 and max(ratios) > 2
 

@@ -109,6 +109,6 @@ def counting(
     backbone: SASRecSettings, o: CountSettings, train: TrainSettings, column: Literal["before", "after"]
 ) -> Method:
     """Cross-entropy and a count that a value head says."""
-    terms = (Term("L_CE", 1.0, cross_entropy), Term("ω L_N", o.count_weight, count(column, o.count_scale)))
+    terms = (Term("L_CE", 1.0, cross_entropy), Term("ν L_count", o.count_weight, count(column, o.count_scale)))
     heads = {"policy": item_head(backbone.init), "n": value_head(backbone.init)}
     return Method(backbone_of(backbone), heads, (Phase(terms, train.lr),))

@@ -289,12 +289,13 @@ def sa2c(backbone: SASRecSettings, objective: SA2CSettings, train: TrainSettings
     train.draw=transitions, and on RetailRocket train.lr=0.005; see snqn for its backbones.
     """
     o, first = objective, snqn_terms(objective)
-    weights = [advantage(o.negatives, o.outside, o.advantage_min, o.advantage_max)]
+    symbol, weights = "A L_CE", [advantage(o.negatives, o.outside, o.advantage_min, o.advantage_max)]
     if o.propensity_power:
+        symbol = "ρ A L_CE"
         weights.append(propensity(o.propensity_power, o.propensity_min, o.propensity_max))
     return actor_critic(
         backbone,
         o,
         Phase(first, train.lr, o.warmup_events),
-        Phase((Term("A L_CE", 1.0, weighted_by(*weights)), *first[1:]), o.lr_phase_2 or train.lr),
+        Phase((Term(symbol, 1.0, weighted_by(*weights)), *first[1:]), o.lr_phase_2 or train.lr),
     )
