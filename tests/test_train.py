@@ -460,7 +460,6 @@ def test_the_length_of_a_phase() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "begins", "mend"),
     [
-        ("cp4rec", {"pretrain_epochs": 3.0}, 435, "train.epochs above objective.pretrain_epochs=3, or that lower."),
         ("snqn", {}, None, ""),
         ("sa2c", {}, 435, "--set objective.warmup_events=0.4"),
     ],
@@ -474,3 +473,17 @@ def test_a_run_that_ends_before_its_last_phase_says_so(
     for message in told:
         assert f"phase 2 of {name} begins after {begins} training events, and this run plans 290" in message
         assert mend in message
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("cp4rec", 3.0), ("s3-rec", 300.0), ("cp4rec-cdarl", 2.0)])
+def test_a_run_that_would_only_be_pre_trained_is_refused(tmp_path: Path, name: str, epochs: float) -> None:
+    """Before anything is written; a little less pre-training, and it runs."""
+    with pytest.raises(SeqwardError) as refusal:
+        recommender(name, epochs=2, pretrain_epochs=epochs).fit(shop(), tmp_path / "run")
+    assert str(refusal.value) == (
+        f"{name} would only be pre-trained, and nothing that ranks selected: objective.pretrain_epochs={epochs:g}, and "
+        f"train.epochs=2 counts those passes, too. Set train.epochs above {epochs:g}, or objective.pretrain_epochs "
+        "below 2."
+    )
+    assert not (tmp_path / "run").exists()
+    recommender(name, epochs=2, pretrain_epochs=1.5).fit(shop(), tmp_path / "run")

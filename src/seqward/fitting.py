@@ -14,6 +14,7 @@ from seqward.checkpoint import newest_checkpoint, read_progress
 from seqward.data.dataset import Dataset
 from seqward.errors import Finding, SeqwardError
 from seqward.evaluate import outcomes, q_of_log, ranks_of
+from seqward.methods.idle import without_effect
 from seqward.metrics import q_against_returns, summarise
 from seqward.model import NetworkScorer
 from seqward.reading import targets
@@ -93,19 +94,30 @@ def what_is_left(run: Run) -> str:
 
 
 def warn_of_phases(name: str, job: Job, objective: Any) -> None:
-    """Say so where the epochs end before the last phase begins, and how to mend it by a setting of the objective."""
+    """Say so where the epochs end before the last phase begins, and how to mend it by a setting of the objective.
+
+    Raises:
+        SeqwardError: they end in pre-training, which selects nothing.
+    """
     reached, phases = job.last_phase + 1, len(job.method.phases)
+    if not any(phase.selects for phase in job.method.phases[:reached]):
+        before, epochs = f"objective.pretrain_epochs={objective.pretrain_epochs:g}", job.settings.epochs
+        raise SeqwardError(
+            f"{name} would only be pre-trained, and nothing that ranks selected: {before}, and train.epochs={epochs} "
+            f"counts those passes, too. Set train.epochs above {objective.pretrain_epochs:g}, or "
+            f"objective.pretrain_epochs below {epochs}."
+        )
     if reached < phases:
         begins = sum(job.phase_length(phase) or 0 for phase in range(reached))
-        if job.method.phases[reached - 1].selects:
-            mend = (
-                f"To begin phase {reached + 1} after 40 % of them: --set objective.warmup_events=0.4. If one phase is "
-                "what you want: --set objective.phases=1."
-            )
-        else:
-            mend = f"Set train.epochs above objective.pretrain_epochs={objective.pretrain_epochs:g}, or that lower."
         logger.warning(
             f"phase {reached + 1} of {name} begins after {begins:,} training events, and this run plans "
             f"{job.planned_events:,} ({job.settings.epochs} epochs of {job.data.n_events:,}): it will end in phase "
-            f"{reached}.\n{mend}"
+            f"{reached}.\nTo begin phase {reached + 1} after 40 % of them: --set objective.warmup_events=0.4. If one "
+            "phase is what you want: --set objective.phases=1."
         )
+
+
+def warn_of_idle(objective: Any, default: Any) -> None:
+    """Say which settings were changed from the method's defaults and have no effect."""
+    for line in without_effect(objective, default):
+        logger.warning(line)

@@ -24,7 +24,7 @@ from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
 from seqward.errors import SeqwardError, check_whole
 from seqward.evaluate import compare
-from seqward.fitting import check_length, named_state, validator, warn_of_phases
+from seqward.fitting import check_length, named_state, validator, warn_of_idle, warn_of_phases
 from seqward.histories import listed_ids, numbering, of_dataset, of_histories
 from seqward.method import Method
 from seqward.methods import method_named
@@ -169,6 +169,7 @@ class Recommender:
         validate = validator(data, settings, method.critic, self.seed) if (data.split == VALIDATION).any() else None
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes)
         warn_of_phases(self.method, job, self.sections["objective"])
+        warn_of_idle(self.sections["objective"], self.entry.sections["objective"])
         return job
 
     def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:

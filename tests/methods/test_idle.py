@@ -1,0 +1,114 @@
+"""Settings that do nothing are told, where they were changed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+
+from jobs import in_phase, job_of, loss_of, loud_step, recommender, shop
+from seqward.methods import METHODS
+from seqward.methods.idle import IDLE, without_effect
+
+CHANGED = [
+    ("snqn", {"tau": 0.1}, ["objective.tau=0.1 has no effect: objective.target is twin."]),
+    ("snqn", {"tau": 0.1, "target": "ema"}, []),
+    ("snqn", {}, []),
+    (
+        "sasrec-ac",
+        {"phases": 1, "lr_phase_2": 0.5, "warmup_events": 7},
+        [
+            "objective.warmup_events=7 has no effect: objective.phases is 1.",
+            "objective.lr_phase_2=0.5 has no effect: objective.phases is 1.",
+        ],
+    ),
+    ("sasrec-ac", {"lr_phase_2": 0.5, "warmup_events": 7}, []),
+    (
+        "sasrec-ccql",
+        {"conservative": "catalogue", "negatives": 20, "warmup_events": 0.4},
+        ["objective.negatives=20 has no effect: objective.conservative is catalogue."],
+    ),
+    (
+        "sasrec-ccql",
+        {"augment_share": 0.9, "negatives": 10, "warmup_events": 0.4},
+        ["objective.augment_share=0.9 has no effect: objective.augment is permutation."],
+    ),
+    (
+        "sasrec-co-released",
+        {"contrast_temperature": 0.5, "warmup_events": 0.4},
+        ["objective.contrast_temperature=0.5 has no effect: objective.contrast is coordinate."],
+    ),
+    (
+        "crr",
+        {"advantage_weight": "binary", "temperature": 2.0},
+        ["objective.temperature=2.0 has no effect: objective.advantage_weight is binary."],
+    ),
+    (
+        "sa2c",
+        {"propensity_max": 5.0, "warmup_events": 0.4, "negatives": 10},
+        ["objective.propensity_max=5.0 has no effect: objective.propensity_power is 0.0."],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "expected"), CHANGED)
+def test_what_was_changed_in_vain_is_told(name: str, changes: dict[str, Any], expected: list[str]) -> None:
+    changes = ({"negatives": 10} if name == "snqn" else {}) | changes
+    objective = recommender(name, **changes).sections["objective"]
+    assert without_effect(objective, METHODS[name].sections["objective"]) == expected
+
+
+def test_training_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "seqward"):
+        recommender("sasrec-sqn", tau=0.1, epochs=1).fit(shop())
+        recommender("sasrec-sqn", tau=0.1, epochs=1, target="ema").fit(shop())
+    assert [r.getMessage() for r in caplog.records] == ["objective.tau=0.1 has no effect: objective.target is twin."]
+
+
+def test_no_method_has_a_default_that_is_told() -> None:
+    for entry in METHODS.values():
+        if entry.trained:
+            assert without_effect(entry.sections["objective"], entry.sections["objective"]) == []
+
+
+def test_every_row_is_of_settings_that_some_method_has() -> None:
+    """Else a renamed setting would fall silent."""
+    objectives = [entry.sections["objective"] for entry in METHODS.values() if entry.trained]
+    for cause, value, idle in IDLE:
+        for name in idle:
+            assert any(hasattr(o, cause) and hasattr(o, name) for o in objectives), (cause, value, name)
+
+
+OTHER: dict[str, Any] = {
+    "negatives": 5,
+    "contrast_temperature": 0.9,
+    "augment_share": 0.9,
+    "temperature": 3.0,
+    "weight_cap": 7.0,
+    "propensity_min": 0.5,
+    "propensity_max": 2.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "value", "idle"),
+    [
+        ("sasrec-ccql", "conservative", "catalogue", "negatives"),
+        ("sasrec-co-released", "contrast", "coordinate", "contrast_temperature"),
+        ("sasrec-co", "augment", "permutation", "augment_share"),
+        ("crr", "advantage_weight", "binary", "temperature"),
+        ("crr", "advantage_weight", "binary", "weight_cap"),
+        ("sa2c-smooth", "propensity_power", 0.0, "propensity_min"),
+        ("sa2c-smooth", "propensity_power", 0.0, "propensity_max"),
+    ],
+)
+def test_it_has_no_effect_in_truth(name: str, cause: str, value: Any, idle: str) -> None:
+    """Each term of each phase is to the bit what it was."""
+    one, other = (job_of(name, shop(), **{cause: value}, **changes) for changes in ({}, {idle: OTHER[idle]}))
+    for number, phase in enumerate(one.method.phases):
+        steps = [loud_step(in_phase(job, number)) for job in (one, other)]
+        for term in phase.terms:
+            found = [loss_of(j, term.symbol, number)(s) for j, s in zip((one, other), steps, strict=True)]
+            assert torch.equal(*found), term.symbol
