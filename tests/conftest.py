@@ -5,6 +5,7 @@ Being here, this file also lets every test import its helpers (``reference``, ``
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,3 +74,16 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return err.strip()
 
     return run
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at other things: drawing takes seconds."""
+    monkeypatch.setattr("seqward.report.write_report", lambda run, out, metrics=None: out)
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """``said.messages``: what was logged."""
+    caplog.set_level(logging.WARNING, "seqward")
+    return caplog

@@ -175,12 +175,6 @@ def recommend(
     from seqward.recommender import Recommender
     from seqward.run import Run, check_catalogue
 
-    if examples is not None and output is not None:
-        raise SeqwardError("--examples are printed in words: leave --output out, or give --input.")
-    if sum((bool(history), input_file is not None, examples is not None)) != 1:
-        raise SeqwardError("Give one of --history a,b,c, --input FILE and --examples N.")
-    if data is not None and examples is None:
-        raise SeqwardError("--data is where --examples come from: leave it out, or ask for --examples.")
     names = {
         "session_id": session_col,
         "user_id": user_col,
@@ -188,8 +182,7 @@ def recommend(
         "timestamp": time_col,
         "order": order_col,
     }
-    if input_file is None and any([*names.values(), separator]):
-        raise SeqwardError("--session-col and the like and --separator are for the file of --input: leave them out.")
+    _check_asked(bool(history), input_file, examples, output, data, any([*names.values(), separator]))
     if output is not None:
         histories.check_output(output, force)
     recommender = Recommender.load(run)
@@ -210,6 +203,20 @@ def recommend(
         histories.write(frame, output)
     else:
         print_table(frame.columns, frame.iter_rows())
+
+
+def _check_asked(
+    history: bool, input_file: Path | None, examples: int | None, output: Path | None, data: Path | None, columns: bool
+) -> None:
+    """Refuse options of `recommend` that do not go together."""
+    if examples is not None and output is not None:
+        raise SeqwardError("--examples are printed in words: leave --output out, or give --input.")
+    if sum((history, input_file is not None, examples is not None)) != 1:
+        raise SeqwardError("Give one of --history a,b,c, --input FILE and --examples N.")
+    if data is not None and examples is None:
+        raise SeqwardError("--data is where --examples come from: leave it out, or ask for --examples.")
+    if input_file is None and columns:
+        raise SeqwardError("--session-col and the like and --separator are for the file of --input: leave them out.")
 
 
 def report(
