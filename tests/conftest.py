@@ -6,6 +6,8 @@ Being here, this file also lets every test import its helpers (``reference``, ``
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,10 @@ import pytest
 from seqward.cli import main
 
 Command = Callable[..., list[str]]
+
+if threading.current_thread() is threading.main_thread():
+    # A shell has its jobs in the background ignore Ctrl-C; tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
