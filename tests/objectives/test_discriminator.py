@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from seqward.objectives import discriminator
@@ -59,6 +60,7 @@ def test_rewards_are_constants(reward: object) -> None:
     assert not reward(torch.zeros(2, requires_grad=True)).requires_grad  # type: ignore[operator]
 
 
+@examples(deadline=None)
 @given(st.lists(st.floats(-200, 200), min_size=1))
 def test_rewards_are_bounded_and_rise_with_the_logit(logits: list[float]) -> None:
     ordered = torch.tensor(sorted(logits), dtype=torch.float64)
@@ -67,6 +69,7 @@ def test_rewards_are_bounded_and_rise_with_the_logit(logits: list[float]) -> Non
         assert bool((reward.diff() >= 0).all())
 
 
+@examples(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-9, 9), st.lists(st.floats(-9, 9), min_size=2, max_size=2)), min_size=1),
 )

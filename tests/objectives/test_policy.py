@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -47,6 +48,7 @@ def test_limits_of_the_top_k_factor() -> None:
     assert policy.top_k(nll, 16).tolist() == [16.0, 0.0]
 
 
+@examples(deadline=None)
 @given(pi=probability, k=st.integers(1, 30))
 def test_the_top_k_factor_is_the_slope_of_being_shown(pi: float, k: int) -> None:
     """Of alpha = 1 - (1 - pi)^K, the probability that K draws show the item, by its difference quotient."""
@@ -60,6 +62,7 @@ def test_the_top_k_factor_is_the_slope_of_being_shown(pi: float, k: int) -> None
     assert float(found) == pytest.approx(slope, rel=1e-4, abs=1e-6)
 
 
+@examples(deadline=None)
 @given(st.lists(st.tuples(probability, probability, st.floats(-3, 9)), min_size=1), st.integers(1, 20))
 def test_reinforce_against_a_loop(rows: list[tuple[float, float, float]], k: int) -> None:
     pi, beta, returns = torch.tensor(rows, dtype=torch.float64).T
@@ -141,6 +144,7 @@ def test_a_temperature_towards_zero_is_the_binary_weight() -> None:
     torch.testing.assert_close(policy.exponential(advantage / 1e-6, 1.0), policy.positive(advantage))
 
 
+@examples(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-5, 5), st.lists(st.floats(-5, 5), min_size=3, max_size=3)), min_size=1),
     st.floats(0.1, 10),
@@ -195,6 +199,7 @@ def test_a_policy_that_repeats_the_log_needs_no_correction() -> None:
     torch.testing.assert_close(found, torch.ones(3))
 
 
+@examples(deadline=None)
 @given(st.lists(st.tuples(st.floats(-9, 9), st.lists(st.floats(-9, 9), min_size=3, max_size=3)), min_size=1))
 def test_the_advantage_over_negatives_against_loops(rows: list[tuple[float, list[float]]]) -> None:
     logged, others = (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
@@ -203,6 +208,7 @@ def test_the_advantage_over_negatives_against_loops(rows: list[tuple[float, list
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
+@examples(deadline=None)
 @given(st.lists(st.tuples(probability, probability), min_size=1), st.floats(0, 2))
 def test_the_propensity_against_loops(rows: list[tuple[float, float]], power: float) -> None:
     pi, popularity = torch.tensor(rows, dtype=torch.float64).T

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -42,6 +43,7 @@ def test_gradient_moves_the_value_and_no_target() -> None:
         assert target.grad is None
 
 
+@examples(deadline=None)
 @given(rows=st.lists(st.tuples(number, number), min_size=1), tau=st.floats(0.05, 0.95))
 def test_against_loops(rows: list[tuple[float, float]], tau: float) -> None:
     targets, values = torch.tensor(rows, dtype=torch.float64).T
