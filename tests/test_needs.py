@@ -90,5 +90,6 @@ def test_no_training_events(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in REWARDED])
 def test_without_a_critic_any_reward_will_do(name: str) -> None:
-    if not METHODS[name].needs:
-        refuse_unfit(METHODS[name], shop_of([[0.0] * len(session) for session in SESSIONS]))
+    """It is not refused where every event earns nothing, and no goal is reached."""
+    assert METHODS[name].needs == ()
+    assert refuse_unfit(METHODS[name], shop_of([[0.0] * len(session) for session in SESSIONS])) is None
