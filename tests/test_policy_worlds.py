@@ -17,7 +17,7 @@ from seqward.backbones.backbone import Histories
 from seqward.data.dataset import Dataset
 from seqward.model import Model
 from seqward.step import Step
-from test_worlds import MDP, at_the_fork, behaviour_q, hits_on_the_ring, q_of
+from test_worlds import MDP, at_the_fork, behaviour_q, q_of
 from worlds import Floats, Fork, Mdp, Ring, data_of
 
 LATER = Mdp(np.array([[1.0, 1.0, 1.0], [0.1, 0.4, 0.2], [0.1, 0.4, 0.2], [0.1, 0.4, 0.2]]), survival=0.8)
@@ -97,14 +97,6 @@ def test_what_pays_nothing_by_itself_is_never_learned_whatever_follows() -> None
     unpaid = Mdp(reward, LATER.survival)
     assert (unpaid.q_star(0.9)[1:].argmax(1) == 0).all()
     assert (policy_of(trained("reinforce-topk", unpaid.log(1500), slate=2, gamma=0.9))[1:, 0] < 0.1).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["reinforce-topk", "crr", "iql-awr", "prl", "cdarl"])
-def test_nothing_is_found_in_noise(name: str) -> None:
-    """1 / 12 by chance; 1,500 events have a standard error of .7 points."""
-    found, _ = hits_on_the_ring(name, 1.0)
-    assert abs(found - 1 / 12) < 0.035
 
 
 # Critics ------------------------------------------------------------------------------------------------------------
