@@ -126,10 +126,19 @@ def finished_before(file: Path, study: Study, data: dict[str, Any]) -> dict[Key,
         key = Key(run["data"], run["method"], run["seed"])
         if run["state"] != "finished" or key not in planned or before["evaluate"] != dict(study.evaluate):
             continue
-        same_data = before["data"][key.data]["sha256"] == data[key.data]["sha256"]
-        if same_data and same_method(run, *study.method_of(key.method)) and ends_alike(run, study.max_minutes):
+        same = same_data(before["data"][key.data], data[key.data])
+        if same and same_method(run, *study.method_of(key.method)) and ends_alike(run, study.max_minutes):
             runs[key] = run
     return runs
+
+
+def same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two data sets are of one source, prepared alike into the same events of the same items.
+
+    Sessions are not compared: a later version writes more of them down, such as their times.
+    """
+    same_files = all(before["sha256"][part] == now["sha256"][part] for part in ("events", "items"))
+    return same_files and before["protocol"] == now["protocol"]
 
 
 def ends_alike(run: Mapping[str, Any], max_minutes: float | None) -> bool:

@@ -213,6 +213,7 @@ def test_results_of_an_earlier_version_stay_valid(done: tuple[Path, dict[str, An
             if run["state"] == "finished" and run["settings"]:
                 run["settings"]["backbone"]["feed_forward"] = "relu-dropout"
                 del run["settings"]["train"]["precision"]
+        result["data"]["shop"]["sha256"]["sessions"] = "of fewer columns"
 
     assert reused(done, tmp_path, earlier) == FINISHED
 
@@ -230,6 +231,16 @@ def test_results_of_other_settings_are_not_reused(
                     run["settings"][section] |= values
 
     assert reused(done, tmp_path, other) == FINISHED[:2]
+
+
+@pytest.mark.parametrize(("facts", "name"), [("sha256", "events"), ("sha256", "items"), ("protocol", "source")])
+def test_results_of_other_data_are_not_reused(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, facts: str, name: str
+) -> None:
+    def other(result: dict[str, Any]) -> None:
+        result["data"]["shop"][facts][name] = "other"
+
+    assert reused(done, tmp_path, other) == []
 
 
 @pytest.mark.parametrize(
