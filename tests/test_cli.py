@@ -38,6 +38,7 @@ recommend RUN --history --input --session-col --user-col --item-col --time-col -
     --examples -k --rank-by --filter-viewed --data --force
 report RUN --out --metrics --force
 methods --json --markdown
+lint-table FILE --click-reward --goal-reward --json
 config METHOD
 data list
 data fetch NAME --to

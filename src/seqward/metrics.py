@@ -201,7 +201,9 @@ class ImpossiblePair(NamedTuple):
         )
 
 
-def impossible_pairs(figures: Mapping[str, Any], decimals: int | None = None) -> list[ImpossiblePair]:
+def impossible_pairs(
+    figures: Mapping[str, Any], decimals: int | Mapping[str, int] | None = None
+) -> list[ImpossiblePair]:
     """The cut-offs a < b between which a row of HR and NDCG contradicts itself.
 
     With one relevant item an event, a hit that is new between a and b has a rank of a + 1 to b, so
@@ -210,21 +212,34 @@ def impossible_pairs(figures: Mapping[str, Any], decimals: int | None = None) ->
 
     Args:
         figures: has ``hr@k`` and ``ndcg@k``; other keys are ignored.
-        decimals: the figures are rounded to so many: each stands for half a unit of the last one to either side.
-            None for figures that were not rounded.
+        decimals: the figures (or each of them) are rounded to so many, and stand for half a unit of the last one to
+            either side. None for figures that were not rounded.
     """
-    half = EXACT if decimals is None else 0.5 * 10.0**-decimals + EXACT
     ks = sorted(int(key[3:]) for key in figures if key.startswith("hr@") and f"ndcg@{key[3:]}" in figures)
-    at = {0: (0.0, 0.0), **{k: (figures[f"hr@{k}"], figures[f"ndcg@{k}"]) for k in ks}}
     found = []
-    for a, b in combinations(at, 2):
-        room = 2 * half if a else half
-        hr_rise, ndcg_rise = at[b][0] - at[a][0], at[b][1] - at[a][1]
-        low = max(0.0, hr_rise - room) / np.log2(b + 1) - room
-        high = (hr_rise + room) / np.log2(a + 2) + room
-        if hr_rise < -room or not low <= ndcg_rise <= high:
+    for a, b in combinations([0, *ks], 2):
+        hr_rise, hr_room = rise(figures, decimals, "hr", a, b)
+        ndcg_rise, ndcg_room = rise(figures, decimals, "ndcg", a, b)
+        low = max(0.0, hr_rise - hr_room) / np.log2(b + 1) - ndcg_room
+        high = (hr_rise + hr_room) / np.log2(a + 2) + ndcg_room
+        if hr_rise < -hr_room or not low <= ndcg_rise <= high:
             found.append(ImpossiblePair(a, b, hr_rise, ndcg_rise, float(low), float(high)))
     return found
+
+
+def rise(
+    figures: Mapping[str, Any], decimals: int | Mapping[str, int] | None, metric: str, a: int, b: int
+) -> tuple[float, float]:
+    """How much more a metric is at b than at a (0 at a = 0), and the room that rounding leaves to either side."""
+    ends = [f"{metric}@{k}" for k in (a, b) if k]
+    before = figures[ends[0]] if a else 0.0
+    return figures[ends[-1]] - before, sum(half_unit(decimals, name) for name in ends)
+
+
+def half_unit(decimals: int | Mapping[str, int] | None, name: str) -> float:
+    """Half a unit of the last decimal of the figure ``name``, with room for floating point."""
+    places = decimals[name] if isinstance(decimals, Mapping) else decimals
+    return EXACT if places is None else 0.5 * 10.0**-places + EXACT
 
 
 def q_against_returns(q: Floats, returns: Floats) -> dict[str, float | int | None]:

@@ -33,6 +33,7 @@ for name, command, summary in (
     ("recommend", runs.recommend, "Recommend items for histories."),
     ("report", runs.report, "Write the report of a run as one HTML file."),
     ("methods", runs.list_methods, "List the methods."),
+    ("lint-table", runs.lint_table, "Find the rows of a table that no ranking can have."),
     ("config", runs.show_config, "Print every setting of a method as a file."),
 ):
     app.command(name, short_help=summary)(command)

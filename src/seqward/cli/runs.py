@@ -260,3 +260,23 @@ def show_config(method: Annotated[str, Argument(metavar="METHOD", help="Name of 
 
     entry = method_named(method)
     typer.echo(to_yaml(entry.name, entry.sections), nl=False)
+
+
+def lint_table(
+    file: Annotated[Path, Argument(metavar="FILE", help="CSV with the columns model, task, and metrics such as HR@5.")],
+    click_reward: Annotated[float, Option(help="Of an event of the task click, for Reward@k.")] = 0.2,
+    goal_reward: Annotated[float, Option(help="Of an event of the other task.")] = 1.0,
+    json_output: Annotated[bool, Option("--json", help="Print a JSON list of what is impossible.")] = False,
+) -> None:
+    """Find the rows of a table that no ranking can have: HR, NDCG and Reward bound each other. Exits with 1 if any."""
+    from seqward.lint import lint_table
+
+    n_rows, found = lint_table(file, click_reward, goal_reward)
+    rows = len({one.line for one in found})
+    if json_output:
+        typer.echo(json.dumps([one._asdict() for one in found], indent=2))
+    elif found:
+        print_table(("line", "model", "task", "bound that is broken"), found)
+    typer.echo(f"{rows} of {n_rows} rows are impossible.", err=True)
+    if found:
+        raise typer.Exit(1)

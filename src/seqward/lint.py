@@ -1,0 +1,177 @@
+"""Tables that cannot be: rows of HR and NDCG that no ranking has, and rewards that no hit rates give.
+
+One item is relevant at each event, so the figures of a row bound each other (``metrics.impossible_pairs``). A figure
+printed with d decimals stands for half a unit of the last one to either side; a row is impossible if no figures so
+close to those printed are possible.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from seqward.errors import SeqwardError, did_you_mean
+from seqward.metrics import half_unit, impossible_pairs, rise
+
+METRIC = re.compile(r"(hr|ndcg|mrr|reward)@([1-9]\d*)", re.IGNORECASE)
+NAMES = ("model", "task")
+COUNTS = ("n_click", "n_goal")
+CLICK = "click"
+"""The task whose events are clicks; of a model's two tasks the other one is the goal."""
+
+
+class TableRow(NamedTuple):
+    """A row as printed."""
+
+    line: int
+    """In the file, the header being 1."""
+    model: str
+    task: str
+    beside: tuple[str, ...]
+    """What else names the row, such as the data set."""
+    figures: Mapping[str, float]
+    """By lower-case name, such as ``hr@5``; what is empty is not there."""
+    decimals: Mapping[str, int]
+    counts: Mapping[str, int]
+    """Events by ``n_click`` and ``n_goal``."""
+
+
+class Contradiction(NamedTuple):
+    """A row that cannot be, and a bound that it breaks."""
+
+    line: int
+    model: str
+    task: str
+    broken: str
+
+
+def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) -> tuple[int, list[Contradiction]]:
+    """The number of rows of a CSV table, and what in them is impossible.
+
+    Columns are ``model``, ``task`` and metrics such as ``HR@5``, ``NDCG@20``, ``MRR@10`` and ``Reward@20``; with the
+    columns ``n_click`` and ``n_goal``, Reward@k is held to the sum that the hit rates of both tasks imply. Any other
+    column belongs to the name of the row.
+
+    Raises:
+        SeqwardError: the file cannot be read as such a table; says where.
+    """
+    rows = list(read_table(file))
+    within = [Contradiction(row.line, row.model, row.task, said) for row in rows for said in broken_bounds(row)]
+    return len(rows), sorted([*within, *wrong_rewards(rows, click_reward, goal_reward)])
+
+
+def read_table(file: Path) -> Iterator[TableRow]:
+    """The rows of a CSV file; see ``lint_table``."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            header = [name.strip() for name in next(reader, [])]
+            kinds = _kinds(header, file)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield _row(cells, header, kinds, f"{file}, line {reader.line_num}", reader.line_num)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SeqwardError(f"{file} cannot be read as a CSV file: {error}") from None
+
+
+def _kinds(header: Sequence[str], file: Path) -> list[str]:
+    """The lower-case name of each column.
+
+    Raises:
+        SeqwardError: a column is missing, or stands there twice.
+    """
+    if not header:
+        raise SeqwardError(f"{file} is empty. Expected a CSV table with the columns model, task and metrics as HR@5.")
+    kinds = [name.lower() for name in header]
+    for name in NAMES:
+        if name not in kinds:
+            raise SeqwardError(
+                f"{file} has no column {name!r}. There are: {', '.join(header)}.{did_you_mean(name, kinds)}"
+            )
+    if not any(METRIC.fullmatch(kind) for kind in kinds):
+        raise SeqwardError(
+            f"{file} has no metric: expected columns such as HR@5 and NDCG@5; there are {', '.join(header)}."
+        )
+    if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
+        raise SeqwardError(f"{file} has the column {twice[0]!r} twice.")
+    return kinds
+
+
+def _row(cells: Sequence[str], header: Sequence[str], kinds: Sequence[str], place: str, line: int) -> TableRow:
+    if len(cells) != len(kinds):
+        raise SeqwardError(f"{place}: {len(cells)} entries under {len(kinds)} columns.")
+    given = {kind: cell.strip() for kind, cell in zip(kinds, cells, strict=True)}
+    printed = {kind: cell for kind, cell in given.items() if METRIC.fullmatch(kind) and cell}
+    figures = {kind: _number(cell, kind, place) for kind, cell in printed.items()}
+    return TableRow(
+        line=line,
+        model=given["model"],
+        task=given["task"],
+        beside=tuple(v for k, v in given.items() if k not in (*NAMES, *COUNTS) and not METRIC.fullmatch(k)),
+        figures=figures,
+        decimals={kind: len(cell.partition(".")[2]) for kind, cell in printed.items()},
+        counts={kind: int(_number(given[kind], kind, place)) for kind in COUNTS if given.get(kind)},
+    )
+
+
+def _number(cell: str, kind: str, place: str) -> float:
+    """A figure as printed.
+
+    Raises:
+        SeqwardError: it is none, or a share above 1.
+    """
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", cell):
+        raise SeqwardError(f"{place}: {kind} is {cell!r}; expected a number such as 0.613, or nothing.")
+    value = float(cell)
+    if value > 1 and not kind.startswith(("reward", "n_")):
+        raise SeqwardError(f"{place}: {kind} is {cell}; expected a share between 0 and 1. Divide percentages by 100.")
+    return value
+
+
+def broken_bounds(row: TableRow) -> Iterator[str]:
+    """Each bound within a row that it breaks, in words."""
+    for pair in impossible_pairs(row.figures, row.decimals):
+        yield str(pair)
+    told = {(pair.a, pair.b) for pair in impossible_pairs(row.figures, row.decimals)}
+    for metric in ("hr", "ndcg", "mrr", "reward"):
+        ks = sorted(int(name.partition("@")[2]) for name in row.figures if name.startswith(f"{metric}@"))
+        for a, b in pairwise(ks):
+            change, room = rise(row.figures, row.decimals, metric, a, b)
+            if change < -room and (a, b) not in told:
+                yield f"from {a} to {b}: {metric.upper()} falls by {-change:.4g}, but no longer list holds less"
+
+
+def wrong_rewards(rows: Iterable[TableRow], click_reward: float, goal_reward: float) -> Iterator[Contradiction]:
+    """Reward@k that is not the sum of the rewards of the events that both tasks' HR@k say were hit."""
+    by_model: dict[tuple[str, ...], list[TableRow]] = {}
+    for row in rows:
+        by_model.setdefault((row.model, *row.beside), []).append(row)
+    for of_model in by_model.values():
+        clicks = [row for row in of_model if row.task.lower() == CLICK]
+        goals = [row for row in of_model if row.task.lower() != CLICK]
+        if len(clicks) == len(goals) == 1:
+            yield from _of_tasks(clicks[0], goals[0], click_reward, goal_reward)
+
+
+def _of_tasks(click: TableRow, goal: TableRow, click_reward: float, goal_reward: float) -> Iterator[Contradiction]:
+    counts = {**goal.counts, **click.counts}
+    if counts.keys() < set(COUNTS):
+        return
+    worth = ((click, counts["n_click"] * click_reward), (goal, counts["n_goal"] * goal_reward))
+    for row in (click, goal):
+        for name in (name for name in row.figures if name.startswith("reward@")):
+            hits = f"hr@{name.partition('@')[2]}"
+            if not all(hits in task.figures for task, _ in worth):
+                continue
+            implied = sum(task.figures[hits] * value for task, value in worth)
+            room = sum(half_unit(task.decimals, hits) * value for task, value in worth)
+            room += half_unit(row.decimals, name) + 1e-6 * implied
+            if abs(row.figures[name] - implied) > room:
+                said = (
+                    f"{name} is {row.figures[name]:g}, but {hits} implies {implied - room:.6g} to {implied + room:.6g}"
+                )
+                yield Contradiction(row.line, row.model, row.task, said)

@@ -1,0 +1,136 @@
+"""Tables that cannot be are told from those that can."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqward import SeqwardError
+from seqward.cli import main
+from seqward.lint import lint_table
+
+PAPER = Path(__file__).parents[1] / "benchmarks" / "published" / "ccql-tables.csv"
+
+
+def table(folder: Path, text: str) -> Path:
+    file = folder / "table.csv"
+    file.write_text(text)
+    return file
+
+
+def broken(folder: Path, text: str, **rewards: float) -> list[str]:
+    return [f"{found.line} {found.broken}" for found in lint_table(table(folder, text), **rewards)[1]]
+
+
+def test_of_the_papers_54_rows_14_are_impossible() -> None:
+    """An independent count of the same tables."""
+    rows, found = lint_table(PAPER)
+    assert rows == 54
+    assert len({one.line for one in found}) == 14
+
+
+def test_the_bounds_by_hand(tmp_path: Path) -> None:
+    """Ten more hits in a hundred between 5 and 10 lie at ranks 6 to 10: worth .1 / log2(11) = .0289 to .1 / log2(7) =
+    .0356, with .0005 for each of the two figures.
+    """
+    for ndcg, fine in ((0.228, True), (0.227, False), (0.236, True), (0.238, False)):
+        said = broken(tmp_path, f"model,task,HR@5,NDCG@5,HR@10,NDCG@10\nm,click,.300,.200,.400,{ndcg}\n")
+        assert (said == []) is fine, ndcg
+
+
+def test_each_figure_has_the_room_of_its_own_decimals(tmp_path: Path) -> None:
+    """.2 stands for .15 to .25, .200 for .1995 to .2005."""
+    row = "model,task,HR@5,NDCG@5,HR@10,NDCG@10\nm,click,.30,{},.30,.24\n"
+    assert broken(tmp_path, row.format(".2")) == []
+    assert broken(tmp_path, row.format(".200"))
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(2, 5))
+def test_a_true_row_is_never_accused(tmp_path_factory: pytest.TempPathFactory, ranks: list[int], decimals: int) -> None:
+    rank = np.array(ranks)
+    ks = (1, 3, 10, 20)
+    hr = {k: float((rank <= k).mean()) for k in ks}
+    ndcg = {k: float(np.where(rank <= k, 1 / np.log2(rank + 1), 0).mean()) for k in ks}
+    reward = {k: 0.2 * float((rank <= k).sum()) for k in ks}
+    names = [f"{m}@{k}" for k in ks for m in ("HR", "NDCG", "Reward")]
+    cells = [f"{value:.{decimals}f}" for k in ks for value in (hr[k], ndcg[k], reward[k])]
+    empty = ["0" for _ in names]
+    lines = [["model", "task", "n_click", "n_goal", *names], ["m", "click", str(len(rank)), "0", *cells]]
+    lines += [
+        [
+            "m",
+            "goal",
+            "",
+            "",
+            *[c if n.startswith("Reward") else e for n, c, e in zip(names, cells, empty, strict=True)],
+        ]
+    ]
+    folder = tmp_path_factory.mktemp("true")
+    with (folder / "table.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(lines)
+    assert lint_table(folder / "table.csv")[1] == []
+
+
+def test_what_falls_with_the_length_of_the_list_is_impossible(tmp_path: Path) -> None:
+    """Where HR or NDCG stands alone, too, and for other metrics."""
+    assert broken(tmp_path, "model,task,NDCG@5,NDCG@10\nm,click,0.31,0.29\n") == [
+        "2 from 5 to 10: NDCG falls by 0.02, but no longer list holds less"
+    ]
+    assert broken(tmp_path, "model,task,MRR@5,MRR@20\nm,click,0.310,0.309\n") == []
+    assert broken(tmp_path, "model,task,hr@20,hr@5\nm,click,0.20,0.31\n")
+
+
+REWARDS = "model,task,n_click,n_goal,HR@20,Reward@20\nm,click,1000,100,0.30,{}\nm,purchase,,,0.50,\n"
+
+
+def test_reward_is_the_sum_that_the_hit_rates_imply(tmp_path: Path) -> None:
+    """1,000 * .2 * .30 + 100 * 1 * .50 = 110, with 1 + .5 for rounding; .5 more where it is printed whole."""
+    assert broken(tmp_path, REWARDS.format("112")) == []
+    assert broken(tmp_path, REWARDS.format("108.4")) == ["2 reward@20 is 108.4, but hr@20 implies 108.45 to 111.55"]
+    assert broken(tmp_path, REWARDS.format("108.4"), click_reward=0.195) == []
+    assert broken(tmp_path, REWARDS.replace("1000,100", ",").format("900")) == [], "nothing is known without counts"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty. Expected a CSV table with the columns model, task and metrics as HR@5"),
+        ("modle,task,HR@5\n", "has no column 'model'. There are: modle, task, HR@5. Did you mean 'modle'"),
+        ("model,task,hits\n", "has no metric: expected columns such as HR@5 and NDCG@5; there are model, task, hits"),
+        ("model,task,HR@5,hr@5\n", "has the column 'hr@5' twice"),
+        ("model,task,HR@5\nm,click\n", "line 2: 2 entries under 3 columns"),
+        ("model,task,HR@5\nm,click,many\n", "line 2: hr@5 is 'many'; expected a number such as 0.613, or nothing"),
+        ("model,task,HR@5\nm,click,nan\n", "hr@5 is 'nan'"),
+        (
+            "model,task,HR@5\nm,click,61.3\n",
+            "hr@5 is 61.3; expected a share between 0 and 1. Divide percentages by 100",
+        ),
+    ],
+)
+def test_what_is_no_such_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SeqwardError) as error:
+        lint_table(table(tmp_path, text))
+    assert message in str(error.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SeqwardError, match="cannot be read as a CSV file"):
+        lint_table(tmp_path / "none.csv")
+
+
+def test_the_command_prints_each_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint-table", str(PAPER)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == "line\tmodel\ttask\tbound that is broken"
+    assert "14 of 54 rows are impossible." in printed.err
+    assert main(["lint-table", str(PAPER), "--json"]) == 1
+    assert {"line", "model", "task", "broken"} == json.loads(capsys.readouterr().out)[0].keys()
+    assert main(["lint-table", str(table(tmp_path, "model,task,HR@5,NDCG@5\nm,click,0.3,0.2\n"))]) == 0
+    assert "0 of 1 rows" in capsys.readouterr().err
+    assert main(["lint-table", str(tmp_path / "none.csv")]) == 2
