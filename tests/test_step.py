@@ -124,9 +124,9 @@ def test_nothing_is_computed_before_it_is_asked_and_nothing_twice(monkeypatch: p
     calls: Counter[object] = Counter()
     encode, score = Model.states, Model.scores
 
-    def counted_states(self: Model, histories: Histories, causal: bool = True) -> Tensor:
+    def counted_states(self: Model, histories: Histories, causal: bool = True, padding: bool = False) -> Tensor:
         calls["states", self] += 1
-        return encode(self, histories, causal)
+        return encode(self, histories, causal, padding)
 
     def counted_scores(self: Model, head: str, states: Tensor) -> object:
         calls["scores", self, head] += 1
@@ -556,10 +556,10 @@ def hidden_slots(step: Step, share: float, last: float = 0.0) -> list[list[int]]
     seen: list[Tensor] = []
     encode = step.online.states
 
-    def watched(histories: Histories, causal: bool = True) -> Tensor:
+    def watched(histories: Histories, causal: bool = True, padding: bool = False) -> Tensor:
         assert not causal
         seen.append(histories.items)
-        return encode(histories, causal)
+        return encode(histories, causal, padding)
 
     step.online.states = watched  # type: ignore[method-assign]
     step.cloze("policy", share, last)
@@ -657,9 +657,7 @@ def test_the_backbone_is_told_whose_piece_it_is(monkeypatch: pytest.MonkeyPatch)
     events = TrainingEvents(data, CONTEXT)
     step = Step(model_of(), model_of(1), events.collate(torch.arange(events.n_pieces)), seed=3, number=0)
     encode, told = Model.states, []
-    monkeypatch.setattr(
-        Model, "states", lambda self, h, causal=True: (told.append(h.users), encode(self, h, causal))[1]
-    )
+    monkeypatch.setattr(Model, "states", lambda self, h, *how: (told.append(h.users), encode(self, h, *how))[1])
     step.now("q"), step.target_now("q"), step.view("one", permutation()), step.cloze("policy", 0.2), step.segments()
     assert len(told) == 6
     assert all(torch.equal(users, step.batch.users) for users in told)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from seqward.backbones.backbone import Backbone, Histories, Vocabulary
+from seqward.backbones.backbone import Backbone, Histories, OneState, Vocabulary
 from seqward.catalogue import LinearScores, Scores, scores_of
 from seqward.errors import SeqwardError
 
@@ -61,10 +61,11 @@ class Model(nn.Module):
     def context(self) -> int:
         return cast(Backbone, self.backbone).context
 
-    def states(self, histories: Histories, causal: bool = True) -> Tensor:
+    def states(self, histories: Histories, causal: bool = True, padding: bool = False) -> Tensor:
         """[B, S] items -> [B, S + 1, width]: row t stands after the first t slots, row 0 after none.
 
-        Where not ``causal``, every row has read all slots.
+        Where not ``causal``, every row has read all slots. Rows behind a history's last item are what the backbone
+        says of padding if ``padding``, else nothing of use.
 
         Raises:
             SeqwardError: that is asked of a backbone which reads forwards only.
@@ -74,9 +75,30 @@ class Model(nn.Module):
                 f"{type(self.backbone).__name__} reads a history forwards only, and this term or query reads all of it "
                 "at once. Take a backbone that is bidirectional, such as SASRec or BERT4Rec."
             )
+        groups = [] if padding else groups_of_length(histories.items, self.vocabulary.pad)
+        if len(groups) <= 1:
+            return self.backbone(self._started(histories), causal)
+        parts = [self.backbone(self._started(histories.part(rows, width)), causal) for rows, width in groups]
+        states = parts[0].new_zeros(len(histories.items), histories.items.shape[1] + 1, parts[0].shape[-1])
+        for (rows, width), part in zip(groups, parts, strict=True):
+            states[rows, : width + 1] = part
+        return states
+
+    def last_state(self, histories: Histories, causal: bool = True) -> Tensor:
+        """[B, width] the row of ``states`` after the last item of each history."""
+        row, backbone = last_row(histories.items, self.vocabulary.pad), self.backbone
+        if not isinstance(backbone, OneState) or not (causal or backbone.bidirectional):
+            return self.states(histories, causal)[torch.arange(len(row), device=row.device), row]
+        groups = groups_of_length(histories.items, self.vocabulary.pad)
+        parts = [
+            backbone.state(self._started(histories.part(rows, width)), row[rows], causal) for rows, width in groups
+        ]
+        return torch.cat(parts)[torch.cat([rows for rows, _ in groups]).argsort()]
+
+    def _started(self, histories: Histories) -> Histories:
+        """The histories behind a start token."""
         start = histories.items.new_full((len(histories.items), 1), self.vocabulary.start)
-        tokens = torch.cat([start, histories.items], dim=1)
-        return self.backbone(histories._replace(items=tokens), causal)
+        return histories._replace(items=torch.cat([start, histories.items], dim=1))
 
     def scores(self, head: str, states: Tensor) -> LinearScores:
         """Scores of an item head for states [n, width]."""
@@ -107,6 +129,29 @@ class Model(nn.Module):
         weight = torch.stack([share * weight for share, weight, _ in rows]).sum(0)
         biases = [share * bias for share, _, bias in rows if bias is not None]
         return scores_of(states, weight, torch.stack(biases).sum(0) if biases else None, self.engine)
+
+
+MOST_GROUPS = 8
+GROUP_COST = 128
+"""Slots that could be read in the time that one more pass over the layers takes by itself, on a processor."""
+
+
+def groups_of_length(items: Tensor, pad: int) -> list[tuple[Tensor, int]]:
+    """Rows of items [B, S] to be read together, and how many slots reach to the last item of each group.
+
+    A batch is as wide as its longest history, and what is read of the others is mostly padding. So histories are read
+    in groups of like length, as many as pay; one group where none does, and on a GPU, which has room for padding.
+    """
+    rows, slots = items.shape
+    everything = [(torch.arange(rows), slots)]
+    if items.device.type != "cpu" or rows * slots < GROUP_COST:
+        return everything
+    lengths, order = last_row(items, pad).sort()
+    plans = [everything]
+    for count in (2, 4, MOST_GROUPS):
+        parts = zip(order.chunk(count), lengths.chunk(count), strict=True)
+        plans.append([(part, int(longest[-1])) for part, longest in parts])
+    return min(plans, key=lambda plan: sum(len(part) * (width + 1) + GROUP_COST for part, width in plan))
 
 
 class NetworkScorer:
@@ -155,11 +200,9 @@ class NetworkScorer:
         assert self.causal or not every, "a state that reads what follows it cannot answer for every item"
         if self.query == "mask":
             histories = asked(histories, self.model.vocabulary)
-        states = self.model.states(histories, self.causal)
         if every:
-            return states.flatten(0, 1)
-        row = last_row(histories.items, self.model.vocabulary.pad)
-        return states[torch.arange(len(states), device=states.device), row]
+            return self.model.states(histories, padding=True).flatten(0, 1)
+        return self.model.last_state(histories, self.causal)
 
 
 def asked(histories: Histories, vocabulary: Vocabulary) -> Histories:

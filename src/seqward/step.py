@@ -221,10 +221,10 @@ class Step:
         states = self._once(("target states",), self._target_states)
         return states[self.batch.piece, self.batch.row + offset]
 
-    def _encode(self, name: str, model: Model, items: Tensor, causal: bool = True) -> Tensor:
+    def _encode(self, name: str, model: Model, items: Tensor, causal: bool = True, padding: bool = False) -> Tensor:
         # Dropout takes no generator; it draws from the global stream.
         with seeded(self.seed, self.number, f"dropout {name}", items.device):
-            return model.states(self._histories(items), causal).float()
+            return model.states(self._histories(items), causal, padding).float()
 
     def _histories(self, items: Tensor) -> Histories:
         wanted = None if self.wanted is None or items is not self.batch.items else self.batch.returns(self.wanted)
@@ -234,7 +234,7 @@ class Step:
         end, vocabulary, history = self.batch.end, self.online.vocabulary, self._history()
         generator = generator_of(self.seed, self.number, f"augment {name}", history.device)
         changed = augment(history, generator, vocabulary)
-        states = self._encode(f"view {name}", self.online, changed)
+        states = self._encode(f"view {name}", self.online, changed, padding=same_row)
         row = end if same_row else last_row(changed, vocabulary.pad)
         return states[torch.arange(len(end), device=end.device), row]
 

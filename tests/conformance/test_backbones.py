@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import seqward.backbones
-from encoders import CONTEXT, N_ITEMS, PAD, START, VOCABULARY, build, tokens
+from encoders import CONTEXT, N_ITEMS, PAD, ROWS, START, VOCABULARY, build, tokens
 from jobs import variants
 from seqward.backbones import BACKBONES
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
@@ -25,7 +25,7 @@ from seqward.backbones.fpmc import FPMCSettings
 from seqward.backbones.sasrec import SASRec, SASRecSettings
 from seqward.errors import SeqwardError
 from seqward.methods import METHODS
-from seqward.model import Model
+from seqward.model import Model, groups_of_length, last_row
 from seqward.recommender import Recommender
 
 
@@ -146,6 +146,43 @@ def test_dropout_is_on_in_training_only(section: Any, changes: dict[str, Any]) -
     assert not torch.equal(backbone(items), backbone(items))
     backbone.eval()
     assert torch.equal(backbone(items), backbone(items))
+
+
+@every_backbone
+def test_histories_read_in_groups_of_like_length_give_the_same(
+    section: Any, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """States and gradients, at all rows up to the last item, wherever padding stands."""
+    monkeypatch.setattr("seqward.model.GROUP_COST", 0)
+    rows = [row[:CONTEXT] + [PAD] * (CONTEXT - len(row)) for row in ROWS]
+    histories = Histories(
+        torch.tensor(rows), torch.tensor([0, 1, -1, 0, 1, 0, 1]), torch.linspace(0, 2, 42).view(7, CONTEXT + 1)
+    )
+    assert len(groups_of_length(histories.items, PAD)) > 1
+    real = torch.arange(CONTEXT + 1) <= last_row(histories.items, PAD)[:, None]
+    found = []
+    for whole in (False, True):
+        backbone = build(section, changes)
+        model = Model(lambda vocabulary, built=backbone: built, {}, VOCABULARY)
+        states = model.states(histories, padding=whole)[real]
+        states.square().sum().backward()
+        found.append((states.detach(), [p.grad for p in backbone.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
+
+
+@every_backbone
+@pytest.mark.parametrize("causal", [True, False])
+def test_one_state_of_each_history_is_the_one_among_all(section: Any, changes: dict[str, Any], causal: bool) -> None:
+    """After the last item, wherever padding stands; in evaluation, with known users and returns asked for."""
+    backbone = build(section, changes).eval()
+    if not (causal or backbone.bidirectional):
+        return
+    items = torch.tensor([row[:CONTEXT] + [PAD] * (CONTEXT - len(row)) for row in ROWS])
+    wanted = torch.linspace(0, 2, 42).view(7, CONTEXT + 1)
+    histories = Histories(items, torch.tensor([0, 1, -1, 0, 1, 0, 1]), wanted)
+    model = Model(lambda vocabulary: backbone, {}, VOCABULARY)
+    expected = model.states(histories, causal)[torch.arange(len(ROWS)), last_row(items, PAD)]
+    torch.testing.assert_close(model.last_state(histories, causal), expected, rtol=1e-4, atol=1e-5)
 
 
 @every_backbone

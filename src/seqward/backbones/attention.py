@@ -6,23 +6,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from seqward.backbones.dropout import dropout
+
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, n_heads: int, visible: Tensor | None, rate: float) -> Tensor:
     """softmax(Q K' / sqrt(width of a head)) V, head by head (Vaswani et al. 2017, Eq. 1).
 
     Args:
-        queries, keys, values: [B, S, width], the heads side by side.
-        visible: [B, 1, S, S] which slots each slot may read; None for plain causal attention.
+        queries: [B, Q, width], the heads side by side: of all slots, or of some.
+        keys, values: [B, S, width].
+        visible: [B, 1, Q, S] which slots each query may read; None for plain causal attention of all slots.
         rate: dropout on the attention's weights.
 
     Returns:
-        [B, S, width]
+        [B, Q, width]
     """
     queries, keys, values = (x.unflatten(-1, (n_heads, -1)).transpose(1, 2) for x in (queries, keys, values))
-    attended = scaled_dot_product_attention(
-        queries, keys, values, attn_mask=visible, dropout_p=rate, is_causal=visible is None
-    )
+    if rate and queries.device.type == "cpu":
+        attended = dropout(_weights(queries, keys, visible), rate) @ values
+    else:
+        attended = scaled_dot_product_attention(
+            queries, keys, values, attn_mask=visible, dropout_p=rate, is_causal=visible is None
+        )
     return attended.transpose(1, 2).flatten(2)
+
+
+def _weights(queries: Tensor, keys: Tensor, visible: Tensor | None) -> Tensor:
+    """[B, heads, Q, S] softmax(Q K' / sqrt(width of a head)), what torch writes, too, where it is to drop some."""
+    if visible is None:
+        slots = queries.shape[-2]
+        visible = torch.ones(slots, slots, dtype=torch.bool, device=queries.device).tril()
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    return scores.masked_fill(~visible, -torch.inf).softmax(-1)
 
 
 class SelfAttention(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,12 @@ class Histories(NamedTuple):
     """[B] int64 numbers of users who were trained on; -1 for anybody else. None: nobody is known."""
     wanted: Tensor | None = None
     """[B, S + 1] the return asked for from row j on, NaN where none is. None: a backbone asks for its own."""
+
+    def part(self, rows: Tensor, slots: int) -> Histories:
+        """The first slots of some rows."""
+        users = None if self.users is None else self.users[rows]
+        wanted = None if self.wanted is None else self.wanted[rows, : slots + 1]
+        return Histories(self.items[rows, :slots], users, wanted)
 
     def to(self, device: torch.device) -> Histories:
         """The same on a device."""
@@ -76,6 +82,15 @@ class Backbone(Protocol):
 
         Slot j has read slots 0 .. j (all of them where not ``causal``); padding may stand anywhere, never attended.
         """
+        ...
+
+
+@runtime_checkable
+class OneState(Protocol):
+    """A backbone that gives one state of each history for less than all of them."""
+
+    def state(self, histories: Histories, slot: Tensor, causal: bool = True) -> Tensor:
+        """[B, width] what ``Backbone`` gives at slots [B], none of which is padding."""
         ...
 
 

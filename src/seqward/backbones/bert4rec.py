@@ -6,10 +6,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, gelu
+from torch.nn.functional import gelu
 
 from seqward.backbones.attention import SelfAttention, attention_mask, refuse_heads
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
+from seqward.backbones.dropout import dropout
 from seqward.settings import Count, Share, settings
 
 

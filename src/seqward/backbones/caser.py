@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import MinLen
 from torch import Tensor, nn
-from torch.nn.functional import dropout, max_pool1d, pad, relu
+from torch.nn.functional import max_pool1d, pad, relu
 
 from seqward.backbones.backbone import Histories, Vocabulary, initialise, truncated_normal
+from seqward.backbones.dropout import dropout
 from seqward.settings import Count, Share, settings
 
 

@@ -10,9 +10,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, gelu
+from torch.nn.functional import gelu
 
 from seqward.backbones.backbone import Vocabulary, initialise
+from seqward.backbones.dropout import dropout
 from seqward.backbones.unfold import Unfold
 from seqward.settings import Count, Positive, Share, settings
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
+from seqward.backbones.dropout import dropout
 from seqward.backbones.gru4rec import GRU4Rec, GRU4RecSettings
 from seqward.settings import Count, Share, settings
 

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import MinLen
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear, pad, relu
+from torch.nn.functional import linear, pad, relu
 
 from seqward.backbones.backbone import Histories, Vocabulary, initialise, truncated_normal
+from seqward.backbones.dropout import dropout
 from seqward.settings import Count, Share, settings
 
 

@@ -10,10 +10,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, relu
+from torch.nn.functional import relu
 
 from seqward.backbones.attention import attend
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
+from seqward.backbones.dropout import dropout
 from seqward.backbones.sasrec import SASRec, SASRecSettings
 from seqward.settings import NonNegative, settings
 

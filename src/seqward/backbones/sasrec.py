@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.nn.functional import dropout, relu
+from torch.nn.functional import relu
 
 from seqward.backbones.attention import attend, attention_mask, refuse_heads
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
+from seqward.backbones.dropout import dropout
 from seqward.settings import Count, Share, settings
 
 
@@ -31,6 +32,8 @@ class SASRecSettings:
     """How many of the last items are read (the paper's state length)."""
     dropout_rate: Share = 0.1
     """After embeddings, on attention weights and in the feed-forward layer."""
+    attention_dropout: Share | None = None
+    """On attention weights, in place of dropout_rate. At 0 attention takes its fast path, which long histories need."""
     residual: Literal["single", "double"] = "single"
     """What follows attention: q + attn (SNQN, SA2C and the original), or 2q + attn (released with SASRec-CCQL)."""
     scale_embedding: bool = True
@@ -69,16 +72,29 @@ class SASRec(nn.Module):
 
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
         """States [B, S, width], see ``Backbone``; the state of padding is the last norm's bias."""
-        s, items = self.settings, histories.items
-        pad = (items == self.pad)[:, :, None]
-        x = self.items(items) * (s.n_factors**0.5 if s.scale_embedding else 1.0)
-        # Training reads one item beyond the context for the next state of a full one: it stands at the last position.
-        x = x + self.positions(torch.arange(items.shape[1], device=items.device).clamp(max=self.context))
-        x = dropout(x, s.dropout_rate, self.training).masked_fill(pad, 0.0)
-        visible = attention_mask(items, self.pad, causal)
+        x, pad = self._embedded(histories.items)
+        visible = attention_mask(histories.items, self.pad, causal)
         for block in self.blocks:
             x = block(x, visible).masked_fill(pad, 0.0)
         return self.norm(x)
+
+    def state(self, histories: Histories, slot: Tensor, causal: bool = True) -> Tensor:
+        """[B, width] the state of one slot of each history; in the last block nothing else is asked."""
+        x, pad = self._embedded(histories.items)
+        visible = attention_mask(histories.items, self.pad, causal)
+        for block in self.blocks[:-1]:
+            x = block(x, visible).masked_fill(pad, 0.0)
+        reach = torch.arange(x.shape[1], device=x.device) <= slot[:, None] if causal else torch.ones_like(pad[..., 0])
+        asked = x[torch.arange(len(x), device=x.device), slot][:, None]
+        return self.norm(self.blocks[-1](x, (reach & ~pad[..., 0])[:, None, None], asked))[:, 0]
+
+    def _embedded(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """What the blocks read, [B, S, width], and where there is padding, [B, S, 1]."""
+        s, pad = self.settings, (items == self.pad)[:, :, None]
+        x = self.items(items) * (s.n_factors**0.5 if s.scale_embedding else 1.0)
+        # Training reads one item beyond the context for the next state of a full one: it stands at the last position.
+        x = x + self.positions(torch.arange(items.shape[1], device=items.device).clamp(max=self.context))
+        return dropout(x, s.dropout_rate, self.training).masked_fill(pad, 0.0), pad
 
 
 class Block(nn.Module):
@@ -92,11 +108,16 @@ class Block(nn.Module):
         self.projection = nn.Linear(s.n_factors, s.n_factors) if s.projection else nn.Identity()
         self.feed_1, self.feed_2 = (nn.Linear(s.n_factors, s.n_factors) for _ in range(2))
 
-    def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
-        """x [B, S, width]; visible [B, 1, S, S] or None for plain causal attention."""
+    def forward(self, x: Tensor, visible: Tensor | None, asked: Tensor | None = None) -> Tensor:
+        """States of all of x [B, S, width], or of those slots ``asked`` [B, Q, width].
+
+        Args:
+            visible: [B, 1, Q, S] as in ``attend``; None for plain causal attention.
+        """
         s = self.settings
-        q = self.norm_attention(x)
-        rate = s.dropout_rate if self.training else 0.0
+        q = self.norm_attention(x if asked is None else asked)
+        rate = s.dropout_rate if s.attention_dropout is None else s.attention_dropout
+        rate = rate if self.training else 0.0
         attended = self.projection(attend(self.query(q), self.key(x), self.value(x), s.n_heads, visible, rate))
         x = self.norm_feed((2.0 if s.residual == "double" else 1.0) * q + attended)
         return x + self._feed(x)

@@ -6,9 +6,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from seqward.backbones.backbone import Vocabulary, initialise
+from seqward.backbones.dropout import dropout
 from seqward.backbones.unfold import Unfold
 from seqward.settings import Count, Share, settings
 

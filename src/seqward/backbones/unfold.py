@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -57,7 +58,16 @@ class Unfold(nn.Module):
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
         """States [B, S, width], see ``Backbone``; those of padding are 0."""
         tokens = histories.items
-        windows = pad(tokens, (self.window - 1, 0), value=self.pad).unfold(1, self.window, 1)  # [B, S, window]
+        windows = self._windows(tokens)
         real = (tokens != self.pad).nonzero(as_tuple=True)
         encoded = self.encoder(windows[real])
         return encoded.new_zeros(*tokens.shape, self.width).index_put(real, encoded)
+
+    def state(self, histories: Histories, slot: Tensor, causal: bool = True) -> Tensor:
+        """[B, width] the state of one slot of each history, none of them padding: one window each is encoded."""
+        windows = self._windows(histories.items)
+        return self.encoder(windows[torch.arange(len(slot), device=slot.device), slot])
+
+    def _windows(self, tokens: Tensor) -> Tensor:
+        """[B, S, window] the tokens up to each slot."""
+        return pad(tokens, (self.window - 1, 0), value=self.pad).unfold(1, self.window, 1)
