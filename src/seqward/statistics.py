@@ -1,7 +1,8 @@
-"""Uncertainty of the figures: bootstrap over sessions, and rank correlation."""
+"""Uncertainty of the figures: bootstrap over sessions and seeds, tests of differences, and rank correlation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,109 @@ def percentile_interval(samples: Floats, level: float = 0.95) -> tuple[float, fl
     tail = (1 - level) / 2
     low, high = np.nanquantile(samples, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def interquartile_mean(values: Floats) -> float:
+    """Mean of the middle half of [n] values: a quarter of n, rounded down, is cut off at either end.
+
+    Less moved by a lucky or failed run than the mean, and less uncertain than the median (Agarwal et al. 2021).
+    """
+    cut = len(values) // 4
+    return float(np.sort(values)[cut : len(values) - cut].mean())
+
+
+def stratified_bootstrap(
+    strata: Sequence[Floats], statistic: Callable[[Floats], float], resamples: int = 2000, seed: int = 0
+) -> Floats:
+    """A statistic of all runs together, when those of each stratum (a data set) are drawn anew among themselves.
+
+    Agarwal et al. 2021, section 4: as many runs are drawn of every stratum as it has.
+
+    Args:
+        strata: a [runs] array each.
+        statistic: of the drawn runs of all strata, one after the other.
+
+    Returns:
+        [resamples]
+    """
+    random = np.random.default_rng(seed)
+    return np.array(
+        [statistic(np.concatenate([random.choice(runs, len(runs)) for runs in strata])) for _ in range(resamples)]
+    )
+
+
+def bootstrap_seeds_and_sessions(
+    columns: Floats, resamples: int = 1000, seed: int = 0, *, same_sessions: bool = True
+) -> Floats:
+    """Column sums when seeds are drawn with replacement, and sessions within them.
+
+    Runs that are tested on the same sessions share the luck of these, so one draw of sessions serves all drawn seeds
+    (the pigeonhole bootstrap, Owen 2007): to draw anew for each would average the sessions' part of the uncertainty
+    away. Where each seed has a split of its own, sessions are drawn anew for each.
+
+    Args:
+        columns: [seeds, sessions, columns] sums of each session in each run.
+
+    Returns:
+        [resamples, columns] sums over the drawn seeds and sessions; a figure is a ratio of two.
+    """
+    seeds, sessions, width = columns.shape
+    random = np.random.default_rng(seed)
+    sums = np.empty((resamples, width))
+    for resample in range(resamples):
+        times = np.bincount(random.integers(0, seeds, seeds), minlength=seeds)
+        if same_sessions:
+            weights = np.bincount(random.integers(0, sessions, sessions), minlength=sessions)
+            sums[resample] = np.einsum("s,n,snc->c", times, weights, columns)
+        else:
+            sums[resample] = sum(
+                np.bincount(random.integers(0, sessions, sessions), minlength=sessions) @ columns[one]
+                for one in np.repeat(np.arange(seeds), times)
+            )
+    return sums
+
+
+def randomisation_test(differences: Floats, resamples: int = 9999, seed: int = 0) -> float:
+    """Two-sided p of "neither is better", from the differences of two systems on the same sessions.
+
+    If neither is, each session's difference is as likely as its opposite (Fisher's randomisation test; Smucker et al.
+    2007 for retrieval). Up to 13 sessions all signs are tried, else so many draws, of which the one observed is one.
+
+    Args:
+        differences: [sessions] sums of a metric, the one system's less the other's.
+    """
+    observed = abs(differences.sum()) * (1 - 1e-12)  # what is equal but for rounding counts as equal
+    n = len(differences)
+    if 2**n <= resamples:
+        signs = 1 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+        return float((np.abs(signs @ differences) >= observed).mean())
+    random, extreme = np.random.default_rng(seed), 0
+    step = max(1, AT_ONCE // n)
+    for start in range(0, resamples, step):
+        signs = 1 - 2.0 * random.integers(0, 2, (min(step, resamples - start), n))
+        extreme += int((np.abs(signs @ differences) >= observed).sum())
+    return (extreme + 1) / (resamples + 1)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values of several tests, adjusted so that the chance of any false alarm is kept (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    factors = len(p) - np.arange(len(p))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(np.asarray(p)[order] * factors))
+    return adjusted.tolist()
+
+
+def paired_effect(differences: Floats) -> float | None:
+    """Mean of paired differences [n] in units of their standard deviation (Cohen's d_z); None where they are equal."""
+    spread = differences.std(ddof=1) if len(differences) > 1 else 0.0
+    return float(differences.mean() / spread) if spread > 0 else None
+
+
+def probability_of_improvement(a: Floats, b: Floats) -> float:
+    """How likely a run of a is better than one of b, ties half: the Mann-Whitney statistic over all pairs of runs."""
+    above = np.sign(a[:, None] - b[None, :])
+    return float((above + 1).mean() / 2)
 
 
 def spearman(x: NDArray[Any], y: NDArray[Any]) -> float | None:
