@@ -86,7 +86,9 @@ class Task:
         """Floating-point operations that a unit needs at least; None where the product is not its limit."""
         if self.work is None:
             return None
-        block = 10 * WIDTH**2 + 2 * shape.context * WIDTH  # query, key, value, two layers; half of a square of attention
+        block = (
+            10 * WIDTH**2 + 2 * shape.context * WIDTH
+        )  # query, key, value, two layers; half of a square of attention
         return self.work * shape.items * WIDTH + self.encoder * 3 * shape.blocks * block
 
 
@@ -249,7 +251,9 @@ TASKS = (
                 options={"code": "from recbole.model.sequential_recommender import SASRec"},
             ),
             Contestant("RePlay", "importing", "replay", options={"code": "from replay.nn.sequential import SasRec"}),
-            Contestant("RecTools", "importing", "rectools", options={"code": "from rectools.models import SASRecModel"}),
+            Contestant(
+                "RecTools", "importing", "rectools", options={"code": "from rectools.models import SASRecModel"}
+            ),
         ),
         threads=(1,),
     ),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, linear, relu, scaled_dot_product_attention
 
-from peers.contestants.protocol import Meter, Sessions, answer, job
+from peers.contestants.protocol import Meter, Sessions, answer, asked
 
 BATCH, RANKED, BEST = 256, 512, 20
 
@@ -131,7 +131,7 @@ def serve(ask: Any, meter: Meter) -> None:
 
 
 if __name__ == "__main__":
-    ask = job()
+    ask = asked()
     meter = Meter(ask)
     {"train": train, "rank": rank, "serve": serve}[ask.kind](ask, meter)
     answer(meter, "torch", "numpy")

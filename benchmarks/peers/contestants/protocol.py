@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -28,25 +29,41 @@ from machine import peak_memory_mb
 LEAST_LAPS = 2
 
 
-class Meter:
-    """Times laps of work and says when they are enough. The first lap warms up and does not count."""
+Clock = Callable[[], float]
 
-    def __init__(self, job: Any) -> None:
-        self.seconds, self.one_thread = job.seconds, job.threads == 1
-        self.units, self.walls = 0.0, []
-        self.warm = False
+
+class Meter:
+    """Times laps of work and says when they are enough."""
+
+    def __init__(self, ask: Any, warm_up: bool = True, clock: Clock = time.process_time) -> None:
+        """Begin, with the job as ``asked`` gives it.
+
+        Args:
+            warm_up: whether the first lap does not count; else time and memory count from now on.
+            clock: seconds of processor time.
+        """
+        self.seconds, self.one_thread, self.clock = ask.seconds, ask.threads == 1, clock
+        self.units, self.cpu, self.wall = 0.0, 0.0, 0.0
+        self.walls: list[float] = []
+        self.started = not warm_up
+        self._start()
+
+    def _start(self) -> None:
+        self._cpu, self._wall = self.clock(), time.perf_counter()
+        self._last = self._wall
+        _forget_peak()
 
     def lap(self, units: float) -> bool:
         """Called after each lap with what was done in it; True when no more are needed."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        if self.warm:
-            self.units += units
-            self.walls.append(wall - self._last)
-        else:
-            self.warm, self._cpu, self._wall = True, cpu, wall
-            _forget_peak()
-        self.cpu, self.wall = cpu - self._cpu, wall - self._wall
-        self._last = time.perf_counter()
+        if not self.started:
+            self.started = True
+            self._start()
+            return False
+        now = time.perf_counter()
+        self.units += units
+        self.walls.append(now - self._last)
+        self._last = now
+        self.cpu, self.wall = self.clock() - self._cpu, now - self._wall
         return len(self.walls) >= LEAST_LAPS and (self.cpu if self.one_thread else self.wall) >= self.seconds
 
     def run(self, work: Callable[[], float]) -> Meter:
@@ -76,10 +93,8 @@ class Meter:
 
 def _forget_peak() -> None:
     """The peak of memory counts from here on: a peer's own preparing is not part of its training."""
-    try:
+    with suppress(OSError):  # where the system does not allow it, it counts from the start of the process
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # then it counts from the start of the process
 
 
 class Sessions:
@@ -121,14 +136,14 @@ class Sessions:
         return np.where(real, self.items[np.maximum(slot, 0)], -1)
 
 
-def job() -> Any:
+def asked() -> Any:
     """What the command line asks for, as attributes."""
     return json.loads(sys.argv[1], object_hook=lambda found: SimpleNamespace(**found))
 
 
-def answer(meter: Meter, *packages: str, note: str = "") -> None:
-    """Print the result, with the versions of the packages."""
-    print(json.dumps(meter.result() | {"versions": versions(*packages), "note": note}), flush=True)
+def answer(meter: Meter, *packages: str, note: str = "", **instead: Any) -> None:
+    """Print the result, with the versions of the packages, and with what is known better than by the meter."""
+    print(json.dumps(meter.result() | {"versions": versions(*packages), "note": note} | instead), flush=True)
 
 
 def versions(*packages: str) -> dict[str, str]:

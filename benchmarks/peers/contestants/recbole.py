@@ -17,7 +17,7 @@ from recbole.data.dataloader.general_dataloader import FullSortEvalDataLoader
 from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import Trainer
 
-from peers.contestants.protocol import Meter, Sessions, answer, job
+from peers.contestants.protocol import Meter, Sessions, answer, asked
 
 BATCH, RANKED = 256, 256
 
@@ -111,7 +111,7 @@ def rank(ask: Any, meter: Meter, config: Config, trainer: Trainer, held_out: Any
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    ask = job()
+    ask = asked()
     meter = Meter(ask)
     note = main(ask, meter)
     answer(meter, "recbole", "torch", "numpy", "pandas", note=note)

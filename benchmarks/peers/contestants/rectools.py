@@ -1,4 +1,4 @@
-"""RecTools' SASRecModel by its own fit() and recommend(), its Lightning trainer stopped when it was seen long enough."""
+"""RecTools' SASRecModel by its own fit() and recommend(), its Lightning trainer stopped after long enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 
-from peers.contestants.protocol import Meter, Sessions, answer, job
+from peers.contestants.protocol import Meter, Sessions, answer, asked
 
 BEST = 20
 
@@ -106,7 +106,7 @@ def known(model: SASRecModel) -> str:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    ask = job()
+    ask = asked()
     meter = Meter(ask)
     note = {"train": train, "rank": rank, "serve": serve}[ask.kind](ask, meter)
     answer(meter, "rectools", "torch", "pytorch-lightning", "numpy", "pandas", note=note)

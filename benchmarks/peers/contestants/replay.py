@@ -18,7 +18,7 @@ from replay.nn.sequential import SasRec
 from replay.nn.transform import UniformNegativeSamplingTransform
 from torch import Tensor
 
-from peers.contestants.protocol import Meter, Sessions, answer, job
+from peers.contestants.protocol import Meter, Sessions, answer, asked
 
 BATCH, RANKED, BEST, READY = 256, 256, 20, 64
 """READY: batches collated beforehand; they come again where more are needed."""
@@ -137,7 +137,7 @@ def serve(ask: Any, meter: Meter) -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    ask = job()
+    ask = asked()
     meter = Meter(ask)
     {"train": train, "rank": rank, "serve": serve}[ask.kind](ask, meter)
     answer(meter, "replay-rec", "torch", "lightning", "numpy")
