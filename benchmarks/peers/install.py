@@ -1,4 +1,4 @@
-"""Makes a virtual environment for each peer: python benchmarks/peers/install.py [NAME ...]
+"""Makes a virtual environment for each peer: python benchmarks/bench_peers.py install [NAME ...]
 
 One folder a peer, ``benchmarks/peers/.venvs/NAME``, made one after the other; each takes 1 to 2 GB and a few minutes.
 What is there already is left alone, and one that fails is told and removed and does not stop the others. torch goes in
@@ -34,7 +34,7 @@ def python_of(name: str) -> Path | None:
     return place / "bin" / "python" if (place / DONE).is_file() else None
 
 
-def main(
+def install(
     names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(PEERS)}; all by default.")] = None,
     again: Annotated[bool, typer.Option(help="Make anew what is there.")] = False,
 ) -> None:
@@ -42,13 +42,13 @@ def main(
     if unknown := set(names or ()) - set(PEERS):
         typer.echo(f"unknown: {', '.join(sorted(unknown))}. Known: {', '.join(PEERS)}.", err=True)
         raise SystemExit(2)
-    failed = [name for name in names or PEERS if not install(name, again)]
+    failed = [name for name in names or PEERS if not installed(name, again)]
     if failed:
         typer.echo(f"not installed: {', '.join(failed)}; the benchmark goes without.", err=True)
         raise SystemExit(1)
 
 
-def install(name: str, again: bool) -> bool:
+def installed(name: str, again: bool) -> bool:
     """Make one environment, and say whether it is there."""
     place = VENVS / name
     if python_of(name) and not again:
@@ -87,7 +87,3 @@ def pinned(package: str) -> str:
 def shortened(text: str | None) -> str:
     """The last lines of what pip said."""
     return " / ".join((text or "pip failed").strip().splitlines()[-3:])
-
-
-if __name__ == "__main__":
-    typer.run(main)
