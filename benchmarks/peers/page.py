@@ -158,7 +158,7 @@ def markdown(result: Result, picture: str = "peers.svg") -> str:
 
 def html(result: Result) -> str:
     """The page as one file; nothing is fetched from outside."""
-    parts = [HEAD, f"<h1>{TITLE}</h1>", f"<figure>{picture(result)}</figure>", *(f"<p>{escape(w)}" for w in WORDS)]
+    parts = [OPENING, f"<h1>{TITLE}</h1>", f"<figure>{picture(result)}</figure>", *(f"<p>{escape(w)}" for w in WORDS)]
     parts += ["<ul>", *(f"<li>{escape(line)}" for line in [*about(result), *missing(result)]), "</ul>"]
     for task, threads, found in tables(result):
         if threads == task.threads[0]:
@@ -173,7 +173,7 @@ def html(result: Result) -> str:
     return "\n".join(parts) + "\n</main>\n</html>\n"
 
 
-HEAD = f"""<!doctype html>
+OPENING = f"""<!doctype html>
 <html lang=en>
 <meta charset=utf-8>
 <meta name=viewport content="width=device-width">
