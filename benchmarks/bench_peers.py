@@ -18,7 +18,7 @@ import typer
 from machine import RESULTS, ROOT
 from peers.install import install
 from peers.page import HEADER, caption, html, markdown, missing, picture, rows_of, tables
-from peers.race import QUICK, Extent, guest_of, race, with_seconds
+from peers.race import QUICK, Extent, changed, guest_of, race
 from seqward.cli.output import print_table
 from seqward.errors import SeqwardError
 
@@ -37,12 +37,14 @@ def run(
     quick: Annotated[bool, typer.Option(help="Small data and a fraction of a second a turn: a first look.")] = False,
     seconds: Annotated[float | None, typer.Option(min=0.01, help="Of timed work a turn.")] = None,
     events: Annotated[int | None, typer.Option(min=1000, help="Of the log to prepare.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Which answers for the catalogue in ours.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Of ours: fp32 or bf16.")] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="After which a contestant is given up.")] = 15.0,
     guest: Annotated[list[str] | None, typer.Option(help="TASK=NAME=FILE.py[=PYTHON]; repeatable.")] = None,
     out: Annotated[Path, typer.Option(help="JSON file to write, or to go on with.")] = RESULT,
 ) -> None:
     """Measure what is missing of a race, and print its tables."""
-    extent = with_seconds(QUICK if quick else Extent(), seconds, events)
+    extent = changed(QUICK if quick else Extent(), seconds=seconds, events=events, engine=engine, precision=precision)
     try:
         result = race(
             out, extent, rounds, only or (), threads or (1, 2), [guest_of(text) for text in guest or ()], minutes, say

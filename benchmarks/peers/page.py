@@ -23,7 +23,7 @@ from seqward.pictures import COLOURS, GRID, INK, LOOK, PAPER
 
 HEADER = ("contestant", "a second", "spread", "ours is faster", "spread", "of the limit", "peak MB", "a lap, ms", "")
 TITLE = "Seqward beside its peers"
-SHOWN = ("train", "rank", "ccql", "serve")
+SHOWN = ("train", "rank", "head", "ranks", "ccql", "serve")
 """Kinds of tasks in the picture."""
 ROW, WIDTH, HEAD, FOOT, LEFT = 15, 860, 30, 46, 170
 """Of the picture, in its own units."""

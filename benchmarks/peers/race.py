@@ -49,11 +49,19 @@ class Extent:
     """Ranked, a lap."""
     events: int = 33_000_000
     """Of the log to prepare."""
+    engine: str = "auto"
+    """Which engine answers for the catalogue in ours."""
+    precision: str = "fp32"
+    """Of ours: bf16 trains under autocast."""
     shrink: tuple[int, int] | None = None
-    """At most so many sessions and items: for a first look and for tests."""
+    """At most so many sessions (an eighth of it where they are long) and items: for a first look and for tests."""
 
     def shape(self, name: str) -> Shape:
-        return SHAPES[name].smaller(*self.shrink) if self.shrink else SHAPES[name]
+        shape = SHAPES[name]
+        if self.shrink is None:
+            return shape
+        sessions, items = self.shrink
+        return shape.smaller(sessions if shape.lengths == "retailrocket" else sessions // 8, items)
 
 
 QUICK = Extent(seconds=0.2, sessions=200, events=20_000, shrink=(1_500, 800))
@@ -198,7 +206,7 @@ def job_of(entry: Entry, extent: Extent) -> dict[str, Any]:
         "negatives": entry.task.options.get("negatives", 0),
         "sessions": extent.sessions,
         "events": extent.events,
-        "options": dict(entry.contestant.options),
+        "options": {"engine": extent.engine, "precision": extent.precision} | dict(entry.contestant.options),
         "work": str(WORK),
     }
 
@@ -258,7 +266,6 @@ def guest_of(text: str) -> tuple[str, Contestant, Path]:
     return task, Contestant(name, str(Path(file).resolve()), differs="a guest of this run"), Path(python)
 
 
-def with_seconds(extent: Extent, seconds: float | None, events: int | None) -> Extent:
-    """The extent with what was asked for instead."""
-    given = {"seconds": seconds, "events": events}
+def changed(extent: Extent, **given: Any) -> Extent:
+    """The extent with what was asked for (not None) instead."""
     return replace(extent, **{name: value for name, value in given.items() if value is not None})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["roofline", "train", "rank", "ccql", "serve", "import", "prepare"]
+Kind = Literal["roofline", "train", "rank", "head", "ranks", "ccql", "serve", "import", "prepare"]
 WIDTH = 64
 NEGATIVES = 256
 OURS = "Seqward"
@@ -206,6 +206,22 @@ TASKS = (
         work=2,
     ),
     Task(
+        "head-rr",
+        "Cross-entropy over the catalogue alone, with its gradients, RetailRocket's shape",
+        "head",
+        "rows",
+        (ours(), Contestant("plain torch", "plain_torch")),
+        work=6,
+    ),
+    Task(
+        "ranks-rr",
+        "Exact ranks alone, RetailRocket's shape",
+        "ranks",
+        "rows",
+        (ours(), Contestant("plain torch", "plain_torch", differs="items that score higher; ties are not looked at")),
+        work=2,
+    ),
+    Task(
         "serve-rr",
         "One unseen history of 10 items, its best 20 of 70,852",
         "serve",
@@ -271,6 +287,8 @@ TASKS = (
 )
 GOALS = {
     "train-rr": "ours at most 600 MB at its peak (aim 500)",
+    "head-rr": "ours at 70 % of the bf16 product (aim 85)",
+    "ranks-rr": "ours at 85 % of the bf16 product (aim 92)",
     "serve-rr": "ours in 0.25 ms (aim 0.12)",
     "serve-million": "ours in 5 ms (aim 3)",
     "import": "ours without torch, in 0.5 s",

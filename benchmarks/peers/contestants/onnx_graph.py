@@ -31,8 +31,15 @@ def export(ask: Any, file: Path) -> None:
 
     history = torch.zeros(1, ask.shape.context, dtype=torch.int64)
     unfinished = file.with_suffix(".part")
-    names = {"input_names": ["history"], "output_names": ["values", "items"]}
-    torch.onnx.export(Serving().eval(), (history,), str(unfinished), dynamo=False, opset_version=17, **names)
+    torch.onnx.export(
+        Serving().eval(),
+        (history,),
+        str(unfinished),
+        dynamo=False,
+        opset_version=17,
+        input_names=["history"],
+        output_names=["values", "items"],
+    )
     unfinished.rename(file)
 
 

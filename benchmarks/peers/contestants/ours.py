@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ccql_step import Ours, sections
+from ccql_step import job_of as ccql_job_of
+from ccql_step import sections
+from peers.contestants.plain_torch import world
 from peers.contestants.protocol import Meter, Sessions, answer, asked
 from seqward import Recommender
 from seqward.backbones.backbone import Histories
+from seqward.catalogue import scores_of
 from seqward.checkpoint import Progress
 from seqward.config import from_keywords
 from seqward.data.batches import Batch, TrainingEvents
@@ -71,8 +74,8 @@ def settings(ask: Any) -> dict[str, Any]:
         "lr": 0.001,
         "batch_size": BATCH,
         "draw": "tails",
-        "catalogue": getattr(ask.options, "engine", "auto"),
-        "precision": getattr(ask.options, "precision", "fp32"),
+        "catalogue": ask.options.engine,
+        "precision": ask.options.precision,
     }
 
 
@@ -118,9 +121,17 @@ def train(ask: Any, meter: Meter) -> str:
 def ccql(ask: Any, meter: Meter) -> str:
     data, form = dataset_of(ask), ask.options.conservative
     events = TrainingEvents(data, context=sections(form)["backbone"].session_max_len)
-    ours = Ours(events, form, getattr(ask.options, "precision", "fp32"), BATCH)
-    meter.run(lambda: float(ours.step()))
-    return engine(ours.networks.evaluated)
+    run = {"batch_size": BATCH, "catalogue": ask.options.engine, "precision": ask.options.precision}
+    job, progress = ccql_job_of(events, sections(form, **run)), Progress()
+    networks = Networks(job)
+
+    def step() -> float:
+        before = progress.events
+        take_step(job, networks, progress)
+        return float(progress.events - before)
+
+    meter.run(step)
+    return engine(networks.evaluated)
 
 
 def rank(ask: Any, meter: Meter) -> str:
@@ -133,6 +144,33 @@ def rank(ask: Any, meter: Meter) -> str:
 
     meter.run(all_of_them)
     return engine(of.model)
+
+
+def head(ask: Any, meter: Meter) -> str:
+    """Cross-entropy over the catalogue alone, with the gradients of states and table."""
+    states, weight, wanted = world(ask)
+    states.requires_grad_(), weight.requires_grad_()
+
+    def one() -> float:
+        states.grad = weight.grad = None
+        scores_of(states, weight, None, ask.options.engine).nll(wanted).mean().backward()
+        return float(len(wanted))
+
+    meter.run(one)
+    return f"engine {type(scores_of(states, weight, None, ask.options.engine)).__name__}"
+
+
+@torch.no_grad()
+def ranks(ask: Any, meter: Meter) -> str:
+    """Exact ranks alone."""
+    states, weight, wanted = world(ask)
+
+    def one() -> float:
+        scores_of(states, weight, None, ask.options.engine).rank_of(wanted)
+        return float(len(wanted))
+
+    meter.run(one)
+    return f"engine {type(scores_of(states, weight, None, ask.options.engine)).__name__}"
 
 
 @torch.no_grad()
@@ -163,5 +201,7 @@ def recommender_of(of: NetworkScorer) -> Recommender:
 if __name__ == "__main__":
     ask = asked()
     meter = Meter(ask)
-    note = {"train": train, "ccql": ccql, "rank": rank, "serve": serve}[ask.kind](ask, meter)
+    note = {"train": train, "ccql": ccql, "rank": rank, "head": head, "ranks": ranks, "serve": serve}[ask.kind](
+        ask, meter
+    )
     answer(meter, "torch", "numpy", note=note)

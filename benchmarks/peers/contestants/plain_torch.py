@@ -12,6 +12,8 @@ from torch.nn.functional import cross_entropy, dropout, linear, relu, scaled_dot
 from peers.contestants.protocol import Meter, Sessions, answer, asked
 
 BATCH, RANKED, BEST = 256, 512, 20
+STATES = 1024
+"""About the positions of a batch at RetailRocket's shape."""
 
 
 class SASRec(nn.Module):
@@ -117,6 +119,39 @@ def rank(ask: Any, meter: Meter) -> None:
     meter.run(all_of_them)
 
 
+def world(ask: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """States of a batch [n, width], a table [items, width] and the wanted items [n]."""
+    torch.manual_seed(0)
+    states, table = torch.randn(STATES, ask.shape.width), 0.1 * torch.randn(ask.shape.items, ask.shape.width)
+    return states, table, torch.randint(ask.shape.items, (STATES,))
+
+
+def head(ask: Any, meter: Meter) -> None:
+    """Cross-entropy over the catalogue alone, with the gradients of states and table."""
+    states, table, wanted = world(ask)
+    states.requires_grad_(), table.requires_grad_()
+
+    def one() -> float:
+        states.grad = table.grad = None
+        cross_entropy(linear(states, table), wanted).backward()
+        return float(len(wanted))
+
+    meter.run(one)
+
+
+@torch.no_grad()
+def ranks(ask: Any, meter: Meter) -> None:
+    """How many items score higher, alone."""
+    states, table, wanted = world(ask)
+
+    def one() -> float:
+        scores = linear(states, table)
+        (scores > scores.gather(1, wanted[:, None])).sum(1)
+        return float(len(wanted))
+
+    meter.run(one)
+
+
 @torch.no_grad()
 def serve(ask: Any, meter: Meter) -> None:
     model = SASRec(ask.shape).eval()
@@ -133,5 +168,5 @@ def serve(ask: Any, meter: Meter) -> None:
 if __name__ == "__main__":
     ask = asked()
     meter = Meter(ask)
-    {"train": train, "rank": rank, "serve": serve}[ask.kind](ask, meter)
+    {"train": train, "rank": rank, "head": head, "ranks": ranks, "serve": serve}[ask.kind](ask, meter)
     answer(meter, "torch", "numpy")
