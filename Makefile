@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread a test process: two of them share the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow test-all lint bench paper-tables tier-a tier-b clean
+.PHONY: demo test test-slow test-all lint bench bench-peers paper-tables tier-a tier-b clean
 
 demo: .venv/installed              ## simulate, prepare, train, evaluate, recommend: about two minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh demo
@@ -28,6 +28,11 @@ bench: .venv/developing            ## speed and memory, beside the usual way and
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/encoder_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rank_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
+
+bench-peers: .venv/developing      ## beside RecBole, RecTools, RePlay: an hour or two; see benchmarks/peers/README.md
+	-$(BIN)/python benchmarks/bench_peers.py install
+	$(BIN)/python benchmarks/bench_peers.py run
+	$(BIN)/python benchmarks/bench_peers.py page
 
 # Studies go on where they stopped, and keep what came out in benchmarks/results.
 STUDY := $(BIN)/python benchmarks/run.py

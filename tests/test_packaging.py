@@ -78,7 +78,7 @@ def test_training_goes_without_tensorboard(shop_data: Path, tmp_path: Path, monk
     assert not (run / "tensorboard").exists()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "test-all", "lint", "bench"])
+@pytest.mark.parametrize("target", ["demo", "test", "test-all", "lint", "bench", "bench-peers"])
 def test_make_has_the_target(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 

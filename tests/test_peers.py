@@ -1,0 +1,167 @@
+"""The race against peers: its data, its clock, its figures, a small race of ours and plain torch, and its page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from peers import race as racing
+from peers.contestants.protocol import Meter, Sessions
+from peers.figures import Spread, rate_of, standings
+from peers.install import PEERS, pinned
+from peers.page import html, markdown, picture
+from peers.race import Extent, guest_of, race
+from peers.synthetic import sessions_of
+from peers.tasks import SHAPES, TASKS, Shape, task_named
+from seqward.errors import SeqwardError
+
+SMALL = Extent(seconds=0.02, sessions=40, events=2_000, shrink=(400, 150))
+FULL = Extent()
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", ["rr", "ml-50"])
+def test_every_item_can_be_learned_and_the_same_seed_gives_the_same_sessions(name: str) -> None:
+    shape = SHAPES[name].smaller(300, 200)
+    data, again = sessions_of(shape), sessions_of(shape)
+    items, offsets = data["items"], data["offsets"]
+    assert all(np.array_equal(data[key], again[key]) for key in data)
+    assert len(offsets) == 301 and offsets[-1] == len(items)
+    assert len(np.unique(np.delete(items, offsets[1:] - 1))) == 200
+    with pytest.raises(ValueError, match="cannot hold 100000 items"):
+        sessions_of(Shape("x", items=100_000, sessions=10, context=10, blocks=1))
+
+
+def test_lengths_are_those_of_the_logs() -> None:
+    lengths = {name: np.diff(sessions_of(SHAPES[name].smaller(5_000, 100))["offsets"]) for name in ("rr", "ml-50")}
+    assert lengths["rr"].mean() == pytest.approx(6.3, abs=0.1)
+    assert lengths["ml-50"].mean() == pytest.approx(165.5, rel=0.05) and lengths["ml-50"].min() >= 20
+
+
+def test_tails_are_the_last_items_before_the_held_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", items=np.arange(7), offsets=[0, 3, 7])
+    data = Sessions(SimpleNamespace(data=str(tmp_path / "d.npz"), shape=SimpleNamespace(context=2)))
+    assert data.tails(np.array([0, 1]), 3).tolist() == [[-1, 0, 1], [3, 4, 5]]
+    assert data.is_last.tolist() == [False, False, True, False, False, False, True]
+
+
+def test_the_meter_warms_up_and_stops_after_enough_laps() -> None:
+    ticks = iter(range(100))
+    meter = Meter(SimpleNamespace(seconds=3, threads=1), clock=lambda: float(next(ticks)))
+    assert [meter.lap(units) for units in (100, 5, 5, 5)] == [False, False, False, True]
+    assert (meter.units, meter.cpu, meter.result()["laps"]) == (15, 3, 3)
+
+
+def records(**rates: list[float]) -> list[dict[str, Any]]:
+    """Of train-rr with one thread: a rate a round."""
+    limits = {"fp32_gflops": 50.0, "bf16_gflops": 100.0, "copy_gb_s": 10.0}
+    rounds = [{"round": n, "threads": 1, "task": "roofline", "contestant": "machine", "limits": limits} for n in (0, 1)]
+    common = {
+        "threads": 1,
+        "task": "train-rr",
+        "wall": 9.0,
+        "wall_median": 0.5,
+        "peak_mb": 100.0,
+        "versions": {"x": "1"},
+    }
+    return rounds + [
+        {**common, "contestant": name, "round": n, "units": 2 * rate, "cpu": 2.0}
+        for name, found in rates.items()
+        for n, rate in enumerate(found)
+    ]
+
+
+def result(found: list[dict[str, Any]], extent: Extent = FULL) -> dict[str, Any]:
+    facts = {"cpu": "some <processor> (x)", "cores": 2, "python": "3", "torch": "2"}
+    shapes = {name: extent.shape(name).__dict__ for name in SHAPES}
+    about = {"commit": "c", "machine": facts, "load_average": [0.1], "absent": ["RePlay"]}
+    return {**about, "extent": extent.__dict__, "shapes": shapes, "records": found}
+
+
+def test_ratios_are_of_neighbours_and_shares_of_the_faster_product() -> None:
+    found = {one.contestant: one for one in standings(result(records(Seqward=[100, 400], RecBole=[10, 20])))}
+    assert found["Seqward"].ratio is None and found["Seqward"].rate == Spread(250, 100, 400)
+    assert found["RecBole"].ratio == Spread(15, 10, 20)
+    assert found["RecBole"].verdict == "aim"
+    flops = 6 * 70_852 * 64 + 3 * (10 * 64**2 + 2 * 10 * 64)
+    assert found["Seqward"].share is not None
+    assert found["Seqward"].share.high == pytest.approx(400 * flops / 100e9)
+    assert rate_of({"units": 8, "cpu": 2.0, "wall": 4.0, "threads": 2}) == 2
+
+
+def test_goals_are_not_judged_on_small_data() -> None:
+    _, recbole = standings(result(records(Seqward=[100], RecBole=[50]), SMALL))
+    assert recbole.verdict == "" and recbole.ratio == Spread(2, 2, 2)
+    assert standings(result(records(Seqward=[100], RecBole=[50])))[1].verdict == "missed"
+
+
+def test_the_page_tells_rates_what_is_missing_and_what_failed() -> None:
+    failed = {"round": 0, "threads": 1, "task": "rank-rr", "contestant": "RecTools", "error": "exit status 1: <boom>"}
+    found = result([*records(Seqward=[100, 400], RecBole=[10, 20]), failed])
+    page, text = html(found), markdown(found)
+    assert "&lt;boom&gt;" in page and "<boom>" not in page
+    assert "| RecBole | 15 | 10 to 20 | 15 x (aim 9.5) | 10 to 20 |" in text
+    assert "RePlay: not installed here." in text and "rank-rr, RecTools: exit status 1" in text
+    drawn = "".join(ElementTree.fromstring(picture(found)).itertext())
+    assert "RecBole" in drawn and "15 x" in drawn and "of the limit: 100 GF/s" in drawn
+
+
+def test_a_small_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours and plain torch run; who is not installed or fails is told and does not stop it; a race goes on."""
+    monkeypatch.setattr(racing, "WORK", tmp_path / "work")
+    monkeypatch.setattr(racing, "python_of", lambda name: None)
+    bad = tmp_path / "bad.py"
+    bad.write_text("raise SystemExit('no such luck')")
+    guest, only = (
+        guest_of(f"train-rr=guest={bad}={sys.executable}"),
+        ["train-rr/Seqward", "train-rr/[pg]*", "*/RecBole"],
+    )
+    said: list[str] = []
+    out = tmp_path / "race.json"
+    found = race(out, SMALL, 1, only, threads=[1], guests=[guest], say=said.append)
+    assert found == json.loads(out.read_text())
+    assert any("RecBole is not installed" in line for line in said)
+    assert any("guest: FAILED, exit status 1: no such luck" in line for line in said)
+    rates = {one.contestant: one for one in standings(found)}
+    assert {"Seqward", "plain torch"} <= rates.keys() and "guest" not in rates
+    assert rates["plain torch"].ratio is not None and rates["plain torch"].ratio.middle > 0
+    assert "no such luck" in markdown(found)
+    said.clear()
+    race(out, SMALL, 1, only, threads=[1], guests=[guest], say=said.append)
+    assert [line.split(",")[0] for line in said if "is not installed" not in line] == ["[1/1] round 1"]
+    with pytest.raises(SeqwardError, match="another extent"):
+        race(out, Extent(), 1)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(SeqwardError, match="no contestant fits nobody"):
+        race(tmp_path / "x.json", SMALL, 1, ["nobody"])
+    with pytest.raises(SeqwardError, match="expected TASK=NAME=FILE"):
+        guest_of("nothing=x=y.py")
+    with pytest.raises(SeqwardError, match="is no file"):
+        guest_of("train-rr=x=missing.py")
+
+
+def test_contestants_and_environments_exist() -> None:
+    for task in TASKS:
+        assert task_named(task.name) is task and task.shape in SHAPES
+        names = [one.name for one in task.contestants]
+        assert names[0] == "Seqward" and len(set(names)) == len(names)
+        for one in task.contestants:
+            assert (ROOT / "benchmarks" / "peers" / "contestants" / f"{one.module}.py").is_file()
+            assert one.venv is None or one.venv in PEERS
+    assert pinned("torch").startswith("torch==")
+
+
+def test_the_committed_page_is_made_from_the_committed_race() -> None:
+    file = ROOT / "benchmarks" / "results" / "peers.json"
+    if not file.is_file():
+        pytest.skip("no race was run yet")
+    assert (ROOT / "docs" / "peers.md").read_text() == markdown(json.loads(file.read_text()))
