@@ -85,7 +85,8 @@ def test_moments_are_adams_when_read() -> None:
         dense.grad = torch.zeros_like(dense).index_add_(0, rows, grad)
         few.grad = sparse(rows, grad)
         other.read(few, rows)
-        one.step(), other.step()
+        one.step()
+        other.step()
     other.read_all()
     for mine, theirs in zip(moments(other), moments(one), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=0)
@@ -141,7 +142,8 @@ def test_a_table_read_whole_takes_adams_step_whole(sums: bool) -> None:
             everything = torch.arange(ROWS)
             few.grad = sparse(everything, torch.ones(ROWS, WIDTH)) if sums else torch.ones_like(few)
         other.read(few)
-        one.step(), other.step()
+        one.step()
+        other.step()
         assert torch.equal(dense, few)
 
 
@@ -155,8 +157,10 @@ def test_what_has_no_gradient_waits_with_its_step() -> None:
         dense[which].grad = torch.zeros(ROWS, WIDTH).index_add_(0, rows, push)
         other.read(few[which], rows)
         few[which].grad = sparse(rows, push)
-        one.step(), other.step()
-        one.zero_grad(), other.zero_grad()
+        one.step()
+        other.step()
+        one.zero_grad()
+        other.zero_grad()
     other.read_all()
     for mine, theirs in zip(few, dense, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
@@ -179,7 +183,8 @@ def test_saved_and_loaded_it_goes_on_to_the_bit() -> None:
     three = by_rows(resumed)
     three.load_state_dict(two.state_dict())
     go_on(resumed, three, drawn(40)[25:])
-    one.read_all(), three.read_all()
+    one.read_all()
+    three.read_all()
     assert torch.equal(straight, resumed)
     assert all(torch.equal(a, b) for a, b in zip(moments(one), moments(three), strict=True))
 
