@@ -27,6 +27,7 @@ from seqward import train as training
 from seqward.checkpoint import Progress
 from seqward.errors import SeqwardError
 from seqward.train import Job, Networks, TrainSettings, total_loss
+from worlds import data_of
 
 every_trained = pytest.mark.parametrize("name", TRAINED)
 SUMLESS = {"gsasrec", "esasrec", "fpmc"}
@@ -223,3 +224,17 @@ def test_a_weight_of_zero_is_a_term_left_out(name: str, changes: dict[str, Any])
 def test_settings_of_training_are_checked() -> None:
     with pytest.raises(SeqwardError, match="in-batch has nothing to compare with in a batch of 1"):
         job_of("sasrec", shop(), softmax="in-batch", batch_size=1)
+
+
+def test_one_session_has_no_others_to_be_compared_with() -> None:
+    data = data_of([[0, 1, 2, 0, 1]], 3)
+    with pytest.raises(SeqwardError, match="compares an event with those of other sessions, and one session"):
+        training.rehearse(job_of("sasrec", data, softmax="in-batch"))
+    training.rehearse(job_of("sasrec", data, softmax="mixed"))
+
+
+def test_items_without_an_event_are_refused_before_any_work(tmp_path: Path) -> None:
+    data = data_of([[0, 1, 2], [1, 2, 0], [2, 1]], 5)
+    with pytest.raises(SeqwardError, match="softmax=popularity never draws 2 of 5 items"):
+        recommender("sasrec", softmax="popularity").fit(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
