@@ -119,7 +119,7 @@ class Model(nn.Module):
         """The same, of which the sums run over the y items that lie in a row's direction."""
         states = self._seen(head, states)
         weight, _ = self._whole(head)
-        return BucketScores(states, partial(self._rows, head), buckets_of(states, weight, y, generator, self.engine))
+        return BucketScores(states, partial(self._rows, head), buckets_of(states, weight, y, generator))
 
     def columns(self, head: str, states: Tensor, items: Tensor) -> Tensor:
         """Scores of an item head for the same few items in every row: states [n, width], items [k] -> [n, k]."""

@@ -56,7 +56,7 @@ class RowAdam(torch.optim.Adam):
             behind = (state["seen"] < state["step"]).nonzero()[:, 0]
         else:
             behind = rows.flatten()
-            behind = behind[state["seen"][behind] < state["step"]].unique()
+            behind = behind[state["seen"].index_select(0, behind) < state["step"]].unique()
         for part in behind.split(PART) if len(behind) else ():
             self._drift(table, part)
 
@@ -74,20 +74,17 @@ class RowAdam(torch.optim.Adam):
         """
         state, group = self.state[table], self.param_groups[0]
         (beta1, beta2), now = group["betas"], state["step"].long()
-        seen = state["seen"][rows].long()
+        seen = state["seen"].index_select(0, rows).long()
         missed = (now - seen).double()
         push, place = (
             (tail[seen.clamp(max=len(tail) - 1)] - rate**missed * tail[now.clamp(max=len(tail) - 1)]).to(table)[:, None]
-            for tail, rate in zip(
-                (tail.to(table.device) for tail in self._tails), (beta1 / beta2**0.5, beta1 / beta2), strict=True
-            )
+            for tail, rate in ((tail.to(table.device), rate) for tail, rate in self._tails)
         )
-        m, v = state["exp_avg"][rows], state["exp_avg_sq"][rows]
-        moved = group["lr"] * push * m / (v.sqrt() + group["eps"] * place / push)
-        table.index_copy_(0, rows, table[rows] - moved)
-        state["exp_avg"].index_copy_(0, rows, m * (beta1**missed).to(m)[:, None])
-        state["exp_avg_sq"].index_copy_(0, rows, v * (beta2**missed).to(v)[:, None])
-        state["seen"][rows] = state["step"]
+        m, v = state["exp_avg"].index_select(0, rows), state["exp_avg_sq"].index_select(0, rows)
+        table.index_add_(0, rows, m * (group["lr"] * push) / v.sqrt().add_(group["eps"] * place / push), alpha=-1)
+        state["exp_avg"].index_copy_(0, rows, m.mul_((beta1**missed).to(m)[:, None]))
+        state["exp_avg_sq"].index_copy_(0, rows, v.mul_((beta2**missed).to(v)[:, None]))
+        state["seen"].index_fill_(0, rows, state["step"])
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -110,40 +107,30 @@ class RowAdam(torch.optim.Adam):
         rows = grad.indices()[0]
         self.read(table, rows)
         kept = [table.detach(), state["exp_avg"], state["exp_avg_sq"]]
-        few = [tensor[rows] for tensor in kept]
+        few = [tensor.index_select(0, rows) for tensor in kept]
+        values, m, v = ([tensor] for tensor in few)
         (beta1, beta2), rest = group["betas"], {key: group[key] for key in ("lr", "weight_decay", "eps", "maximize")}
-        one, two, three = ([tensor] for tensor in few)
-        adam(
-            one,
-            [grad.values()],
-            two,
-            three,
-            [],
-            [state["step"]],
-            amsgrad=False,
-            beta1=beta1,
-            beta2=beta2,
-            fused=True,
-            **rest,
-        )
+        rest |= {"beta1": beta1, "beta2": beta2, "amsgrad": False, "fused": True}
+        adam(values, [grad.values()], m, v, [], [state["step"]], **rest)
         for tensor, new in zip(kept, few, strict=True):
             tensor.index_copy_(0, rows, new)
-        state["seen"][rows] = state["step"]
+        state["seen"].index_fill_(0, rows, state["step"])
 
 
-def tails_of(beta1: float, beta2: float) -> tuple[Tensor, Tensor]:
+def tails_of(beta1: float, beta2: float) -> tuple[tuple[Tensor, float], tuple[Tensor, float]]:
     """Sums over i >= 1 that every drift is a difference of, for j = 0, 1, ... until they no longer change.
 
     Of (b1 / sqrt(b2))^i sqrt(1 - b2^(j + i)) / (1 - b1^(j + i)), and of (b1 / b2)^i (1 - b2^(j + i)) /
     (1 - b1^(j + i)).
 
     Returns:
-        [steps] each, in double precision.
+        [steps] in double precision, and the rate that is raised to i, of each.
     """
     steps = int(log(TAIL) / log(beta2)) + 1
     number = torch.arange(1, steps + 1, dtype=torch.float64)
     rises, falls = 1 - beta2**number, 1 - beta1**number
-    return tail_of(rises.sqrt() / falls, beta1 / beta2**0.5), tail_of(rises / falls, beta1 / beta2)
+    push, place = beta1 / beta2**0.5, beta1 / beta2
+    return (tail_of(rises.sqrt() / falls, push), push), (tail_of(rises / falls, place), place)
 
 
 def tail_of(terms: Tensor, rate: float) -> Tensor:

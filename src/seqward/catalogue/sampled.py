@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from seqward.catalogue.dense import drawn
-from seqward.catalogue.engines import scores_of
 from seqward.errors import SeqwardError
 from seqward.objectives.sampled import sampled_softmax
 
 Proposal = Literal["uniform", "popularity", "in-batch", "mixed", "sce"]
+ELEMENTS = 1 << 23
+"""Products of directions and items at a time."""
 Rows = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """Items [...] to a head's rows [..., width] and biases [...] for them."""
 
@@ -141,7 +142,7 @@ class Buckets(NamedTuple):
 
 
 @torch.no_grad()
-def buckets_of(states: Tensor, weight: Tensor, y: int, generator: torch.Generator, engine: str = "auto") -> Buckets:
+def buckets_of(states: Tensor, weight: Tensor, y: int, generator: torch.Generator) -> Buckets:
     """SCE's buckets: 2 sqrt(n) random mixtures of the states, each with the rows and the items of largest product.
 
     Args:
@@ -153,7 +154,8 @@ def buckets_of(states: Tensor, weight: Tensor, y: int, generator: torch.Generato
     x = min(ceil(2 * sqrt(n)), n)
     mixture = torch.randn(ceil(2 * sqrt(n)), n, generator=generator, device=states.device)
     directions = mixture @ states.float()
-    items = scores_of(directions, weight, None, engine).topk(min(y, len(weight))).items
+    parts = directions.split(max(1, ELEMENTS // len(weight)))
+    items = torch.cat([(part @ weight.T).topk(min(y, len(weight))).indices for part in parts])
     return Buckets((directions @ states.float().T).topk(x).indices, items)
 
 
