@@ -26,6 +26,7 @@ lint: .venv/developing
 bench: .venv/developing            ## speed and memory, beside the usual way and beside reading the file alone
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ccql_step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rank_speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sampled_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
 
 # Studies go on where they stopped, and keep what came out in benchmarks/results.

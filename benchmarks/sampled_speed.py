@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/sampled_speed.py [--rounds 7] [--items 70852] [--out FILE]
 
-64 wide, a head of its own, batches of 256 sessions of RetailRocket's lengths, contexts of 10, 256 candidates. Counted is
-processor time a step, in turns, so that what else the machine does falls on all; ratios are medians over the rounds of
-the time of the first arm over that of another. Prints JSON. What follows what carries no meaning here: the study
-``studies/sampled.yaml`` is about what is learned.
+64 wide, a head of its own, batches of 256 sessions of RetailRocket's lengths, contexts of 10, 256 candidates. Counted
+is processor time a step, in turns, so that what else the machine does falls on all; ratios are medians over the rounds
+of the time of the first arm over that of another. Prints JSON. What is learned is the matter of
+``studies/sampled.yaml``.
 """
 
 from __future__ import annotations

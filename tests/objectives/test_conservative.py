@@ -174,10 +174,10 @@ def error_of_the_mean_gradient(**changes: Any) -> float:
 
     def gradient(job: Job, number: int) -> Tensor:
         loss = loss_of(job, "α L_CQL")(training.step_of(job, stage.online, stage.target, stage.batch, number))
-        leaves = [stage.online.heads["q"].linear.weight, stage.online.backbone.items.weight]
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss.sum(), leaves)])
+        embeddings, _, q = stage.online.tables
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss.sum(), [embeddings, q])])
 
-    exact, estimate = (job_of("sasrec-ccql", shop(), **c) for c in ({"conservative": "catalogue"}, changes))
+    exact, estimate = job_of("sasrec-ccql", shop(), conservative="catalogue"), job_of("sasrec-ccql", shop(), **changes)
     stage = loud_step(exact)
     draws = torch.stack([gradient(estimate, number) for number in range(DRAWS)])
     error = (draws.mean(0) - gradient(exact, 0)) / (draws.std(0) / DRAWS**0.5)
