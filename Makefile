@@ -27,6 +27,7 @@ bench: .venv/developing            ## speed and memory, beside the usual way and
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ccql_step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/encoder_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rank_speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sampled_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
 
 bench-peers: .venv/developing      ## beside RecBole, RecTools, RePlay: an hour or two; see benchmarks/peers/README.md

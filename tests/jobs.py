@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from seqward import train as training
 from seqward.checkpoint import Progress
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
@@ -74,7 +75,7 @@ def job_of(name: str, data: Dataset, folder: Path = Path("unused"), seed: int = 
 def step_of(job: Job, networks: Networks) -> Step:
     """The first step of a job: network 0 learns, and the last one gives the targets."""
     online, target = networks.modules[0], networks.modules[-1]
-    return Step(online, target, job.data.batch(0, 8, 0), job.seed, 0, job.method.wanted)  # type: ignore[arg-type]
+    return training.step_of(job, online, target, job.data.batch(0, 8, 0), 0)
 
 
 def loud_step(job: Job) -> Step:

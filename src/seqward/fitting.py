@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -117,7 +117,8 @@ def warn_of_phases(name: str, job: Job, objective: Any) -> None:
         )
 
 
-def warn_of_idle(objective: Any, default: Any) -> None:
+def warn_of_idle(sections: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Say which settings were changed from the method's defaults and have no effect."""
-    for line in without_effect(objective, default):
-        logger.warning(line)
+    for of in ("objective", "train"):
+        for line in without_effect(sections[of], defaults[of], of):
+            logger.warning(line)

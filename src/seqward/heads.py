@@ -26,6 +26,10 @@ class ItemHead(nn.Module):
         """(weight [items, width], bias [items])"""
         return self.linear.weight, self.linear.bias
 
+    def table(self, backbone: nn.Module) -> Tensor:
+        """The parameter whose first rows are the items'."""
+        return self.linear.weight
+
 
 class TiedHead(nn.Module):
     """The backbone's item embeddings: score = state . embedding (Kang & McAuley 2018, section 3.4); a bias if asked."""
@@ -38,6 +42,10 @@ class TiedHead(nn.Module):
     def forward(self, backbone: Any) -> tuple[Tensor, Tensor | None]:
         """(weight [items, width], bias [items])"""
         return backbone.items.weight[: self.n_items], self.bias
+
+    def table(self, backbone: Any) -> Tensor:
+        """The parameter whose first rows are the items'."""
+        return backbone.items.weight
 
 
 class ValueHead(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, Protocol, cast
 
 import torch
@@ -10,8 +11,12 @@ from torch import Tensor, nn
 
 from seqward.backbones.backbone import Backbone, Histories, OneState, Vocabulary
 from seqward.catalogue import LinearScores, Scores, scores_of
+from seqward.catalogue.rows import RowScores
+from seqward.catalogue.sampled import BucketScores, Candidates, SampledScores, buckets_of
 from seqward.errors import SeqwardError
 
+Read = Callable[[Tensor, Tensor | None], None]
+"""Told that these rows of a table, or all of them (None), are about to be read."""
 Query = Literal["last", "mask"]
 """Which state answers for a history: the one after its last item, or that of a mask token behind it (BERT4Rec)."""
 
@@ -57,6 +62,20 @@ class Model(nn.Module):
         self.backbone = backbone(vocabulary)
         self.heads = nn.ModuleDict({name: head(self.backbone, vocabulary.n_items) for name, head in heads.items()})
 
+    read: Read | None = None
+
+    def by_rows(self, read: Read) -> None:
+        """Have gradients of tables hold the rows that were read by name, and ``read`` told of every row beforehand."""
+        items = cast(Backbone, self.backbone).items
+        self.read, items.sparse = read, True
+        items.register_forward_pre_hook(lambda module, args: read(module.weight, args[0]))  # type: ignore[arg-type]
+
+    @property
+    def tables(self) -> list[Tensor]:
+        """Parameters with a row an item: embeddings, and those of item heads that are not tied to them."""
+        heads = [head.table(self.backbone) for head in self.heads.values() if hasattr(head, "table")]  # type: ignore[operator]
+        return list(dict.fromkeys([cast(Backbone, self.backbone).items.weight, *heads]))
+
     @property
     def context(self) -> int:
         return cast(Backbone, self.backbone).context
@@ -100,18 +119,49 @@ class Model(nn.Module):
         start = histories.items.new_full((len(histories.items), 1), self.vocabulary.start)
         return histories._replace(items=torch.cat([start, histories.items], dim=1))
 
-    def scores(self, head: str, states: Tensor) -> LinearScores:
-        """Scores of an item head for states [n, width]."""
-        weight, bias = self.heads[head](self.backbone)
-        return scores_of(self._read(head, states), weight, bias, self.engine)
+    def scores(self, head: str, states: Tensor, temperature: float = 1.0) -> LinearScores:
+        """Scores of an item head for states [n, width], divided by a temperature."""
+        states = self._seen(head, states)
+
+        def whole() -> LinearScores:
+            weight, bias = self._whole(head)
+            if temperature == 1.0:
+                return scores_of(states, weight, bias, self.engine)
+            return scores_of(states / temperature, weight, None if bias is None else bias / temperature, self.engine)
+
+        if self.read is None:
+            return whole()
+        return RowScores(states, partial(self._rows, head), whole, self.vocabulary.n_items)
+
+    def sampled(self, head: str, states: Tensor, candidates: Candidates) -> SampledScores:
+        """The same, of which the sums run over candidates."""
+        return SampledScores(self._seen(head, states), partial(self._rows, head), candidates)
+
+    def bucketed(self, head: str, states: Tensor, y: int, generator: torch.Generator) -> BucketScores:
+        """The same, of which the sums run over the y items that lie in a row's direction."""
+        states = self._seen(head, states)
+        weight, _ = self._whole(head)
+        return BucketScores(states, partial(self._rows, head), buckets_of(states, weight, y, generator))
 
     def columns(self, head: str, states: Tensor, items: Tensor) -> Tensor:
         """Scores of an item head for the same few items in every row: states [n, width], items [k] -> [n, k]."""
-        weight, bias = self.heads[head](self.backbone)
-        few = None if bias is None else bias[items]
-        return torch.nn.functional.linear(self._read(head, states), weight[items], few).float()
+        return torch.nn.functional.linear(self._seen(head, states), *self._rows(head, items)).float()
 
-    def _read(self, head: str, states: Tensor) -> Tensor:
+    def _whole(self, head: str) -> tuple[Tensor, Tensor | None]:
+        """An item head's (weight [items, width], bias [items])."""
+        if self.read is not None:
+            self.read(self.heads[head].table(self.backbone), None)  # type: ignore[operator]
+        return self.heads[head](self.backbone)
+
+    def _rows(self, head: str, items: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same of items [...]: (weight [..., width], bias [...])."""
+        table, (_, bias) = self.heads[head].table(self.backbone), self.heads[head](self.backbone)  # type: ignore[operator]
+        if self.read is not None:
+            self.read(table, items)
+        weight = torch.nn.functional.embedding(items, table, sparse=self.read is not None)
+        return weight, None if bias is None else bias[items]
+
+    def _seen(self, head: str, states: Tensor) -> Tensor:
         """The states as an item head reads them: without gradient where it is detached."""
         return states.detach() if getattr(self.heads[head], "detached", False) else states
 
@@ -125,7 +175,7 @@ class Model(nn.Module):
 
     def mixed_scores(self, shares: Mapping[str, float], states: Tensor) -> LinearScores:
         """The sum of heads' scores, each times its share: heads are linear, so theirs is a head too."""
-        rows = [(share, *self.heads[head](self.backbone)) for head, share in shares.items()]
+        rows = [(share, *self._whole(head)) for head, share in shares.items()]
         weight = torch.stack([share * weight for share, weight, _ in rows]).sum(0)
         biases = [share * bias for share, _, bias in rows if bias is not None]
         return scores_of(states, weight, torch.stack(biases).sum(0) if biases else None, self.engine)

@@ -169,7 +169,7 @@ class Recommender:
         validate = validator(data, settings, method.critic, self.seed) if (data.split == VALIDATION).any() else None
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes)
         warn_of_phases(self.method, job, self.sections["objective"])
-        warn_of_idle(self.sections["objective"], self.entry.sections["objective"])
+        warn_of_idle(self.sections, self.entry.sections)
         return job
 
     def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:

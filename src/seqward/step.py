@@ -11,6 +11,7 @@ from torch import Tensor
 from seqward.augment import Augment, segment
 from seqward.backbones.backbone import Histories
 from seqward.catalogue import Best, LinearScores
+from seqward.catalogue.sampled import Candidates, Events, Sampling, Sums, candidates
 from seqward.data.batches import Batch
 from seqward.errors import SeqwardError
 from seqward.model import Model, last_row
@@ -26,7 +27,7 @@ Draw = Literal["uniform", "popularity"]
 class Cloze(NamedTuple):
     """Hidden slots of the batch: scores of the states there, and the items that stood there, [slots]."""
 
-    scores: LinearScores
+    scores: Sums
     items: Tensor
 
 
@@ -48,16 +49,24 @@ class Step:
     """
 
     def __init__(
-        self, online: Model, target: Model, batch: Batch, seed: int, number: int, wanted: float | None = None
+        self,
+        online: Model,
+        target: Model,
+        batch: Batch,
+        seed: int,
+        number: int,
+        wanted: float | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         """Set the stage.
 
         Args:
             number: the step's number, which with ``seed`` fixes dropout, augmentation and negatives.
             wanted: tell the backbone the return that followed, discounted by so much; None to tell nothing.
+            sampling: how ``nll`` sums over the catalogue; None for all of it.
         """
         self.online, self.target, self.batch = online, target, batch
-        self.seed, self.number, self.wanted = seed, number, wanted
+        self.seed, self.number, self.wanted, self.sampling = seed, number, wanted, sampling
         self.grad = torch.is_grad_enabled()
         self._cache: dict[tuple, object] = {}
 
@@ -118,8 +127,28 @@ class Step:
         return self._once(("target_next", head), lambda: self.target.scores(head, self._target_packed(1)).detach())
 
     def nll(self, head: str, temperature: float = 1.0) -> Tensor:
-        """[n] negative log-likelihood of the logged item under a head's softmax over the whole catalogue."""
-        return self._once(("nll", head, temperature), lambda: self.now(head).nll(self.action, temperature))
+        """[n] negative log-likelihood of the logged item under a head's softmax over the whole catalogue.
+
+        An estimate where the run samples its sums.
+        """
+        return self._once(("nll", head, temperature), lambda: self._summed(head).nll(self.action, temperature))
+
+    def surprise(self, head: str) -> Tensor:
+        """``nll`` for its value: what a weight asks.
+
+        Raises:
+            SeqwardError: the run sums by buckets, which is no estimate of a probability.
+        """
+        if self.sampling is not None and self.sampling.proposal == "sce":
+            raise SeqwardError(
+                "a weight of this method is a probability, and train.softmax=sce estimates none. Take mixed or uniform."
+            )
+        return self.nll(head)
+
+    @property
+    def has_summed(self) -> bool:
+        """Whether anybody has asked for a sum over the catalogue."""
+        return any(key[0] in ("nll", "cloze") for key in self._cache)
 
     def columns(self, head: str, items: Tensor) -> Tensor:
         """[n, k] online scores of the same items [k] in every row."""
@@ -140,9 +169,12 @@ class Step:
         """
         return self.online.pairs(head, self._packed(0).detach(), items)
 
-    def samples(self, head: str, k: int) -> Tensor:
+    def samples(self, head: str, k: int, temperature: float = 1.0) -> Tensor:
         """[n, k] items drawn from an online head's softmax at the states before the events."""
-        return self._sampled("samples", head, k, lambda: self.now(head))
+        if temperature == 1.0:
+            return self._sampled("samples", head, k, lambda: self.now(head))
+        sharp = lambda: self.online.scores(head, self._packed(0), temperature)  # noqa: E731
+        return self._sampled(f"samples at {temperature}", head, k, sharp)
 
     def next_samples(self, head: str, k: int) -> Tensor:
         """[n, k] items drawn from an online head's softmax at the states after the events."""
@@ -259,6 +291,30 @@ class Step:
 
         return Segments(state("context", hidden), state("segment", outside))
 
+    def _summed(self, head: str) -> Sums:
+        """Online scores of the states before the events, as sums are taken of them."""
+        sampling = self.sampling
+        if sampling is None:
+            return self.now(head)
+        events = Events(self.action, self.column("session"))
+        return self._once(("summed", head), lambda: self._sums(sampling, head, self._packed(0), events, "events"))
+
+    def _sums(self, sampling: Sampling, head: str, states: Tensor, events: Events, name: str) -> Sums:
+        generator = generator_of(self.seed, self.number, f"candidates {name}", states.device)
+        if sampling.proposal == "sce":
+            return self.online.bucketed(head, states, sampling.k, generator)
+
+        def draw() -> Candidates:
+            data = self.batch.data
+            if sampling.proposal == "in-batch" and data.one_session:
+                raise SeqwardError(
+                    "train.softmax=in-batch compares an event with those of other sessions, and one session is trained "
+                    "on. Take uniform."
+                )
+            return candidates(sampling, events, data.counted_share, generator)
+
+        return self.online.sampled(head, states, self._once(("candidates", name), draw))
+
     def _cloze(self, head: str, share: float, last: float) -> Cloze:
         items, pad = self.batch.items, self.online.vocabulary.pad
         generator = generator_of(self.seed, self.number, "cloze", items.device)
@@ -272,7 +328,11 @@ class Step:
         masked = torch.where(hidden, self.online.vocabulary.mask, items)
         states = self._encode("cloze", self.online, masked, causal=False)
         piece, slot = hidden.nonzero(as_tuple=True)
-        return Cloze(self.online.scores(head, states[piece, slot + 1]), items[piece, slot])
+        states, items = states[piece, slot + 1], items[piece, slot]
+        if self.sampling is None:
+            return Cloze(self.online.scores(head, states), items)
+        events = Events(items, self.batch.data.session[self.batch.slots[piece, 0]])
+        return Cloze(self._sums(self.sampling, head, states, events, "cloze"), items)
 
     def _shared_negatives(self, k: int, draw: Draw) -> Tensor:
         data = self.batch.data

@@ -121,7 +121,7 @@ def advantage(k: int, outside: Outside, low: float | None, high: float | None) -
 
 def propensity(power: float, low: float, high: float) -> Weight:
     """How likely the policy chooses the logged item against how popular it is, between low and high, to a power."""
-    return lambda s: policy.propensity_weight(s.nll("policy"), s.popularity, power, low, high)
+    return lambda s: policy.propensity_weight(s.surprise("policy"), s.popularity, power, low, high)
 
 
 def contrast(augment: Augment, temperature: float, same_row: bool = False) -> Loss:
@@ -165,6 +165,16 @@ def conservative_on_catalogue(temperature: float) -> Loss:
     return lambda s: s.nll("q", temperature)
 
 
+def conservative_on_samples(k: int, temperature: float) -> Loss:
+    """L_CQL over all items by its gradient: that of Q of k items drawn by its softmax, less that of the logged one.
+
+    The gradient of t * logsumexp(Q / t) is the mean of that of Q under softmax(Q / t), so this one is without bias
+    for any k. The value is that of L_CQL less t times the entropy of that softmax, and may be negative: its derivative
+    is what is minimised.
+    """
+    return lambda s: s.now("q").at(s.samples("q", k, temperature)).mean(1) - s.logged("q")
+
+
 def conservative_as_released(temperature: float) -> Loss:
     """What the released code computes in place of L_CQL: an item number among the Q-values."""
 
@@ -185,12 +195,12 @@ def behaviour(s: Step) -> Tensor:
 
 def off_policy(cap: float) -> Weight:
     """How much more likely the policy chooses the logged item than who acted, at most ``cap``."""
-    return lambda s: policy.capped_ratio(s.nll("policy"), s.nll("behaviour"), cap)
+    return lambda s: policy.capped_ratio(s.surprise("policy"), s.surprise("behaviour"), cap)
 
 
 def slate(k: int) -> Weight:
     """The top-K correction: what one more draw of the logged item adds to a slate of k."""
-    return lambda s: policy.top_k(s.nll("policy"), k)
+    return lambda s: policy.top_k(s.surprise("policy"), k)
 
 
 def what_followed(gamma: float) -> Weight:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from seqward.catalogue.sampled import Sampling
 from seqward.checkpoint import (
     Progress,
     copy_checkpoint,
@@ -22,14 +23,16 @@ from seqward.checkpoint import (
     save_weights,
 )
 from seqward.clock import Clock, interruptible
-from seqward.data.batches import Draw, TrainingEvents
+from seqward.data.batches import Batch, Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
 from seqward.method import Method, Phase
 from seqward.model import Model, NetworkScorer
+from seqward.optimise import RowAdam
 from seqward.randomness import seeded
 from seqward.runlog import Observe, RunLog
-from seqward.settings import Count, Positive, Whole, settings
+from seqward.settings import Count, NonNegative, Positive, Whole, settings
 from seqward.step import Step
+from seqward.target import Ema
 
 
 @settings
@@ -65,6 +68,26 @@ class TrainSettings:
     """bf16: products in bfloat16, sums and weights in fp32."""
     catalogue: Literal["auto", "dense", "chunked"] = "auto"
     """Which engine scores the catalogue; the results are the same."""
+    softmax: Literal["full", "uniform", "popularity", "in-batch", "mixed", "sce"] = "full"
+    """What sums over the catalogue in a loss run over: all items, or, as an estimate for catalogues that are too large
+    for it, candidates drawn once a batch, corrected for how they were drawn: uniform, by popularity, the logged items
+    of the batch's other sessions, or these and uniform ones (mixed). sce: the items in a state's random direction."""
+    candidates: Count = 256
+    """Items drawn for a batch where the softmax is uniform, popularity or mixed; in a bucket where it is sce."""
+    popularity_power: NonNegative = 1.0
+    """Power of popularity that candidates are drawn by; 0 is uniform."""
+    optimiser: Literal["adam", "row-adam"] = "adam"
+    """row-adam: the same steps, but rows of items that a step does not read wait until one does. It pays with a sampled
+    softmax, or where few rows of the embeddings are read; a table that is read whole takes Adam's step whole."""
+
+    def __post_init__(self) -> None:
+        if self.softmax == "in-batch" and self.batch_size == 1:
+            raise ValueError("softmax in-batch has nothing to compare with in a batch of 1: set batch_size")
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How sums over the catalogue are estimated; None where they are not."""
+        return None if self.softmax == "full" else Sampling(self.softmax, self.candidates, self.popularity_power)
 
 
 STOPPED = "training has diverged and was stopped. Begin again with a lower train.lr, or with train.clip_norm."
@@ -121,14 +144,35 @@ class Networks:
     """The networks of a run and the optimiser over all of them."""
 
     def __init__(self, job: Job) -> None:
+        """Raises SeqwardError where the optimiser is to leave rows alone that the target network would read."""
         self.target = job.method.target
+        self.rows = job.settings.optimiser == "row-adam"
+        if self.rows and isinstance(self.target, Ema):
+            raise SeqwardError(
+                "train.optimiser=row-adam leaves rows alone that are not read, and with objective.target=ema the "
+                "target follows every row at every step. Take adam, or objective.target=twin."
+            )
         self.modules = nn.ModuleList(self.target.networks(build_model(job, 0), lambda: build_model(job, 1)))
         self.modules.to(job.data.device)
-        self.renew_optimiser(job.method.phases[0].lr)
+        self.optimiser = self._fresh_optimiser(job.method.phases[0].lr)
+        for module in self.modules if self.rows else ():
+            module.by_rows(lambda table, rows: self.optimiser.read(table, rows))  # type: ignore[operator,union-attr]
 
     def renew_optimiser(self, lr: float) -> None:
         """Adam from nothing, as at the start of every phase."""
-        self.optimiser = torch.optim.Adam(self.modules.parameters(), lr=lr, fused=True)
+        self.settle()
+        self.optimiser = self._fresh_optimiser(lr)
+
+    def _fresh_optimiser(self, lr: float) -> torch.optim.Adam:
+        if not self.rows:
+            return torch.optim.Adam(self.modules.parameters(), lr=lr, fused=True)
+        tables = [table for module in self.modules for table in module.tables]  # type: ignore[union-attr]
+        return RowAdam(self.modules.parameters(), tables, lr)
+
+    def settle(self) -> None:
+        """Bring all weights to where Adam has them, if rows were left alone."""
+        if isinstance(self.optimiser, RowAdam):
+            self.optimiser.read_all()
 
     @property
     def evaluated(self) -> Model:
@@ -189,12 +233,25 @@ def rehearse(job: Job) -> None:
     """Ask every term of every phase about the first batch, and forget it: what cannot be trained is told beforehand.
 
     Raises:
-        SeqwardError: a term cannot be computed on these data.
+        SeqwardError: a term cannot be computed on these data; or sums are to be sampled, and no term asks for any.
     """
     networks, batch = Networks(job).modules, job.data.batch(0, job.settings.batch_size, job.seed)
+    summed = False
     for phase in job.method.phases:
+        step = step_of(job, networks[0], networks[-1], batch, 0)
         with torch.no_grad(), precision_of(job):
-            total_loss(phase, Step(networks[0], networks[-1], batch, job.seed, 0, job.method.wanted))  # type: ignore[arg-type]
+            total_loss(phase, step)
+        summed |= step.has_summed
+    if job.settings.sampling is not None and not summed:
+        raise SeqwardError(
+            f"train.softmax={job.settings.softmax} has no effect: no loss of this method sums over the catalogue. "
+            "Leave it at full."
+        )
+
+
+def step_of(job: Job, online: nn.Module, target: nn.Module, batch: Batch, number: int) -> Step:
+    """What the terms are asked about: a batch, as the job would have it seen."""
+    return Step(online, target, batch, job.seed, number, job.method.wanted, job.settings.sampling)  # type: ignore[arg-type]
 
 
 def restore(job: Job, networks: Networks) -> Progress:
@@ -251,18 +308,15 @@ def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Ten
     roles = networks.target.roles(job.seed, progress.step)
     online, target = networks.modules[roles.online].train(), networks.modules[roles.target].train()
     batch = job.data.batch(progress.step, job.settings.batch_size, job.seed)
-    step = Step(online, target, batch, job.seed, progress.step, job.method.wanted)  # type: ignore[arg-type]
+    step = step_of(job, online, target, batch, progress.step)
     with precision_of(job):
         loss, means = total_loss(job.method.phases[progress.phase], step)
     refuse_non_finite(means, progress.step)
     loss.backward()
-    parameters = [p for p in online.parameters() if p.grad is not None]
+    gradients = gradients_of(online)
     if (progress.step + 1) % job.settings.log_every == 0:  # before clipping, which hides what is to be seen
-        means |= scale_of(step, job.method.critic, parameters)
-    if job.settings.clip_value is not None:
-        nn.utils.clip_grad_value_(parameters, job.settings.clip_value)
-    if job.settings.clip_norm is not None:
-        nn.utils.clip_grad_norm_(parameters, job.settings.clip_norm)
+        means |= scale_of(step, job.method.critic, gradients)
+    clip(gradients, job.settings)
     networks.optimiser.step()
     networks.optimiser.zero_grad(set_to_none=True)
     networks.target.after(list(networks.modules))
@@ -307,9 +361,33 @@ def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
         raise Finding(f"the loss term {symbol} is {means[symbol].item()} at step {step}: {STOPPED}")
 
 
-def scale_of(step: Step, critic: str | None, parameters: list[nn.Parameter]) -> dict[str, Tensor]:
+def gradients_of(network: nn.Module) -> list[Tensor]:
+    """The gradient of each parameter that has one, to be changed in place; of a sparse one the rows that it holds."""
+    found = []
+    for p in network.parameters():
+        if p.grad is not None and p.grad.is_sparse:
+            p.grad = p.grad.coalesce()
+            found.append(p.grad.values())
+        elif p.grad is not None:
+            found.append(p.grad)
+    return found
+
+
+@torch.no_grad()
+def clip(gradients: list[Tensor], s: TrainSettings) -> None:
+    """Clip by value, and then the norm of all of them."""
+    if s.clip_value is not None:
+        for gradient in gradients:
+            gradient.clamp_(-s.clip_value, s.clip_value)
+    if s.clip_norm is not None:
+        share = (s.clip_norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(share)
+
+
+def scale_of(step: Step, critic: str | None, gradients: list[Tensor]) -> dict[str, Tensor]:
     """The gradient's norm, and where there is a critic its values at logged and at greedy items."""
-    scale = {"grad_norm": nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])}
+    scale = {"grad_norm": nn.utils.get_total_norm(gradients)}
     if critic is not None:
         with torch.no_grad():
             logged, greedy = step.logged(critic).detach(), step.greedy(critic).values
@@ -362,6 +440,7 @@ def validation(job: Job, networks: Networks, progress: Progress, log: RunLog) ->
         Finding: scores are not finite.
     """
     progress.validated_step = progress.step
+    networks.settle()
     if job.validate is None:
         if finite(networks.evaluated):
             keep_best(job, networks, progress)

@@ -60,6 +60,26 @@ def test_what_was_changed_in_vain_is_told(name: str, changes: dict[str, Any], ex
     assert without_effect(objective, METHODS[name].sections["objective"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"candidates": 9}, ["train.candidates=9 has no effect: train.softmax is full."]),
+        ({"softmax": "in-batch", "candidates": 9}, ["train.candidates=9 has no effect: train.softmax is in-batch."]),
+        ({"softmax": "popularity", "candidates": 9, "popularity_power": 0.5}, []),
+        (
+            {"softmax": "mixed", "candidates": 9, "popularity_power": 0.5},
+            ["train.popularity_power=0.5 has no effect: train.softmax is mixed."],
+        ),
+    ],
+)
+def test_settings_of_training_are_told_likewise(
+    changes: dict[str, Any], expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "seqward"):
+        recommender("sasrec", epochs=1, **changes).fit(shop())
+    assert [r.getMessage() for r in caplog.records] == expected
+
+
 def test_training_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "seqward"):
         recommender("sasrec-sqn", tau=0.1, epochs=1).fit(shop())
@@ -70,15 +90,16 @@ def test_training_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
 def test_no_method_has_a_default_that_is_told() -> None:
     for entry in METHODS.values():
         if entry.trained:
-            assert without_effect(entry.sections["objective"], entry.sections["objective"]) == []
+            for of in ("objective", "train"):
+                assert without_effect(entry.sections[of], entry.sections[of], of) == []
 
 
 def test_every_row_is_of_settings_that_some_method_has() -> None:
     """Else a renamed setting would fall silent."""
-    objectives = [entry.sections["objective"] for entry in METHODS.values() if entry.trained]
+    sections = [entry.sections[of] for entry in METHODS.values() if entry.trained for of in ("objective", "train")]
     for cause, value, idle in IDLE:
         for name in idle:
-            assert any(hasattr(o, cause) and hasattr(o, name) for o in objectives), (cause, value, name)
+            assert any(hasattr(s, cause) and hasattr(s, name) for s in sections), (cause, value, name)
 
 
 OTHER: dict[str, Any] = {
@@ -89,6 +110,8 @@ OTHER: dict[str, Any] = {
     "weight_cap": 7.0,
     "propensity_min": 0.5,
     "propensity_max": 2.0,
+    "candidates": 7,
+    "popularity_power": 0.5,
 }
 
 
@@ -102,6 +125,9 @@ OTHER: dict[str, Any] = {
         ("crr", "advantage_weight", "binary", "weight_cap"),
         ("sa2c-smooth", "propensity_power", 0.0, "propensity_min"),
         ("sa2c-smooth", "propensity_power", 0.0, "propensity_max"),
+        ("sasrec-ccql", "softmax", "full", "candidates"),
+        ("sasrec-ccql", "softmax", "in-batch", "candidates"),
+        ("sasrec-ccql", "softmax", "mixed", "popularity_power"),
     ],
 )
 def test_it_has_no_effect_in_truth(name: str, cause: str, value: Any, idle: str) -> None:

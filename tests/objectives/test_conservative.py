@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from jobs import job_of, loss_of, loud_step, shop
+from seqward import train as training
 from seqward.backbones.backbone import Vocabulary
 from seqward.catalogue import ENGINES
 from seqward.data.batches import TrainingEvents
@@ -18,6 +21,7 @@ from seqward.methods import METHODS
 from seqward.model import Model
 from seqward.objectives import conservative
 from seqward.step import Step
+from seqward.train import Job
 from worlds import data_of, random_sessions
 
 N = 60
@@ -157,3 +161,43 @@ def test_released_method_has_no_negatives(monkeypatch: pytest.MonkeyPatch) -> No
     for phase in entry.build(**entry.sections).phases:
         for term in phase.terms:
             assert bool(torch.isfinite(term.loss(step)).all())
+
+
+DRAWS = 150
+
+
+def error_of_the_mean_gradient(**changes: Any) -> float:
+    """Of the conservative term over many draws, against that over the catalogue: in standard errors, root mean square.
+
+    Of the gradient to all rows of the Q head, and through the states to the embeddings.
+    """
+
+    def gradient(job: Job, number: int) -> Tensor:
+        loss = loss_of(job, "α L_CQL")(training.step_of(job, stage.online, stage.target, stage.batch, number))
+        embeddings, _, q = stage.online.tables
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss.sum(), [embeddings, q])])
+
+    exact, estimate = job_of("sasrec-ccql", shop(), conservative="catalogue"), job_of("sasrec-ccql", shop(), **changes)
+    stage = loud_step(exact)
+    draws = torch.stack([gradient(estimate, number) for number in range(DRAWS)])
+    error = (draws.mean(0) - gradient(exact, 0)) / (draws.std(0) / DRAWS**0.5)
+    return float(error[draws.std(0) > 1e-6].square().mean().sqrt())
+
+
+def test_drawn_by_the_softmax_the_gradient_is_without_bias_for_any_number() -> None:
+    """Both sides: negatives drawn uniformly, and a sum estimated from few candidates, fail where it passes."""
+    assert error_of_the_mean_gradient(conservative="sampled", negatives=1) < 1.5
+    assert error_of_the_mean_gradient(conservative="sampled", negatives=3) < 1.5
+    assert error_of_the_mean_gradient(conservative="negatives", negatives=3) > 3
+    assert error_of_the_mean_gradient(conservative="catalogue", softmax="uniform", candidates=3) > 3
+
+
+def test_drawn_by_the_softmax_its_value_lacks_the_entropy() -> None:
+    """Many draws: t * logsumexp(Q / t) - Q(logged) - t H, where H is the entropy of softmax(Q / t)."""
+    job = job_of("sasrec-ccql", shop(), conservative="sampled", negatives=20_000)
+    step = loud_step(job)
+    t, q = 0.5, step.now("q").at(torch.arange(12).expand(len(step.action), 12))
+    entropy = torch.distributions.Categorical(logits=q / t).entropy()
+    torch.testing.assert_close(
+        loss_of(job, "α L_CQL")(step), step.nll("q", t) - t * entropy, atol=0.03, rtol=0, check_dtype=False
+    )

@@ -118,6 +118,20 @@ class TrainingEvents:
         counts = self.item[self.train].bincount(minlength=self.n_items).float()
         return counts / counts.sum()
 
+    @cached_property
+    def counted_share(self) -> Tensor:
+        """[items] each item's share of the events that count in an epoch."""
+        change = torch.zeros(len(self.item) + 1, dtype=torch.int64, device=self.device)
+        one = torch.ones_like(self.stop)
+        change.index_add_(0, self.counted_from, one).index_add_(0, self.stop, -one)
+        counts = self.item[change.cumsum(0)[:-1] > 0].bincount(minlength=self.n_items).float()
+        return counts / counts.sum()
+
+    @cached_property
+    def one_session(self) -> bool:
+        """Whether all training events are of one session."""
+        return len(self.session[self.train].unique()) == 1
+
     @property
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(self.n_items, self.n_users)

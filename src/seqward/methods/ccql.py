@@ -15,6 +15,7 @@ from seqward.settings import NonNegative, Positive, Whole, settings
 from seqward.terms import (
     conservative_on_catalogue,
     conservative_on_negatives,
+    conservative_on_samples,
     contrast,
     cross_entropy,
     q_weighted,
@@ -27,10 +28,11 @@ from seqward.train import TrainSettings
 class CCQLSettings(ContrastSettings):
     alpha: NonNegative = 0.01
     """Weight of the conservative term."""
-    conservative: Literal["negatives", "catalogue"] = "negatives"
-    """Its log-sum-exp runs over the logged item and sampled negatives, or over all items (Eq. 2)."""
+    conservative: Literal["negatives", "catalogue", "sampled"] = "negatives"
+    """Its log-sum-exp runs over the logged item and sampled negatives, or over all items (Eq. 2); sampled: as over all
+    items, but its gradient is estimated, without bias, from items drawn by the softmax of Q."""
     negatives: Whole = 10
-    """Items outside the session, drawn for each event."""
+    """Items outside the session, drawn for each event; where sampled, items drawn by the softmax of Q."""
     temperature: Positive = 0.5
     """Temperature of its log-sum-exp."""
 
@@ -38,6 +40,10 @@ class CCQLSettings(ContrastSettings):
         super().__post_init__()
         if self.alpha and self.conservative == "negatives" and not self.negatives:
             raise ValueError("negatives is 0, which leaves a conservative term of 0: to do without it set alpha 0")
+        if self.alpha and self.conservative == "sampled" and not self.negatives:
+            raise ValueError(
+                "negatives is 0, and conservative sampled is a mean over them: to do without it set alpha 0"
+            )
 
 
 @method(
@@ -53,12 +59,11 @@ def sasrec_ccql(backbone: SASRecSettings, objective: CCQLSettings, train: TrainS
     """Contrastive learning and conservative Q-learning: the formulas of the paper."""
     o = objective
     augment = AUGMENTATIONS[o.augment](o.augment_share)
-    over_catalogue = o.conservative == "catalogue"
-    cql = (
-        conservative_on_catalogue(o.temperature)
-        if over_catalogue
-        else conservative_on_negatives(o.negatives, o.temperature)
-    )
+    cql = {
+        "negatives": conservative_on_negatives(o.negatives, o.temperature),
+        "catalogue": conservative_on_catalogue(o.temperature),
+        "sampled": conservative_on_samples(o.negatives, o.temperature),
+    }[o.conservative]
     eq_4 = (
         Term("L_CE", 1.0, cross_entropy),
         Term("ω L_Q", o.omega, td_loss(o.gamma)),

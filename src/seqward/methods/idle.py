@@ -1,4 +1,4 @@
-"""Settings of an objective that do nothing while another stands as it does."""
+"""Settings that do nothing while another of their section stands as it does."""
 
 from __future__ import annotations
 
@@ -25,17 +25,24 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("contrast", "coordinate", ("contrast_temperature",)),
     ("augment", "permutation", ("augment_share",)),
     ("advantage_weight", "binary", ("temperature", "weight_cap")),
+    ("softmax", "full", ("candidates", "popularity_power")),
+    ("softmax", "in-batch", ("candidates", "popularity_power")),
+    *(("softmax", proposal, ("popularity_power",)) for proposal in ("uniform", "mixed", "sce")),
 )
 """A setting, its value, and which settings then have no effect, in every method that has them."""
 
 
-def without_effect(objective: Any, default: Any) -> list[str]:
-    """What is set other than its default and has no effect, each with the reason."""
-    names = {field.name for field in fields(objective)}
+def without_effect(section: Any, default: Any, of: str = "objective") -> list[str]:
+    """What is set other than its default and has no effect, each with the reason.
+
+    Args:
+        of: the section's name.
+    """
+    names = {field.name for field in fields(section)}
     return [
-        f"objective.{name}={getattr(objective, name)} has no effect: objective.{cause} is {value}."
+        f"{of}.{name}={getattr(section, name)} has no effect: {of}.{cause} is {value}."
         for cause, value, idle in IDLE
-        if cause in names and getattr(objective, cause) == value
+        if cause in names and getattr(section, cause) == value
         for name in idle
-        if name in names and getattr(objective, name) != getattr(default, name)
+        if name in names and getattr(section, name) != getattr(default, name)
     ]
