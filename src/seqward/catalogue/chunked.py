@@ -224,7 +224,7 @@ class _LogSumExp(torch.autograd.Function):
         sharp_bias = None if some_bias is None else some_bias * LOG2E
         grad = any(ctx.needs_input_grad)
         size = len(states) * len(weight) * dtype.itemsize
-        ctx.scratch = _scratch(size, states.device) if grad and size <= SCRATCH else None
+        ctx.scratch = borrowed(size, states.device) if grad and size <= SCRATCH else None
         total = torch.empty(len(states), device=states.device)
         mean = torch.empty(states.shape, device=states.device) if grad else None
         ctx.kept = []
@@ -263,8 +263,8 @@ class _LogSumExp(torch.autograd.Function):
             grad_weight.index_add_(0, items, pushed, alpha=-1)
             if grad_bias is not None:
                 grad_bias.index_add_(0, items, grad, alpha=-1)
-        if ctx.scratch is not None and ctx.scratch.device.type == "cpu":
-            _SCRATCH.append(ctx.scratch)
+        if ctx.scratch is not None:
+            give_back(ctx.scratch)
         ctx.kept = ctx.scratch = None
         return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None
 
@@ -274,12 +274,18 @@ _SCRATCH: list[Tensor] = []
 given back in pieces of another size each time it leaves the heap full of holes. (CUDA's allocator does the same.)"""
 
 
-def _scratch(size: int, device: torch.device) -> Tensor:
+def borrowed(size: int, device: torch.device) -> Tensor:
     """At least ``size`` bytes; what is never written takes no memory."""
     free = _SCRATCH.pop() if _SCRATCH and device.type == "cpu" else None
     if free is not None and len(free) >= size:
         return free
     return torch.empty(SCRATCH if device.type == "cpu" else size, dtype=torch.uint8, device=device)
+
+
+def give_back(scratch: Tensor) -> None:
+    """The next one who borrows takes it."""
+    if scratch.device.type == "cpu":
+        _SCRATCH.append(scratch)
 
 
 def _room(scratch: Tensor, rows: slice, n_items: int) -> list[Tensor]:
