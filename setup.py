@@ -11,7 +11,15 @@ from setuptools import Extension, setup
 
 SOURCES = sorted(str(file) for file in Path("native").glob("*.cpp"))
 HEADERS = sorted(str(file) for file in Path("native").glob("*.hpp"))
-UNIX = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
+UNIX = [
+    "-std=c++17",
+    "-O3",
+    "-g0",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+    "-Wno-uninitialized",
+    "-Wno-maybe-uninitialized",
+]
 
 setup(
     ext_modules=[

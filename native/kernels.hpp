@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "rank.hpp"
 #include "sum.hpp"
 
 namespace seqward {
@@ -13,7 +14,9 @@ constexpr Kernels kernels(const char* name, bool (*runs)()) {
             {B::kLanes, B::kVectors * B::kLanes, B::kBlock, static_cast<int32_t>(sizeof(typename B::Stored))},
             runs,
             sum<B>,
-            spread<B>};
+            spread<B>,
+            rank<B>,
+            best<B>};
 }
 
 }  // namespace

@@ -39,5 +39,13 @@ SHOWN int seqward_spread(int variant, const Spread* q, int64_t first_block, int6
     return kVariants[variant]->spread(*q, first_block, last_block);
 }
 
+SHOWN int seqward_rank(int variant, const Rank* q, int64_t first_row, int64_t last_row) {
+    return kVariants[variant]->rank(*q, first_row, last_row);
+}
+
+SHOWN int seqward_best(int variant, const Best* q, int64_t first_row, int64_t last_row) {
+    return kVariants[variant]->best(*q, first_row, last_row);
+}
+
 // Python's build tools make and find the library as a module and ask for this name. Nothing imports it.
 SHOWN void* PyInit__native() { return nullptr; }

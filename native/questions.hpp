@@ -34,6 +34,24 @@ struct Spread {
     float* grad_bias;     // [items] out, or null
 };
 
+// How many items stand before a target. ``scores.scale`` is 1.
+struct Rank {
+    Scores scores;
+    const int64_t* target;  // [rows]
+    const float* own;       // [rows] the target's score, settled
+    const float* low;       // [rows] a product above it may be of an item whose settled score is at least own
+    const float* high;      // [rows] a product above it is of an item whose settled score is above own
+    int64_t* better;        // [rows] in and out: is added to
+};
+
+// The best item of each row, the first of equals. ``scores.scale`` is 1.
+struct Best {
+    Scores scores;
+    const float* margin;  // [rows] how far a product may be from the settled score
+    float* value;         // [rows] in: -inf; out: the best settled score
+    int64_t* item;        // [rows] in: -1; out: its item
+};
+
 struct Shape {
     int32_t lanes, panel, block, bytes;  // floats a vector, rows a panel, items a block, bytes a kept number
 };
@@ -45,6 +63,8 @@ struct Kernels {
     bool (*runs)();  // whether this processor has what it takes
     int (*sum)(const Sum&, int64_t first_row, int64_t last_row);
     int (*spread)(const Spread&, int64_t first_block, int64_t last_block);
+    int (*rank)(const Rank&, int64_t first_row, int64_t last_row);
+    int (*best)(const Best&, int64_t first_row, int64_t last_row);
 };
 
 }  // namespace seqward

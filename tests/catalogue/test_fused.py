@@ -18,8 +18,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seqward.catalogue import chunked, native, scores_of
+from reference import slow_rank
+from seqward.catalogue import ENGINES, Pairs, chunked, native, scores_of
 from seqward.catalogue.fused import FusedScores
+from seqward.catalogue.order import settled
 
 if native.found().library is None:
     pytest.skip(native.found().why, allow_module_level=True)
@@ -258,3 +260,62 @@ def test_a_variant_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, sa
     monkeypatch.setenv("SEQWARD_NATIVE", "fastest")
     assert native.variant_for(torch.float32) is None
     assert said.messages[0].startswith("SEQWARD_NATIVE=fastest is none of auto, off, ")
+
+
+# Orders -------------------------------------------------------------------------------------------------------------
+
+
+def settled_matrix(parts: list[Tensor]) -> Tensor:
+    states, weight, *bias = parts
+    rows = torch.arange(len(states)).repeat_interleave(len(weight))
+    scores = settled(states, weight, bias[0] if bias else None, rows, torch.arange(len(weight)).repeat(len(states)))
+    return scores.view(len(states), len(weight))
+
+
+@every_variant
+@examples(deadline=None, max_examples=40)
+@given(recipe=recipes, step=st.sampled_from([0.0, 1e-8, 1e-7, 1e-6, 1e-3]), seed=st.integers(0, 99))
+def test_ranks_are_those_of_the_settled_scores_by_every_engine(
+    variant: native.Variant, recipe: Recipe, step: float, seed: int
+) -> None:
+    """Rows that differ in their last bits or not at all: products part what is equal, and the order must not."""
+    parts = recipe.parts()
+    parts[1] += step * normal(*parts[1].shape, seed=seed)
+    n, items = recipe.rows, recipe.items
+    target = torch.randint(items, (n,), generator=torch.Generator().manual_seed(seed))
+    exclude = Pairs(torch.arange(n).repeat(2), torch.arange(2 * n) * 7 % items)
+    scores = settled_matrix(parts)
+    hidden = scores.index_put((exclude.rows, exclude.items), torch.tensor(-torch.inf))
+    with native.using(variant.name):
+        for engine in ENGINES.values():
+            asked = engine(*parts)
+            for matrix, left in ((scores, None), (hidden, exclude)):
+                expected = [slow_rank(row, int(i), set()) for row, i in zip(matrix.tolist(), target, strict=True)]
+                assert asked.rank_of(target, left).tolist() == expected
+        best = FusedScores(*parts).max().items
+    assert best.tolist() == [-1 if max(row) == -torch.inf else row.index(max(row)) for row in scores.tolist()]
+
+
+@every_variant
+def test_margins_hold_what_products_do(variant: native.Variant) -> None:
+    """Every target of a catalogue with large and small rows, at its rank in double precision where no other is near."""
+    weight = normal(700, 64) * torch.logspace(-2, 1, 700)[:, None]
+    states, target = normal(60, 64, seed=1), torch.arange(60) * 11
+    exact = states.double() @ weight.double().T
+    own = exact.gather(1, target[:, None])
+    gap = (exact - own).abs().scatter(1, target[:, None], torch.inf).amin(1)
+    clear = gap > 1e-5 * states.norm(dim=1) * weight.norm(dim=1).amax()
+    assert int(clear.sum()) > 20
+    with native.using(variant.name):
+        ranks = FusedScores(states, weight).rank_of(target)
+    assert torch.equal(ranks[clear], (1 + (exact > own).sum(1))[clear])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_empty_batches_have_empty_answers(engine: str) -> None:
+    states, none = torch.zeros(0, 16, requires_grad=True), torch.zeros(0, dtype=torch.int64)
+    scores = ENGINES[engine](states, normal(1100, 16), None)
+    assert scores.nll(none).shape == scores.logsumexp().shape == scores.at(none).shape == (0,)
+    assert scores.rank_of(none).shape == scores.max().items.shape == (0,)
+    assert scores.topk(3).items.shape == (0, 3)
+    scores.nll(none).sum().backward()

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from seqward.catalogue import chunked, native
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
-from seqward.catalogue.native import ScoresQuestion, SpreadQuestion, SumQuestion, Variant
-from seqward.catalogue.scores import Best, LinearScores, Pairs
+from seqward.catalogue.native import BestQuestion, RankQuestion, ScoresQuestion, SpreadQuestion, SumQuestion, Variant
+from seqward.catalogue.order import bounds, excluded, margins, ranks, settled, without
+from seqward.catalogue.scores import Best, LinearScores, Pairs, exact
 
 WIDTH = 16
 """The kernels take widths that are multiples of this."""
@@ -74,14 +75,49 @@ class FusedScores:
             parts = [part.detach() for part in parts]  # or room would be made for a backward pass
         return _LogSumExp.apply(*parts, items, temperature, variant)
 
+    @exact
     def max(self) -> Best:
-        return self.portable.max()
+        variant = self._orders()
+        if variant is None:
+            return self.portable.max()
+        states, weight, bias = self._parts()
+        margin = margins(states, weight, bias, variant.unit)
+        value, items = torch.full_like(margin, -torch.inf), torch.full((self.n_rows,), -1)
+        question = BestQuestion(_scores(states, weight, bias, 1.0), *map(native.address, (margin, value, items)))
+        native.ask("best", variant, question, self.n_rows, variant.panel, states.shape[0] * weight.numel())
+        # The score that `at` gives, which may differ from the settled one in the last bit.
+        return Best(self.at(items.clamp(min=0)).where(items >= 0, -torch.inf), items)
 
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
         return self.portable.topk(k, exclude)
 
+    @exact
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
-        return self.portable.rank_of(items, exclude)
+        variant = self._orders()
+        if variant is None:
+            return self.portable.rank_of(items, exclude)
+        states, weight, bias = parts = self._parts()
+        items = items.contiguous()
+        margin = margins(states, weight, bias, variant.unit)
+        own = settled(*parts, torch.arange(self.n_rows), items)
+        own = own.masked_fill(excluded(items, exclude, self.n_items), -torch.inf)
+        low, high = bounds(own, margin)
+        better = torch.zeros_like(items)
+        question = RankQuestion(
+            _scores(states, weight, bias, 1.0), *map(native.address, (items, own, low, high, better))
+        )
+        native.ask("rank", variant, question, self.n_rows, variant.panel, states.shape[0] * weight.numel())
+        if exclude is not None:
+            better = without(better, own, items, exclude, parts)
+        return ranks(better, own)
+
+    def _orders(self) -> Variant | None:
+        """The variant that counts and compares: products in bfloat16 serve too, since what is close is settled."""
+        variant = native.variant_for(torch.bfloat16)
+        return None if self.refusal is not None or not self.n_rows else variant
+
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        return self.states.contiguous(), self.weight.contiguous(), None if self.bias is None else self.bias.contiguous()
 
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         return self.portable.sample(k, generator)
@@ -178,14 +214,11 @@ def _question(
 ) -> SumQuestion:
     """The addresses of contiguous tensors, which the caller keeps alive."""
     address = native.address
-    scores = ScoresQuestion(
-        address(states),
-        address(weight),
-        address(bias) if len(bias) else None,
-        len(states),
-        len(weight),
-        states.shape[1],
-        scale,
-    )
+    scores = _scores(states, weight, bias if len(bias) else None, scale)
     places = (None, None) if kept is None else (address(kept.shift), address(kept.exponentials))
     return SumQuestion(scores, address(total), address(mean), *places)
+
+
+def _scores(states: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> ScoresQuestion:
+    addresses = map(native.address, (states, weight, bias))
+    return ScoresQuestion(*addresses, len(states), len(weight), states.shape[1], scale)

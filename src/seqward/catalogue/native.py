@@ -67,6 +67,25 @@ class SpreadQuestion(Structure):
     _fields_ = (("sum", SumQuestion), ("grad", c_void_p), ("grad_weight", c_void_p), ("grad_bias", c_void_p))
 
 
+class RankQuestion(Structure):
+    """``Rank``."""
+
+    _fields_ = (
+        ("scores", ScoresQuestion),
+        ("target", c_void_p),
+        ("own", c_void_p),
+        ("low", c_void_p),
+        ("high", c_void_p),
+        ("better", c_void_p),
+    )
+
+
+class BestQuestion(Structure):
+    """``Best``."""
+
+    _fields_ = (("scores", ScoresQuestion), ("margin", c_void_p), ("value", c_void_p), ("item", c_void_p))
+
+
 class _Shape(Structure):
     _fields_ = (("lanes", c_int32), ("panel", c_int32), ("block", c_int32), ("bytes", c_int32))
 
@@ -91,6 +110,11 @@ class Variant:
     def dtype(self) -> torch.dtype:
         return torch.float32 if self.bytes == 4 else torch.bfloat16
 
+    @property
+    def unit(self) -> float:
+        """The relative error of an operand as it is multiplied."""
+        return 0.0 if self.bytes == 4 else 2.0**-9
+
 
 class Library:
     """The shared library, opened and tried."""
@@ -108,7 +132,7 @@ class Library:
         self.calls = ctypes.CDLL(str(file))
         self.calls.seqward_name.restype = c_char_p
         self.calls.seqward_shape.argtypes = (c_int, POINTER(_Shape))
-        for name in ("sum", "spread"):
+        for name in ("sum", "spread", "rank", "best"):
             self.call(name).argtypes = (c_int, c_void_p, c_int64, c_int64)
         version = self.calls.seqward_version()
         if version != VERSION:
