@@ -26,6 +26,7 @@ lint: .venv/developing
 bench: .venv/developing            ## speed and memory, beside the usual way and beside reading the file alone
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ccql_step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rank_speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/head_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
 
 # Studies go on where they stopped, and keep what came out in benchmarks/results.
@@ -50,7 +51,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 # torch comes first: with it in place pip looks for no other build of it.
-.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+.venv/installed: .venv/bin/python pyproject.toml setup.py constraints.txt $(wildcard native/*.?pp)
 	$(BIN)/pip install --quiet -c constraints.txt torch
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@

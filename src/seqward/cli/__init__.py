@@ -34,6 +34,7 @@ for name, command, summary in (
     ("report", runs.report, "Write the report of a run as one HTML file."),
     ("methods", runs.list_methods, "List the methods."),
     ("config", runs.show_config, "Print every setting of a method as a file."),
+    ("doctor", runs.doctor, "Say what this machine is and which kernels answer on it."),
 ):
     app.command(name, short_help=summary)(command)
 app.add_typer(data.app, name="data", short_help="List public data sets and fetch them.")

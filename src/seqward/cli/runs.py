@@ -260,3 +260,14 @@ def show_config(method: Annotated[str, Argument(metavar="METHOD", help="Name of 
 
     entry = method_named(method)
     typer.echo(to_yaml(entry.name, entry.sections), nl=False)
+
+
+def doctor(
+    machine: Annotated[bool, Option("--machine", help="Processor, threads, kernels, rates.")] = False,
+) -> None:
+    """Say which kernels score the catalogue on this machine and why, and how fast it multiplies."""
+    from seqward.doctor import about_machine
+
+    if not machine:
+        raise SeqwardError("Nothing to look at. Say: seqward doctor --machine")
+    print_table(("what", "value"), about_machine())
