@@ -28,6 +28,7 @@ bench: .venv/developing            ## speed and memory, beside the usual way and
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/encoder_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rank_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sampled_speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/head_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
 
 bench-peers: .venv/developing      ## beside RecBole, RecTools, RePlay: an hour or two; see benchmarks/peers/README.md
@@ -57,7 +58,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 # torch comes first: with it in place pip looks for no other build of it.
-.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+.venv/installed: .venv/bin/python pyproject.toml setup.py constraints.txt $(wildcard native/*.?pp)
 	$(BIN)/pip install --quiet -c constraints.txt torch
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@

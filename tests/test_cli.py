@@ -40,6 +40,7 @@ report RUN --out --metrics --force
 methods --json --markdown
 lint-table FILE --click-reward --goal-reward --json
 config METHOD
+doctor --machine
 data list
 data fetch NAME --to
 """
@@ -94,6 +95,20 @@ def test_methods_are_told_to_programs(seqward: Command) -> None:
     assert records["sasrec-ac"]["terms"] == ["L_CE + ω L_Q", "Q L_CE + ω L_Q"]
     assert records["sasrec-ac"]["needs"] == ["goal", "rewards"]
     assert records["vsknn"]["terms"] == []
+
+
+def test_doctor_tells_which_kernels_answer_and_why(seqward: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqward.doctor.SIDE", 64)
+    told = dict(table(seqward("doctor", "--machine"))[1:])
+    assert told["native kernels"].startswith(("native kernels from ", "no native kernels: "))
+    assert float(told["fp32 product, GFLOP/s a core"]) > 0
+    monkeypatch.setenv("SEQWARD_NATIVE", "off")
+    told = dict(table(seqward("doctor", "--machine"))[1:])
+    assert told["sums in fp32 by"] == told["ranks by"] == "torch, in chunks"
+
+
+def test_doctor_wants_to_know_what_to_look_at(refused: Callable[..., str]) -> None:
+    assert refused("doctor") == "Nothing to look at. Say: seqward doctor --machine"
 
 
 def test_simulate_tells_the_shape_and_writes_the_same_log_again(seqward: Command, tmp_path: Path) -> None:

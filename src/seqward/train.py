@@ -66,7 +66,7 @@ class TrainSettings:
     """Minutes between two checkpoints."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: products in bfloat16, sums and weights in fp32."""
-    catalogue: Literal["auto", "dense", "chunked"] = "auto"
+    catalogue: Literal["auto", "dense", "chunked", "fused"] = "auto"
     """Which engine scores the catalogue; the results are the same."""
     softmax: Literal["full", "uniform", "popularity", "in-batch", "mixed", "sce"] = "full"
     """What sums over the catalogue in a loss run over: all items, or, as an estimate for catalogues that are too large

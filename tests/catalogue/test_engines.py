@@ -13,9 +13,10 @@ from hypothesis import assume, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import pad
 
 from reference import slow_order, slow_rank
-from seqward.catalogue import ENGINES, MISS, Pairs, Scores, chunked, engines, scores_of
+from seqward.catalogue import ENGINES, MISS, Pairs, Scores, chunked, engines, native, scores_of
 from seqward.errors import Finding
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
@@ -24,8 +25,11 @@ every_precision = pytest.mark.parametrize("low", [False, True], ids=["fp32", "bf
 
 @contextmanager
 def small_chunks(scratch: int = 1 << 20) -> Iterator[None]:
-    """Row blocks of 3, chunks of 8 items, top-k blocks of 4: small worlds then have several of each."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Row blocks of 3, chunks of 8 items, top-k blocks of 4: small worlds then have several of each.
+
+    The native kernels likewise: 6 rows and 6 items, in plain loops.
+    """
+    with pytest.MonkeyPatch.context() as patch, native.using("plain-small"):
         for name, value in (("ROWS", 3), ("CHUNK", 8), ("BLOCK", 4), ("SCRATCH", scratch)):
             patch.setattr(chunked, name, value)
         patch.setattr("seqward.catalogue.scores.EVEN", 4)
@@ -68,9 +72,11 @@ def worlds(draw: st.DrawFn, minus_infinity: bool = True) -> World:
     if bias is not None and minus_infinity:
         dead = draw(st.integers(0, items))  # whole chunks without a candidate
         bias[:dead] = [-math.inf] * dead
+    # A width that the native kernels take, half of the time.
+    wider = 16 - width if draw(st.booleans()) else 0
     return World(
-        states=matrix(n, width),
-        weight=matrix(items, width),
+        states=pad(matrix(n, width), (0, wider)),
+        weight=pad(matrix(items, width), (0, wider)),
         bias=None if bias is None else torch.tensor(bias),
         pairs=draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, items - 1)), max_size=40)),
         targets=torch.tensor(draw(st.lists(st.integers(0, items - 1), min_size=n, max_size=n))),
@@ -250,7 +256,7 @@ def test_an_item_that_is_no_candidate_is_a_miss(engine: str) -> None:
 def test_scores_that_are_not_finite_are_a_finding(engine: str, bad: float, where: int) -> None:
     bias = torch.zeros(1500)
     bias[where] = bad
-    scores = ENGINES[engine](normal(5, 4), normal(1500, 4, seed=1), bias)
+    scores = ENGINES[engine](normal(5, 16), normal(1500, 16, seed=1), bias)
     for ask in (scores.max, lambda: scores.topk(3), lambda: scores.rank_of(torch.arange(5))):
         with pytest.raises(Finding, match="not finite in 5 of 5 rows: the model has diverged") as refusal:
             ask()
@@ -259,14 +265,14 @@ def test_scores_that_are_not_finite_are_a_finding(engine: str, bad: float, where
 
 @every_engine
 def test_one_bad_row_is_enough(engine: str) -> None:
-    states = normal(5, 4)
+    states = normal(5, 16)
     states[3] = math.nan
     with pytest.raises(Finding, match="1 of 5 rows"):
-        ENGINES[engine](states, normal(20, 4), None).rank_of(torch.arange(5))
+        ENGINES[engine](states, normal(20, 16), None).rank_of(torch.arange(5))
 
 
 def trainable(engine: str) -> tuple[Scores, list[Tensor]]:
-    leaves = [normal(5, 4).requires_grad_(), normal(20, 4, seed=1).requires_grad_(), torch.zeros(20).requires_grad_()]
+    leaves = [normal(5, 16).requires_grad_(), normal(20, 16, seed=1).requires_grad_(), torch.zeros(20).requires_grad_()]
     return ENGINES[engine](*leaves), leaves
 
 
@@ -326,7 +332,7 @@ def test_any_part_may_learn_alone(engine: str, learns: tuple[int, ...], scratch:
 @every_engine
 def test_two_losses_alive_at_once_do_not_mix(engine: str) -> None:
     """Cross-entropy and a conservative term of another head: both forward passes, then both backward, step by step."""
-    parts = [normal(9, 4), normal(20, 4, seed=1), normal(7, 4, seed=2), 3 * normal(30, 4, seed=3)]
+    parts = [normal(9, 16), normal(20, 16, seed=1), normal(7, 16, seed=2), 3 * normal(30, 16, seed=3)]
     items = torch.arange(9), torch.arange(7)
     found: list[list[Tensor]] = []
     for name in (engine, "dense"):
@@ -342,7 +348,7 @@ def test_two_losses_alive_at_once_do_not_mix(engine: str) -> None:
 @every_engine
 def test_gradients_at_default_chunks_are_those_of_dense(engine: str) -> None:
     """1,100 items and 1,030 rows at the chunk sizes in use: two row blocks, three chunks, the last one short."""
-    parts = [normal(1030, 8), normal(1100, 8, seed=1), normal(1100, seed=2)]
+    parts = [normal(1030, 16), normal(1100, 16, seed=1), normal(1100, seed=2)]
     items = torch.arange(1030)
     found: list[list[Tensor]] = []
     for name in (engine, "dense"):
@@ -358,7 +364,7 @@ def test_gradients_at_default_chunks_are_those_of_dense(engine: str) -> None:
 @pytest.mark.parametrize("scratch", [0, 1 << 20], ids=["multiplied again", "kept"])
 def test_a_best_item_far_above_the_first_chunk(engine: str, scratch: int, gap: float) -> None:
     """Gradients as small as a mean over thousands of events gives them, and the item that matters comes late."""
-    weight, states, items = 0.1 * normal(40, 4), normal(5, 4, seed=1), torch.tensor([0, 39, 38, 7, 12])
+    weight, states, items = 0.1 * normal(40, 16), normal(5, 16, seed=1), torch.tensor([0, 39, 38, 7, 12])
     bias = torch.where(torch.arange(40) < 38, 0.0, gap)
     found = [x.clone().requires_grad_() for x in (states, weight, bias)]
     exact = [x.double().requires_grad_() for x in (states, weight, bias)]
@@ -450,8 +456,9 @@ def test_engines_agree_under_autocast(temperature: float) -> None:
 
 
 def test_auto_writes_the_matrix_only_where_it_is_small() -> None:
-    for items, kind in ((engines.DENSE_BELOW - 1, "dense"), (engines.DENSE_BELOW, "chunked")):
-        assert type(scores_of(torch.zeros(1, 1), torch.zeros(items, 1))) is ENGINES[kind]
+    with native.using("off"):
+        for items, kind in ((engines.DENSE_BELOW - 1, "dense"), (engines.DENSE_BELOW, "chunked")):
+            assert type(scores_of(torch.zeros(1, 16), torch.zeros(items, 16))) is ENGINES[kind]
     assert type(scores_of(torch.zeros(1, 1), torch.zeros(5, 1), None, "chunked")) is ENGINES["chunked"]
 
 

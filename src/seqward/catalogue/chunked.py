@@ -8,14 +8,14 @@ the scratch budget and were kept. Gradients are exact either way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from seqward.catalogue.dense import drawn, topk_of_matrix, uniform
-from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, evened, exact, refuse_nan
+from seqward.catalogue.order import PAIRS, beats, bounds, excluded, margins, ranks, settled
+from seqward.catalogue.scores import Best, LinearScores, Pairs, evened, exact, refuse_nan
 
 CHUNK = 512
 """Items multiplied at a time."""
@@ -94,7 +94,7 @@ class ChunkedScores:
         for _, scores in self._chunks(rows, exclude):
             short = -scores.shape[1] % BLOCK
             padded = torch.nn.functional.pad(scores, (0, short), value=-torch.inf) if short else scores
-            maxima.append(padded.reshape(len(scores), -1, BLOCK).amax(2))
+            maxima.append(padded.unflatten(1, (-1, BLOCK)).amax(2))
         by_block = torch.cat(maxima, 1)
         refuse_nan(by_block.amax(1))
         blocks = topk_of_matrix(by_block, min(k, by_block.shape[1])).items
@@ -119,39 +119,29 @@ class ChunkedScores:
 
     @exact
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
-        # Rows in the order of their items: the items of a block then lie in few chunks.
-        order = items.argsort()
-        ordered = ChunkedScores(self.states[order], self.weight, self.bias)
-        pairs = None if exclude is None else Pairs(order.argsort()[exclude.rows], exclude.items)
-        parts = [ordered._rank_of_rows(rows, items[order][rows], pairs) for rows in _slices(self.n_rows, ROWS)]
-        return torch.empty_like(items).index_copy_(0, order, torch.cat(parts))
-
-    def _rank_of_rows(self, rows: slice, items: Tensor, exclude: Pairs | None) -> Tensor:
-        """Ranks of ascending items."""
-        starts = torch.arange(0, self.n_items + CHUNK, CHUNK, device=items.device)
-        edges = torch.searchsorted(items, starts).tolist()
-        # Two sweeps: an item's score is the one its chunk gives, to the bit, so that it equals itself and its twins.
-        own = self.states.new_full((len(items),), torch.nan, dtype=torch.float32)
-        holding = [number for number, (low, high) in enumerate(pairwise(edges)) if low < high]
-        for start, scores in self._chunks(rows, exclude, only=holding):
-            low, high = edges[start // CHUNK], edges[start // CHUNK + 1]
-            own[low:high] = scores[low:high].gather(1, items[low:high, None] - start)[:, 0]
-        # Equal scores count before the item's own chunk (x >= own is x > the float below own), not after it.
-        threshold = torch.nextafter(own, own.new_tensor(-torch.inf))
+        parts = (self.states, self.weight, self.bias)
+        every = torch.arange(self.n_rows, device=items.device)
+        own = settled(*parts, every, items).masked_fill(excluded(items, exclude, self.n_items), -torch.inf)
+        low, high = bounds(own, margins(*parts))
         better = torch.zeros_like(items)
-        largest = own.clone()
-        flags = own.new_empty(len(items), CHUNK)
-        for start, scores in self._chunks(rows, exclude):
-            low, high = edges[start // CHUNK], edges[start // CHUNK + 1]
-            threshold[low:high] = own[low:high]
-            largest = torch.maximum(largest, scores.amax(1))
-            # Flags as floats: five times faster to write and add up than booleans.
-            better += torch.gt(scores, threshold[:, None], out=flags[:, : scores.shape[1]]).sum(1).long()
-            if low < high:
-                earlier = torch.arange(scores.shape[1], device=items.device) < items[low:high, None] - start
-                better[low:high] += (earlier & (scores[low:high] == own[low:high, None])).sum(1)
-        refuse_nan(largest)
-        return torch.where(own == -torch.inf, MISS, 1 + better)
+        for rows in _slices(self.n_rows, ROWS):
+            flags, least, most = own.new_empty(rows.stop - rows.start, CHUNK), low[rows, None], high[rows, None]
+            close: list[tuple[Tensor, Tensor]] = []
+            for start, scores in self._chunks(rows, exclude):
+                # Flags as floats: five times faster to write and add up than booleans.
+                room = flags.view(-1)[: scores.numel()].view(scores.shape)
+                sure = torch.gt(scores, most, out=room).sum(1)
+                better[rows] += sure.long()
+                (row,) = (torch.gt(scores, least, out=room).sum(1) > sure).nonzero(as_tuple=True)
+                near = scores[row]
+                place, column = ((near > least[row]) & (near <= most[row])).nonzero(as_tuple=True)
+                close.append((row[place] + rows.start, column + start))
+                if sum(len(row) for row, _ in close) > PAIRS or start + CHUNK >= self.n_items:
+                    row, item = map(torch.cat, zip(*close, strict=True))
+                    before = beats(settled(*parts, row, item), item, own[row], items[row])
+                    better.index_add_(0, row, before.to(better.dtype))
+                    close = []
+        return ranks(better, own)
 
     def _chunks(
         self, rows: slice, exclude: Pairs | None = None, only: Sequence[int] | None = None
@@ -224,7 +214,7 @@ class _LogSumExp(torch.autograd.Function):
         sharp_bias = None if some_bias is None else some_bias * LOG2E
         grad = any(ctx.needs_input_grad)
         size = len(states) * len(weight) * dtype.itemsize
-        ctx.scratch = _scratch(size, states.device) if grad and size <= SCRATCH else None
+        ctx.scratch = borrowed(size, states.device) if grad and 0 < size <= SCRATCH else None
         total = torch.empty(len(states), device=states.device)
         mean = torch.empty(states.shape, device=states.device) if grad else None
         ctx.kept = []
@@ -263,8 +253,8 @@ class _LogSumExp(torch.autograd.Function):
             grad_weight.index_add_(0, items, pushed, alpha=-1)
             if grad_bias is not None:
                 grad_bias.index_add_(0, items, grad, alpha=-1)
-        if ctx.scratch is not None and ctx.scratch.device.type == "cpu":
-            _SCRATCH.append(ctx.scratch)
+        if ctx.scratch is not None:
+            give_back(ctx.scratch)
         ctx.kept = ctx.scratch = None
         return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None
 
@@ -274,12 +264,18 @@ _SCRATCH: list[Tensor] = []
 given back in pieces of another size each time it leaves the heap full of holes. (CUDA's allocator does the same.)"""
 
 
-def _scratch(size: int, device: torch.device) -> Tensor:
+def borrowed(size: int, device: torch.device) -> Tensor:
     """At least ``size`` bytes; what is never written takes no memory."""
     free = _SCRATCH.pop() if _SCRATCH and device.type == "cpu" else None
     if free is not None and len(free) >= size:
         return free
     return torch.empty(SCRATCH if device.type == "cpu" else size, dtype=torch.uint8, device=device)
+
+
+def give_back(scratch: Tensor) -> None:
+    """The next one who borrows takes it."""
+    if scratch.device.type == "cpu":
+        _SCRATCH.append(scratch)
 
 
 def _room(scratch: Tensor, rows: slice, n_items: int) -> list[Tensor]:
@@ -399,4 +395,4 @@ def _by_item(pairs: Pairs, rows: slice) -> Pairs:
 
 
 def _slices(total: int, step: int) -> list[slice]:
-    return [slice(start, min(start + step, total)) for start in range(0, total, step)]
+    return [slice(start, min(start + step, total)) for start in range(0, max(total, 1), step)]

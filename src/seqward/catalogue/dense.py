@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from seqward.catalogue.scores import MISS, Best, LinearScores, Pairs, evened, refuse_nan
+from seqward.catalogue.order import beats, bounds, margins, ranks, settled
+from seqward.catalogue.scores import Best, LinearScores, Pairs, evened, refuse_nan
 
 
 class DenseScores:
@@ -47,7 +48,9 @@ class DenseScores:
         return self.weight.shape[0]
 
     def at(self, items: Tensor) -> Tensor:
-        return self.matrix.gather(1, items.view(len(items), -1)).view(items.shape)
+        return self.matrix.gather(1, items.reshape(len(items), items.shape[1] if items.dim() > 1 else 1)).view(
+            items.shape
+        )
 
     def logsumexp(self, temperature: float = 1.0) -> Tensor:
         return temperature * torch.logsumexp(self._summed() / temperature, dim=1)
@@ -64,10 +67,19 @@ class DenseScores:
 
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
         scores = self._candidates(exclude)
-        own = scores.gather(1, items[:, None])
-        lower = torch.arange(self.n_items, device=items.device)[None] < items[:, None]
-        rank = 1 + ((scores > own) | ((scores == own) & lower)).sum(1)
-        return torch.where(own[:, 0] == -torch.inf, MISS, rank)
+        with torch.no_grad():
+            parts = (self.states, self.weight, self.bias)
+            margin = margins(*parts)
+            own = scores.gather(1, items[:, None])[:, 0]
+            every = torch.arange(self.n_rows, device=items.device)
+            # Without a margin the product is what it is settled to be.
+            own = torch.where((own == -torch.inf) | (margin == 0), own, settled(*parts, every, items))
+            low, high = bounds(own, margin)
+            sure = scores > high[:, None]
+            row, item = ((scores > low[:, None]) & ~sure).nonzero(as_tuple=True)
+            exact = torch.where(margin[row] == 0, scores[row, item], settled(*parts, row, item))
+            before = beats(exact, item, own[row], items[row])
+            return ranks(sure.sum(1).index_add(0, row, before.long()), own)
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator) -> Tensor:

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from seqward.catalogue.chunked import ChunkedScores
 from seqward.catalogue.dense import DenseScores
+from seqward.catalogue.fused import FusedScores, refusal
 from seqward.catalogue.scores import LinearScores
 
 ENGINES: dict[str, Callable[[Tensor, Tensor, Tensor | None], LinearScores]] = {
     "dense": DenseScores,
     "chunked": ChunkedScores,
+    "fused": FusedScores,
 }
 DENSE_BELOW = 1024
 """Items up to which the matrix of a batch stays in cache, so that writing it costs nothing."""
@@ -28,5 +30,6 @@ def scores_of(states: Tensor, weight: Tensor, bias: Tensor | None = None, engine
         engine: a name in ENGINES, or "auto".
     """
     if engine == "auto":
-        engine = "dense" if len(weight) < DENSE_BELOW else "chunked"
+        streamed = "chunked" if refusal(states, weight, bias) else "fused"
+        engine = "dense" if len(weight) < DENSE_BELOW else streamed
     return ENGINES[engine](states, weight, bias)

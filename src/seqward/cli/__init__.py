@@ -35,6 +35,7 @@ for name, command, summary in (
     ("methods", runs.list_methods, "List the methods."),
     ("lint-table", runs.lint_table, "Find the rows of a table that no ranking can have."),
     ("config", runs.show_config, "Print every setting of a method as a file."),
+    ("doctor", runs.doctor, "Say what this machine is and which kernels answer on it."),
 ):
     app.command(name, short_help=summary)(command)
 app.add_typer(data.app, name="data", short_help="List public data sets and fetch them.")

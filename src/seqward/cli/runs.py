@@ -280,3 +280,14 @@ def lint_table(
     typer.echo(f"{rows} of {n_rows} rows are impossible.", err=True)
     if found:
         raise typer.Exit(1)
+
+
+def doctor(
+    machine: Annotated[bool, Option("--machine", help="Processor, threads, kernels, rates.")] = False,
+) -> None:
+    """Say which kernels score the catalogue on this machine and why, and how fast it multiplies."""
+    from seqward.doctor import about_machine
+
+    if not machine:
+        raise SeqwardError("Nothing to look at. Say: seqward doctor --machine")
+    print_table(("what", "value"), about_machine())

@@ -1,0 +1,93 @@
+"""Speed of the catalogue's questions by every engine, as shares of what a matrix product reaches in the same run.
+
+    OMP_NUM_THREADS=1 python benchmarks/head_speed.py [--rounds 5] [--out FILE]
+
+RetailRocket's shape: 70,852 items, 64 wide. Cross-entropy forward and backward (states and rows both learn) of 961
+states, what 256 sessions hold; ranks and best items of 1,024. Processor time of this process, in turns, medians of the
+ratios of neighbours. Cross-entropy counts 6, ranks and best items 2 operations a state, item and column. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
+
+from machine import RESULTS, commit, machine
+from rank_speed import SQUARE, seconds
+from seqward.catalogue import native, scores_of
+from seqward.data.world import RETAILROCKET_ITEMS
+
+STATES, RANKED, WIDTH = 961, 1024, 64
+GOALS = {"cross-entropy fused": 0.70, "rank fused": 0.85}
+"""Shares of the fp32 product, for processors without bfloat16 instructions."""
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns.")] = 5,
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = RESULTS / "head-speed.json",
+) -> None:
+    """Measure, print and keep the result."""
+    variant = native.variant_for(torch.float32)
+    result = {
+        "commit": commit(),
+        "machine": machine() | {"kernels": None if variant is None else variant.name},
+        "rounds": rounds,
+        "goals": GOALS,
+    } | measure(rounds)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Milliseconds and shares of the product; how many times slower the plain way is than each."""
+    torch.manual_seed(0)
+    states, weight = 0.5 * torch.randn(RANKED, WIDTH), 0.5 * torch.randn(RETAILROCKET_ITEMS, WIDTH)
+    target, square = torch.randint(RETAILROCKET_ITEMS, (RANKED,)), torch.randn(SQUARE, SQUARE)
+    contenders: dict[str, Callable[[], Any]] = {"product": lambda: square @ square}
+    for engine in ("plain torch", "chunked", "fused"):
+        contenders[f"cross-entropy {engine}"] = lambda engine=engine: learn(engine, states[:STATES], weight, target)
+    for engine in ("chunked", "fused"):
+        scores = scores_of(states, weight, None, engine)
+        contenders |= {f"rank {engine}": lambda s=scores: s.rank_of(target), f"best {engine}": scores.max}
+    for run in contenders.values():
+        run()  # memory is touched for the first time
+    turns = [{name: seconds(run) for name, run in contenders.items()} for _ in range(rounds)]
+    one = 2 * RETAILROCKET_ITEMS * WIDTH
+    work = {name: 3 * one * STATES if name.startswith("cross") else one * RANKED for name in contenders}
+    work["product"] = 2 * SQUARE**3
+    shares = {
+        name: median(work[name] / turn[name] / (work["product"] / turn["product"]) for turn in turns)
+        for name in contenders
+    }
+    plain = "cross-entropy plain torch"
+    return {
+        "product_gflops": round(median(work["product"] / turn["product"] / 1e9 for turn in turns), 1),
+        "milliseconds": {name: round(1000 * median(turn[name] for turn in turns)) for name in contenders},
+        "share_of_product": {name: round(share, 3) for name, share in shares.items()},
+        "times_plain_torch": {
+            name: round(median(turn[plain] / turn[name] for turn in turns), 2) for name in work if name[:5] == "cross"
+        },
+        "reached": {name: shares[name] >= goal for name, goal in GOALS.items()},
+    }
+
+
+def learn(engine: str, states: Tensor, weight: Tensor, target: Tensor) -> None:
+    """Forward and backward of the mean cross-entropy."""
+    leaves = states.clone().requires_grad_(), weight.clone().requires_grad_()
+    items = target[: len(states)]
+    if engine == "plain torch":
+        cross_entropy(linear(*leaves), items).backward()
+    else:
+        scores_of(*leaves, None, engine).nll(items).mean().backward()
+
+
+if __name__ == "__main__":
+    typer.run(main)

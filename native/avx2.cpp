@@ -1,0 +1,67 @@
+// Variant for processors with AVX2 and FMA: 8 floats a vector, 16 vector registers.
+
+#include "variants.hpp"
+
+#ifdef SEQWARD_X86
+
+#include <immintrin.h>
+
+// From here on the compiler may use these instructions, whatever the processor that it runs on. What is above was
+// included before, so that no function shared with other files is compiled with them.
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+
+#include "kernels.hpp"
+
+namespace seqward {
+namespace {
+
+struct Avx2 {
+    static constexpr int kLanes = 8, kVectors = 2, kPair = 1, kBlock = 192;
+    using Vec = __m256;
+    using Mask = __m256;
+    using Count = __m256i;
+    using Operand = __m256;
+    using Stored = float;
+
+    static Vec all(float x) { return _mm256_set1_ps(x); }
+    static Vec load(const float* from) { return _mm256_loadu_ps(from); }
+    static void store(float* to, Vec x) { _mm256_storeu_ps(to, x); }
+    static Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
+    static Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
+    static Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
+    static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+    static Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }  // b where either is NaN
+    static Vec power_of_bits(Vec x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23)); }
+
+    static Mask above(Vec a, Vec b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
+    static uint32_t bits(Mask m) { return static_cast<uint32_t>(_mm256_movemask_ps(m)); }
+    static bool any(Mask m) { return bits(m) != 0; }
+    static Vec either(Mask m, Vec a, Vec b) { return _mm256_blendv_ps(b, a, m); }
+    static Count none() { return _mm256_setzero_si256(); }
+    static Count count(Count c, Mask m) { return _mm256_sub_epi32(c, _mm256_castps_si256(m)); }  // true is -1
+    static void store(int32_t* to, Count c) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), c); }
+
+    static Stored round(float x) { return x; }
+    static float widen(Stored x) { return x; }
+    static Operand take(const Stored* from) { return _mm256_loadu_ps(from); }
+    static Operand same(const Stored* from) { return _mm256_broadcast_ss(from); }
+    static Vec multiply_add(Vec sum, Operand a, Operand b) { return _mm256_fmadd_ps(a, b, sum); }
+    static void keep(Stored* to, Vec x) { _mm256_storeu_ps(to, x); }
+    static void keep_past_cache(Stored* to, Vec x) { _mm256_stream_ps(to, x); }
+    static void keep_pairs(Stored*, Vec, Vec) {}
+    static void finish() { _mm_sfence(); }  // what went past the cache is there for every thread
+};
+
+bool runs() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+}  // namespace
+
+constexpr Kernels kAvx2 = kernels<Avx2>("avx2", runs);
+
+}  // namespace seqward
+
+#endif

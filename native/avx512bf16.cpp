@@ -1,0 +1,77 @@
+// Variant for processors with AVX512-BF16: 16 floats a vector, 32 vector registers, and an instruction that multiplies
+// 16 pairs of bfloat16 and adds each pair of products to a float.
+
+#include "variants.hpp"
+
+#ifdef SEQWARD_X86
+
+#include <immintrin.h>
+
+// See avx2.cpp.
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
+#endif
+
+#include "kernels.hpp"
+
+namespace seqward {
+namespace {
+
+struct Avx512Bf16 {
+    static constexpr int kLanes = 16, kVectors = 4, kPair = 2, kBlock = 192;
+    using Vec = __m512;
+    using Mask = __mmask16;  // a bit a lane
+    using Count = __m512i;
+    using Operand = __m512bh;
+    using Stored = uint16_t;
+
+    static Vec all(float x) { return _mm512_set1_ps(x); }
+    static Vec load(const float* from) { return _mm512_loadu_ps(from); }
+    static void store(float* to, Vec x) { _mm512_storeu_ps(to, x); }
+    static Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
+    static Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
+    static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+    static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+    static Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }  // b where either is NaN
+    static Vec power_of_bits(Vec x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23)); }
+
+    static Mask above(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+    static uint32_t bits(Mask m) { return m; }
+    static bool any(Mask m) { return m != 0; }
+    static Vec either(Mask m, Vec a, Vec b) { return _mm512_mask_blend_ps(m, b, a); }
+    static Count none() { return _mm512_setzero_si512(); }
+    static Count count(Count c, Mask m) { return _mm512_mask_add_epi32(c, m, c, _mm512_set1_epi32(1)); }
+    static void store(int32_t* to, Count c) { _mm512_storeu_si512(to, c); }
+
+    // One number at a time where matrices are packed: the instruction's own rounding, taken from the emulation.
+    static Stored round(float x) { return bfloat_of(x); }
+    static float widen(Stored x) { return float_of_bfloat(x); }
+    static Operand take(const Stored* from) { return reinterpret_cast<Operand>(_mm512_loadu_si512(from)); }
+    static Operand same(const Stored* from) {
+        int32_t pair;
+        std::memcpy(&pair, from, sizeof pair);
+        return reinterpret_cast<Operand>(_mm512_set1_epi32(pair));
+    }
+    static Vec multiply_add(Vec sum, Operand a, Operand b) { return _mm512_dpbf16_ps(sum, a, b); }
+    static __m256i rounded(Vec x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
+    static void keep(Stored* to, Vec x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded(x)); }
+    static void keep_past_cache(Stored* to, Vec x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(to), rounded(x)); }
+    static void keep_pairs(Stored* to, Vec first, Vec second) {
+        const __m512i low = _mm512_cvtepu16_epi32(rounded(first));
+        const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(second)), 16);
+        _mm512_storeu_si512(to, _mm512_or_si512(low, high));
+    }
+    static void finish() { _mm_sfence(); }
+};
+
+bool runs() { return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw"); }
+
+}  // namespace
+
+constexpr Kernels kAvx512Bf16 = kernels<Avx512Bf16>("avx512-bf16", runs);
+
+}  // namespace seqward
+
+#endif

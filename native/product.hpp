@@ -1,0 +1,138 @@
+// The one loop that all time goes into: a small matrix product whose sums stay in registers.
+//
+//   c[t][lane] (+)= sum over k of a[t][k] * b[k][lane]         t < kTile, lane < Vectors * kLanes
+//
+// ``b`` is packed: the lanes of one k lie side by side. ``a`` is read one number at a time and repeated in all lanes.
+// With kPair = 2 a "number" is a pair of neighbours along k, which one instruction multiplies and adds.
+
+#pragma once
+
+#include "lanes.hpp"
+
+namespace seqward {
+namespace {  // a copy for each file that includes it, compiled for the processor of that file
+
+// ARow, AStep: how far apart the numbers of ``a`` lie along t and along k, in elements. ``a`` is read in ``runs`` of
+// ``steps`` along k, ``run_gap`` elements from the start of one to that of the next; ``b`` without a gap.
+template <class B, int Vectors, int ARow, int AStep>
+inline void product(const typename B::Stored* a, const typename B::Stored* b, int64_t runs, int64_t run_gap,
+                    int64_t steps, float* c, int64_t c_row, bool add) {
+    using Vec = typename B::Vec;
+    constexpr int kLanes = B::kLanes;
+    Vec sum[kTile][Vectors];
+    for (int t = 0; t < kTile; ++t)
+        for (int v = 0; v < Vectors; ++v) sum[t][v] = add ? B::load(c + t * c_row + v * kLanes) : B::all(0.0f);
+    for (int64_t run = 0; run < runs; ++run, a += run_gap) {
+        const typename B::Stored* number = a;
+        for (int64_t k = 0; k < steps; ++k, number += AStep, b += Vectors * kLanes * B::kPair) {
+            typename B::Operand right[Vectors];
+            for (int v = 0; v < Vectors; ++v) right[v] = B::take(b + v * kLanes * B::kPair);
+            for (int t = 0; t < kTile; ++t) {
+                const typename B::Operand left = B::same(number + t * ARow);
+                for (int v = 0; v < Vectors; ++v) sum[t][v] = B::multiply_add(sum[t][v], left, right[v]);
+            }
+        }
+    }
+    for (int t = 0; t < kTile; ++t)
+        for (int v = 0; v < Vectors; ++v) B::store(c + t * c_row + v * kLanes, sum[t][v]);
+}
+
+// Calls ``f`` with the number of vectors as a constant: algorithms are compiled for each width of a tile.
+template <int Most, class F>
+inline void with_vectors(int64_t vectors, F f) {
+    if constexpr (Most == 1) {
+        f(std::integral_constant<int, 1>{});
+    } else {
+        if (vectors >= Most) return f(std::integral_constant<int, Most>{});
+        with_vectors<Most - 1>(vectors, f);
+    }
+}
+
+inline int64_t rounded_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Rows are split into panels of kVectors * kLanes; the last may be narrower, by whole vectors.
+template <class B>
+constexpr int64_t panel_of() {
+    return B::kVectors * B::kLanes;
+}
+
+template <class B>
+inline int64_t vectors_at(int64_t row, int64_t rows) {
+    return smaller(B::kVectors, (rows - row + B::kLanes - 1) / B::kLanes);
+}
+
+// Memory of a thread for the length of a call. Empty if there was none left: look at ``ok``.
+class Workspace {
+  public:
+    explicit Workspace(int64_t bytes) : start_(static_cast<char*>(::operator new(bytes + kLine, std::nothrow))) {
+        next_ = start_ + (kLine - reinterpret_cast<uintptr_t>(start_) % kLine);
+        std::memset(next_, 0, ok() ? bytes : 0);
+    }
+    ~Workspace() { ::operator delete(start_); }
+    Workspace(const Workspace&) = delete;
+    Workspace& operator=(const Workspace&) = delete;
+    bool ok() const { return start_ != nullptr; }
+    static int64_t size(int64_t count, int64_t bytes) { return rounded_up(count * bytes, kLine); }
+    template <class T>
+    T* part(int64_t count) {
+        T* out = reinterpret_cast<T*>(next_);
+        next_ += size(count, sizeof(T));
+        return out;
+    }
+
+  private:
+    static constexpr int64_t kLine = 64;  // bytes of a cache line, which aligned vectors start at
+    char* start_;
+    char* next_;
+};
+
+// ``states`` of a panel, times ``scale``, as the right side of a product over the width: [width / kPair][lane][kPair].
+template <class B>
+inline void pack_states(const Scores& q, int64_t row, int64_t lanes, typename B::Stored* out) {
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+        const bool real = row + lane < q.rows;
+        for (int64_t k = 0; k < q.width; ++k) {
+            const float x = real ? q.states[(row + lane) * q.width + k] * q.scale : 0.0f;
+            out[(k / B::kPair * lanes + lane) * B::kPair + k % B::kPair] = B::round(x);
+        }
+    }
+}
+
+// ``weight`` of a block of items as the left side of a product over the width: [tile][width / kPair][kTile][kPair].
+template <class B>
+inline void pack_items(const Scores& q, int64_t first, int64_t count, typename B::Stored* out) {
+    for (int64_t i = 0; i < rounded_up(count, kTile); ++i) {
+        const float* from = q.weight + (first + i) * q.width;
+        for (int64_t k = 0; k < q.width; ++k) {
+            const int64_t at = (i / kTile * q.width / B::kPair + k / B::kPair) * kTile + i % kTile;
+            out[at * B::kPair + k % B::kPair] = B::round(i < count ? from[k] : 0.0f);
+        }
+    }
+}
+
+// The same as the left side of a product over the items: [tile of columns][items / kPair][kTile][kPair].
+template <class B>
+inline void pack_columns(const Scores& q, int64_t first, int64_t count, typename B::Stored* out) {
+    const int64_t items = rounded_up(count, B::kPair);
+    for (int64_t i = 0; i < items; ++i) {
+        const float* from = q.weight + (first + i) * q.width;
+        for (int64_t c = 0; c < rounded_up(q.width, kTile); ++c) {
+            const int64_t at = (c / kTile * items / B::kPair + i / B::kPair) * kTile + c % kTile;
+            out[at * B::kPair + i % B::kPair] = B::round(i < count && c < q.width ? from[c] : 0.0f);
+        }
+    }
+}
+
+// Scores of a block of items for a panel, without bias: [item][lane], to a whole tile of items.
+template <class B, int Vectors>
+inline void score_block(const typename B::Stored* items, const typename B::Stored* states, int64_t count,
+                        int64_t width, float* out) {
+    constexpr int64_t kRow = Vectors * B::kLanes;
+    for (int64_t i = 0; i < count; i += kTile)
+        product<B, Vectors, B::kPair, kTile * B::kPair>(items + i * width, states, 1, 0, width / B::kPair,
+                                                        out + i * kRow, kRow, false);
+}
+
+}  // namespace
+}  // namespace seqward

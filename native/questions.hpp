@@ -1,0 +1,70 @@
+// What can be asked, as plain structs that Python fills in (src/seqward/catalogue/native.py has their twins), and the
+// functions that one variant of the kernels answers with. All arrays are row-major, without gaps.
+
+#pragma once
+
+#include <cstdint>
+
+namespace seqward {
+
+constexpr int kVersion = 1;  // of this interface; Python refuses a library that says otherwise
+
+struct Scores {  // score of item i for row r: scale * (states[r] . weight[i] + bias[i])
+    const float* states;  // [rows, width]
+    const float* weight;  // [items, width]
+    const float* bias;    // [items] or null
+    int64_t rows, items, width;
+    float scale;
+};
+
+// Sums of 2^score over the items. With scale = log2(e) / temperature they are those of the softmax.
+struct Sum {
+    Scores scores;
+    float* total;  // [rows] out: log2 of the sum
+    float* mean;   // [rows, width] out: rows of weight, weighted by their share of the sum; or null
+    float* shift;  // [blocks, padded rows] out: what was subtracted from the scores; or null if nothing is kept
+    void* kept;    // [blocks, padded rows, block] out: 2^(score - shift), see sum.hpp; or null
+};
+
+// The way back: gradients of weight and bias, given that of log2 of the sum over scale.
+struct Spread {
+    Sum sum;              // as it was asked, answers included
+    const float* grad;    // [rows]
+    float* grad_weight;   // [items, width] out
+    float* grad_bias;     // [items] out, or null
+};
+
+// How many items stand before a target. ``scores.scale`` is 1.
+struct Rank {
+    Scores scores;
+    const int64_t* target;  // [rows]
+    const float* own;       // [rows] the target's score, settled
+    const float* low;       // [rows] a product above it may be of an item whose settled score is at least own
+    const float* high;      // [rows] a product above it is of an item whose settled score is above own
+    int64_t* better;        // [rows] in and out: is added to
+};
+
+// The best item of each row, the first of equals. ``scores.scale`` is 1.
+struct Best {
+    Scores scores;
+    const float* margin;  // [rows] how far a product may be from the settled score
+    float* value;         // [rows] in: -inf; out: the best settled score
+    int64_t* item;        // [rows] in: -1; out: its item
+};
+
+struct Shape {
+    int32_t lanes, panel, block, bytes;  // floats a vector, rows a panel, items a block, bytes a kept number
+};
+
+// 0 on success, 1 where memory is short. Ranges: rows [first, last), first a multiple of the panel; or blocks of items.
+struct Kernels {
+    const char* name;
+    Shape shape;
+    bool (*runs)();  // whether this processor has what it takes
+    int (*sum)(const Sum&, int64_t first_row, int64_t last_row);
+    int (*spread)(const Spread&, int64_t first_block, int64_t last_block);
+    int (*rank)(const Rank&, int64_t first_row, int64_t last_row);
+    int (*best)(const Best&, int64_t first_row, int64_t last_row);
+};
+
+}  // namespace seqward

@@ -1,0 +1,122 @@
+// Every variant that this processor runs, on odd sizes, under the address and undefined-behaviour sanitizers
+// (tests/catalogue/test_sanitizers.py). Each array ends where it ends: one number read or written beyond it is an error.
+// Values are held to plain sums in double precision here, so that the driver is not run on nonsense.
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "../questions.hpp"
+
+using namespace seqward;
+
+extern "C" {
+int seqward_variants();
+const char* seqward_name(int);
+int seqward_runs(int);
+void seqward_shape(int, Shape*);
+int seqward_sum(int, const Sum*, int64_t, int64_t);
+int seqward_spread(int, const Spread*, int64_t, int64_t);
+int seqward_rank(int, const Rank*, int64_t, int64_t);
+int seqward_best(int, const Best*, int64_t, int64_t);
+}
+
+namespace {
+
+uint32_t seed = 1;
+
+float number() {  // in [-1, 1)
+    seed = seed * 1664525u + 1013904223u;
+    return static_cast<float>(seed >> 8) / 8388608.0f - 1.0f;
+}
+
+std::vector<float> numbers(int64_t count) {
+    std::vector<float> out(count);
+    for (float& x : out) x = number();
+    return out;
+}
+
+void expect(bool holds, const char* what, const char* name, int64_t rows, int64_t items, int64_t width) {
+    if (holds) return;
+    std::printf("%s: wrong %s of %d x %d, width %d\n", name, what, int(rows), int(items), int(width));
+    std::exit(1);
+}
+
+void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bias, bool keep) {
+    const char* name = seqward_name(variant);
+    Shape shape;
+    seqward_shape(variant, &shape);
+    const double tolerance = shape.bytes == 4 ? 1e-5 : 3e-2;
+    const auto states = numbers(rows * width), weight = numbers(items * width), bias = numbers(items);
+    const auto grad = numbers(rows);
+    const Scores s{states.data(), weight.data(), with_bias ? bias.data() : nullptr, rows, items, width, 1.0f};
+    const int64_t blocks = (items + shape.block - 1) / shape.block;
+    const int64_t padded = (rows + shape.lanes - 1) / shape.lanes * shape.lanes;
+    std::vector<float> total(rows), mean(rows * width), shift(blocks * padded);
+    // Aligned, as torch aligns what it gives.
+    void* kept = std::aligned_alloc(64, (blocks * padded * shape.block * shape.bytes + 63) / 64 * 64);
+    const Sum sum{s, total.data(), mean.data(), keep ? shift.data() : nullptr, keep ? kept : nullptr};
+    // Two ranges, as two threads would.
+    const int64_t middle = rows / 2 / shape.panel * shape.panel;
+    expect(!seqward_sum(variant, &sum, 0, middle) && !seqward_sum(variant, &sum, middle, rows), "memory", name, rows,
+           items, width);
+    std::vector<float> grad_weight(items * width), grad_bias(items);
+    const Spread spread{sum, grad.data(), grad_weight.data(), with_bias ? grad_bias.data() : nullptr};
+    expect(!seqward_spread(variant, &spread, 0, blocks / 2) && !seqward_spread(variant, &spread, blocks / 2, blocks),
+           "memory", name, rows, items, width);
+
+    std::vector<double> expected_grad(items, 0.0);
+    std::vector<int64_t> target(rows), better(rows, 0), item(rows, -1);
+    std::vector<float> own(rows), low(rows), high(rows), margin(rows, shape.bytes == 4 ? 1e-4f : 0.5f);
+    std::vector<float> value(rows, -INFINITY);
+    std::vector<std::vector<double>> scores(rows, std::vector<double>(items));
+    for (int64_t r = 0; r < rows; ++r) {
+        double all = 0.0;
+        for (int64_t i = 0; i < items; ++i) {
+            double x = with_bias ? bias[i] : 0.0;
+            for (int64_t k = 0; k < width; ++k) x += double(states[r * width + k]) * weight[i * width + k];
+            scores[r][i] = x;
+            all += std::exp2(x);
+        }
+        expect(std::fabs(total[r] - std::log2(all)) < tolerance * 10, "sum", name, rows, items, width);
+        for (int64_t i = 0; i < items; ++i)
+            expected_grad[i] += grad[r] * std::exp2(scores[r][i]) / all * states[r * width];
+        target[r] = r * 7 % items;
+        own[r] = static_cast<float>(scores[r][target[r]]);
+        low[r] = own[r] - margin[r], high[r] = own[r] + margin[r];
+    }
+    for (int64_t i = 0; i < items; ++i)
+        expect(std::fabs(grad_weight[i * width] - expected_grad[i]) < tolerance * rows, "gradient", name, rows, items,
+               width);
+
+    const Rank rank{s, target.data(), own.data(), low.data(), high.data(), better.data()};
+    const Best best{s, margin.data(), value.data(), item.data()};
+    seqward_rank(variant, &rank, 0, middle), seqward_rank(variant, &rank, middle, rows);
+    seqward_best(variant, &best, 0, middle), seqward_best(variant, &best, middle, rows);
+    for (int64_t r = 0; r < rows; ++r) {
+        int64_t least = 0, most = 0;
+        double largest = -INFINITY;
+        for (int64_t i = 0; i < items; ++i) {
+            least += scores[r][i] > own[r] + 1e-4, most += scores[r][i] > own[r] - 1e-4;
+            largest = std::fmax(largest, scores[r][i]);
+        }
+        expect(least <= better[r] && better[r] <= most, "rank", name, rows, items, width);
+        expect(std::fabs(value[r] - largest) < 1e-4 && item[r] >= 0, "best item", name, rows, items, width);
+    }
+    std::free(kept);
+}
+
+}  // namespace
+
+int main() {
+    for (int variant = 0; variant < seqward_variants(); ++variant) {
+        if (!seqward_runs(variant)) continue;
+        for (int64_t rows : {1, 9, 67})
+            for (int64_t items : {1, 7, 195})
+                for (int64_t width : {16, 48, 64})
+                    for (int options = 0; options < 4; ++options)
+                        check(variant, rows, items, width, options & 1, options & 2);
+        std::printf("%s: no complaint\n", seqward_name(variant));
+    }
+}

@@ -1,0 +1,321 @@
+"""The native kernels, each variant of them, against a float64 matrix; and what happens where they cannot answer.
+
+The plain variants run everywhere. ``plain-bf16`` multiplies, rounds and lays out its operands as ``avx512-bf16`` does,
+so the algorithm of that variant is held here on processors that lack its instructions; its instructions are not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from torch import Tensor
+
+from reference import slow_rank
+from seqward.catalogue import ENGINES, Pairs, chunked, native, scores_of
+from seqward.catalogue.fused import FusedScores
+from seqward.catalogue.order import settled
+
+if native.found().library is None:
+    pytest.skip(native.found().why, allow_module_level=True)
+
+LIBRARY = native.found().library
+assert LIBRARY is not None
+RUNNABLE = [v for v in LIBRARY.variants.values() if v.runs]
+every_variant = pytest.mark.parametrize("variant", RUNNABLE, ids=lambda v: v.name)
+exact_variants = pytest.mark.parametrize("variant", [v for v in RUNNABLE if v.bytes == 4], ids=lambda v: v.name)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Of a small world; in scalars, so that a failure is told in a line."""
+
+    rows: int
+    items: int
+    width: int
+    seed: int
+    size: float
+    twins: bool
+    bias: float | None
+    dead: int | None
+    temperature: float
+
+    def parts(self) -> list[Tensor]:
+        """states, weight and, if any, bias."""
+        weight = normal(self.items, self.width, seed=self.seed + 1)
+        if self.twins:
+            weight[:] = weight[0].clone()
+        parts = [self.size * normal(self.rows, self.width, seed=self.seed), weight]
+        if self.bias is not None:
+            bias = self.bias * normal(self.items, seed=self.seed + 2)
+            if self.dead is not None and self.items > 1:
+                bias[self.dead % self.items] = -torch.inf
+            parts.append(bias)
+        return parts
+
+
+recipes = st.builds(
+    Recipe,
+    # Around the sizes of tiles, panels and blocks.
+    rows=st.sampled_from([1, 2, 7, 16, 33, 70]),
+    items=st.sampled_from([1, 2, 5, 6, 13, 192, 193, 390]),
+    width=st.sampled_from([16, 32, 48, 64, 80]),
+    seed=st.integers(0, 999),
+    size=st.sampled_from([0.0, 1e-40, 1e-20, 1e-3, 1.0, 3.0]),
+    twins=st.booleans(),
+    bias=st.sampled_from([None, 0.0, 1.0, 100.0, 3000.0]),
+    dead=st.none() | st.integers(0, 400),
+    temperature=st.sampled_from([0.05, 0.5, 1.0, 20.0]),
+)
+
+
+def answers(parts: list[Tensor], upstream: Tensor, temperature: float) -> list[Tensor]:
+    """[n] log-sum-exp, and the gradients of a weighted sum of it."""
+    leaves = [part.clone().requires_grad_() for part in parts]
+    total = FusedScores(*leaves).logsumexp(temperature)
+    (upstream * total).sum().backward()
+    return [total.detach().double(), *(leaf.grad.double() for leaf in leaves if leaf.grad is not None)]
+
+
+def definition(parts: list[Tensor], upstream: Tensor, temperature: float) -> tuple[list[Tensor], list[Tensor]]:
+    """The same in double precision, and the same again of absolute values: what errors are measured against."""
+    states, weight, *bias = (part.double() for part in parts)
+    scores = torch.nn.functional.linear(states, weight, *bias) / temperature
+    share, g = scores.softmax(1), upstream.double()[:, None]
+    found = []
+    for h, w, u in ((states, weight, g), (states.abs(), weight.abs(), g.abs())):
+        terms = torch.nn.functional.linear(h, w, *(b.abs() if u is not g else b for b in bias))
+        grads = [u * (share @ w), share.T @ (u * h), (share.T @ u)[:, 0]][: len(parts)]
+        found.append([temperature * scores.logsumexp(1) if u is g else terms.masked_fill(terms.isinf(), 0), *grads])
+    return found[0], found[1]
+
+
+def rounded(part: Tensor) -> Tensor:
+    return part.bfloat16().double()
+
+
+@every_variant
+@pytest.mark.parametrize("scratch", [0, 1 << 24], ids=["multiplied again", "kept"])
+@examples(deadline=None, max_examples=60)
+@given(recipe=recipes)
+def test_sums_and_gradients_are_those_of_a_double_matrix(variant: native.Variant, scratch: int, recipe: Recipe) -> None:
+    """To 1e-5 in fp32; in bfloat16 to its rounding of the operands, the scores being those of rounded operands.
+
+    More is allowed where scores are so large that the last bits of their terms show.
+    """
+    low, t = variant.bytes == 2, recipe.temperature
+    parts, upstream = recipe.parts(), normal(recipe.rows, seed=5)
+    exact = [part.double() for part in parts]
+    if low:
+        exact[:2] = [rounded(parts[0] * (chunked.LOG2E / t)) * (t / chunked.LOG2E), rounded(parts[1])]
+    expected, sizes = definition(exact, upstream, t)
+    with native.using(variant.name), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunked, "SCRATCH", scratch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            found = answers(parts, upstream, t)
+    slack = 4e-7 * float(sizes[0].max()) / t
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=(1e-5 + slack) * t)
+    for one, other, size in zip(found[1:], expected[1:], sizes[1:], strict=True):
+        assert bool(one.isfinite().all())
+        assert float((one - other).norm()) <= ((4e-3 if low else 1e-5) + slack) * float(size.norm()) + 1e-30
+
+
+@every_variant
+@pytest.mark.parametrize(("size", "low_error"), [(0.1, 1e-3), (0.5, 4e-3)], ids=["flat", "peaked"])
+def test_gradients_of_cross_entropy_at_training_sizes(variant: native.Variant, size: float, low_error: float) -> None:
+    """To 1e-6 in fp32. In bfloat16 to 1e-3 where many items share in the sum; where few do, their rounding shows."""
+    low, items = variant.bytes == 2, torch.arange(130)
+    parts = [size * normal(130, 64), normal(900, 64, seed=1)]
+    found, exact = [p.clone().requires_grad_() for p in parts], [p.double().requires_grad_() for p in parts]
+    with native.using(variant.name), torch.autocast("cpu", torch.bfloat16, enabled=low):
+        FusedScores(*found).nll(items).mean().backward()
+    torch.nn.functional.cross_entropy(exact[0] @ exact[1].T, items).backward()
+    for one, other in zip(found, exact, strict=True):
+        assert one.grad is not None and other.grad is not None
+        assert float((one.grad - other.grad).norm() / other.grad.norm()) < (low_error if low else 1e-6)
+
+
+@exact_variants
+def test_answers_do_not_depend_on_the_number_of_threads(
+    variant: native.Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "SMALL", 0)
+    parts, upstream = [normal(100, 16), normal(1500, 16, seed=1), normal(1500, seed=2)], normal(100, seed=3)
+    found = []
+    for threads in (1, 2, 3, 7):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        with native.using(variant.name):
+            found.append(answers(parts, upstream, 0.5))
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
+def test_what_is_not_contiguous_is_read_all_the_same() -> None:
+    parts = [normal(16, 30).T, normal(16, 500, seed=1).T, normal(1000, seed=2)[::2]]
+    items = torch.arange(30)
+    assert not any(part.is_contiguous() for part in parts)
+    expected = chunked.ChunkedScores(*parts).nll(items, 0.5)
+    torch.testing.assert_close(FusedScores(*parts).nll(items, 0.5), expected)
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What was warned of, as if for the first time."""
+    caplog.set_level(logging.WARNING, "seqward")
+    native.warn_once.cache_clear()
+    native.found.cache_clear()
+    yield caplog
+    native.found.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype", "why"),
+    [
+        (20, torch.float32, "the native kernels take widths that are multiples of 16, not 20"),
+        (16, torch.float64, "the native kernels take rows of float32, not torch.float64"),
+        (16, torch.bfloat16, "the native kernels take rows of float32, not torch.bfloat16"),
+    ],
+)
+def test_what_the_kernels_do_not_take_is_answered_in_chunks_and_said_once(
+    width: int, dtype: torch.dtype, why: str, said: pytest.LogCaptureFixture
+) -> None:
+    states, weight, items = normal(9, width), normal(40, width, seed=1).to(dtype), torch.arange(9)
+    found = [FusedScores(states, weight).nll(items) for _ in range(2)]
+    assert torch.equal(found[0], chunked.ChunkedScores(states, weight).nll(items))
+    assert said.messages == [f"catalogue: {why}. The chunked engine answers instead."]
+
+
+def test_auto_takes_the_kernels_where_they_run() -> None:
+    with native.using("plain"):
+        assert type(scores_of(torch.zeros(1, 16), torch.zeros(5000, 16))) is FusedScores
+        assert type(scores_of(torch.zeros(1, 20), torch.zeros(5000, 20))) is chunked.ChunkedScores
+    with native.using("off"):
+        assert type(scores_of(torch.zeros(1, 16), torch.zeros(5000, 16))) is chunked.ChunkedScores
+
+
+# A library that is broken -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture) -> Path:
+    """Where the library is looked for."""
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
+    return tmp_path / "_native.abi3.so"
+
+
+def test_without_a_library_the_portable_engine_answers(place: Path, said: pytest.LogCaptureFixture) -> None:
+    assert not place.exists()
+    assert type(scores_of(torch.zeros(2, 16), torch.zeros(5000, 16))) is chunked.ChunkedScores
+    assert said.messages == []
+    total = scores_of(torch.zeros(2, 16), torch.zeros(8, 16), None, "fused").logsumexp()
+    assert total.tolist() == pytest.approx([2.0794415] * 2)
+    assert said.messages == [
+        "catalogue: no native kernels: none were built when Seqward was installed (that takes a C++ compiler). "
+        "The chunked engine answers instead."
+    ]
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "other"])
+def test_a_broken_library_is_told_once_and_never_a_crash(
+    damage: str, place: Path, said: pytest.LogCaptureFixture
+) -> None:
+    assert LIBRARY is not None
+    whole = LIBRARY.file.read_bytes()
+    place.write_bytes({"empty": b"", "half": whole[: len(whole) // 2], "other": b"no library at all"}[damage])
+    for _ in range(2):
+        total = scores_of(torch.zeros(2, 16), torch.zeros(5000, 16)).logsumexp()
+        assert total.tolist() == pytest.approx([8.5171932] * 2)
+    (message,) = said.messages
+    assert message.startswith(f"the native kernels in {place} do not work (")
+    assert message.endswith("Install Seqward again to build them anew; until then torch answers, more slowly.")
+
+
+@pytest.mark.parametrize("fault", ["version", "sums"])
+def test_a_library_that_is_not_ours_is_not_asked(
+    fault: str, place: Path, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LIBRARY is not None
+    place.write_bytes(LIBRARY.file.read_bytes())
+    if fault == "version":
+        monkeypatch.setattr(native, "VERSION", 99)
+    else:
+        monkeypatch.setattr(native.math, "isclose", lambda *a, **k: False)
+    assert native.variant_for(torch.float32) is None
+    (message,) = said.messages
+    assert ("its interface is version 1, not 99" if fault == "version" else "variant gives wrong sums") in message
+
+
+def test_a_variant_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("SEQWARD_NATIVE", "fastest")
+    assert native.variant_for(torch.float32) is None
+    assert said.messages[0].startswith("SEQWARD_NATIVE=fastest is none of auto, off, ")
+
+
+# Orders -------------------------------------------------------------------------------------------------------------
+
+
+def settled_matrix(parts: list[Tensor]) -> Tensor:
+    states, weight, *bias = parts
+    rows = torch.arange(len(states)).repeat_interleave(len(weight))
+    scores = settled(states, weight, bias[0] if bias else None, rows, torch.arange(len(weight)).repeat(len(states)))
+    return scores.view(len(states), len(weight))
+
+
+@every_variant
+@examples(deadline=None, max_examples=40)
+@given(recipe=recipes, step=st.sampled_from([0.0, 1e-8, 1e-7, 1e-6, 1e-3]), seed=st.integers(0, 99))
+def test_ranks_are_those_of_the_settled_scores_by_every_engine(
+    variant: native.Variant, recipe: Recipe, step: float, seed: int
+) -> None:
+    """Rows that differ in their last bits or not at all: products part what is equal, and the order must not."""
+    parts = recipe.parts()
+    parts[1] += step * normal(*parts[1].shape, seed=seed)
+    n, items = recipe.rows, recipe.items
+    target = torch.randint(items, (n,), generator=torch.Generator().manual_seed(seed))
+    exclude = Pairs(torch.arange(n).repeat(2), torch.arange(2 * n) * 7 % items)
+    scores = settled_matrix(parts)
+    hidden = scores.index_put((exclude.rows, exclude.items), torch.tensor(-torch.inf))
+    with native.using(variant.name):
+        for engine in ENGINES.values():
+            asked = engine(*parts)
+            for matrix, left in ((scores, None), (hidden, exclude)):
+                expected = [slow_rank(row, int(i), set()) for row, i in zip(matrix.tolist(), target, strict=True)]
+                assert asked.rank_of(target, left).tolist() == expected
+        best = FusedScores(*parts).max().items
+    assert best.tolist() == [-1 if max(row) == -torch.inf else row.index(max(row)) for row in scores.tolist()]
+
+
+@every_variant
+def test_margins_hold_what_products_do(variant: native.Variant) -> None:
+    """Every target of a catalogue with large and small rows, at its rank in double precision where no other is near."""
+    weight = normal(700, 64) * torch.logspace(-2, 1, 700)[:, None]
+    states, target = normal(60, 64, seed=1), torch.arange(60) * 11
+    exact = states.double() @ weight.double().T
+    own = exact.gather(1, target[:, None])
+    gap = (exact - own).abs().scatter(1, target[:, None], torch.inf).amin(1)
+    clear = gap > 1e-5 * states.norm(dim=1) * weight.norm(dim=1).amax()
+    assert int(clear.sum()) > 20
+    with native.using(variant.name):
+        ranks = FusedScores(states, weight).rank_of(target)
+    assert torch.equal(ranks[clear], (1 + (exact > own).sum(1))[clear])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_empty_batches_have_empty_answers(engine: str) -> None:
+    states, none = torch.zeros(0, 16, requires_grad=True), torch.zeros(0, dtype=torch.int64)
+    scores = ENGINES[engine](states, normal(1100, 16), None)
+    assert scores.nll(none).shape == scores.logsumexp().shape == scores.at(none).shape == (0,)
+    assert scores.rank_of(none).shape == scores.max().items.shape == (0,)
+    assert scores.topk(3).items.shape == (0, 3)
+    scores.nll(none).sum().backward()

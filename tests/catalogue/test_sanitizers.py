@@ -1,0 +1,36 @@
+"""The native kernels under the sanitizers that see reads and writes beyond an array and undefined behaviour."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NATIVE = Path(__file__).parents[2] / "native"
+FLAGS = [
+    "-std=c++17",
+    "-O1",
+    "-g",
+    "-ffp-contract=off",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-w",
+]
+
+
+@pytest.mark.slow
+def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("no g++ here")
+    program = tmp_path / "driver"
+    sources = [*NATIVE.glob("*.cpp"), NATIVE / "test" / "driver.cpp"]
+    built = subprocess.run([compiler, *FLAGS, *map(str, sources), "-o", str(program)], capture_output=True, text=True)
+    if "cannot find -lasan" in built.stderr or "cannot find -lubsan" in built.stderr:
+        pytest.skip("g++ comes without its sanitizers here")
+    assert built.returncode == 0, built.stderr[-2000:]
+    done = subprocess.run([str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    assert "plain-bf16: no complaint" in done.stdout
