@@ -22,7 +22,8 @@ from seqward import reading
 from seqward.backbones.backbone import Histories
 from seqward.baselines import LastItems, fitted_baselines
 from seqward.catalogue.dense import DenseScores
-from seqward.catalogue.scores import MISS, Scores
+from seqward.catalogue.listed import ListedScores
+from seqward.catalogue.scores import MISS, Pairs, Scores
 from seqward.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 from seqward.errors import Finding, SeqwardError
 from seqward.evaluate import compare, evaluate, outcomes, ranks_of, targets
@@ -73,20 +74,18 @@ class Hashing:
             for length in range(len(slots) + 1) if every else [len(slots)]:
                 read = [item for item in slots[:length] if item != self.n_items]
                 rows.append(self.row(tuple(read)))
-        return Rows(torch.tensor(rows))
+        return every_score(torch.tensor(rows))
 
     def values(self, histories: Histories, every: bool = False) -> Scores:
         """Q of every item: how many distinct items were read."""
         read = [len(set(slots) - {self.n_items}) for slots in histories.items.tolist()]
-        return Rows(torch.tensor(read).float()[:, None].expand(-1, self.n_items))
+        return every_score(torch.tensor(read).float()[:, None].expand(-1, self.n_items))
 
 
-class Rows(DenseScores):
+def every_score(matrix: torch.Tensor) -> ListedScores:
     """Scores that are given, not computed."""
-
-    def __init__(self, matrix: torch.Tensor) -> None:
-        super().__init__(matrix, torch.empty(matrix.shape[1], 0))
-        self.__dict__["matrix"] = matrix
+    rows, items = torch.ones_like(matrix).nonzero(as_tuple=True)
+    return ListedScores(*matrix.shape, Pairs(rows, items), matrix.flatten())
 
 
 EVENT = st.tuples(
@@ -309,7 +308,7 @@ class Broken(Hashing):
         return [math.nan, *[0.0] * (N - 1)]
 
     def values(self, histories: Histories, every: bool = False) -> Scores:
-        return Rows(torch.full((len(histories.items), N), math.inf))
+        return DenseScores(torch.full((len(histories.items), 1), math.inf), torch.ones(N, 1))
 
 
 def test_nan_is_a_finding_that_names_the_scorer() -> None:

@@ -26,7 +26,7 @@ def pairs(keys: list[int]) -> Pairs:
 
 
 def both(cells: list[float | None]) -> tuple[ListedScores, DenseScores]:
-    """The same scores as a list and as the identity times a matrix."""
+    """The same scores as a list and as a matrix; states of zeros leave a margin of none, so nothing is settled anew."""
     matrix = torch.tensor([-math.inf if c is None else c for c in cells]).view(ROWS, ITEMS)
     dense = DenseScores(torch.zeros(ROWS, 1), torch.zeros(ITEMS, 1))
     dense.__dict__["matrix"] = matrix
