@@ -94,6 +94,68 @@ def test_gradients_are_clipped_before_the_update_and_measured_before_that(
     assert float(means["grad_norm"]) == float(unclipped["grad_norm"]) == pytest.approx(float(seen[1].norm()))
 
 
+@pytest.mark.parametrize(
+    ("changes", "shares"),
+    [
+        ({}, [1, 1, 1, 1, 1, 1]),
+        ({"lr_warmup": 4}, [0.25, 0.5, 0.75, 1, 1, 1]),
+        ({"lr_schedule": "linear"}, [1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        ({"lr_schedule": "linear", "lr_warmup": 2}, [1 / 2, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        ({"lr_schedule": "tenths", "lr_tenth_epochs": 1}, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        ({"lr_schedule": "tenths", "lr_tenth_epochs": 2}, [1, 1, 1, 1, 0.1, 0.1]),
+    ],
+)
+def test_the_learning_rate_of_each_step(changes: dict[str, Any], shares: list[float]) -> None:
+    """Three epochs of two steps; what Adam was given at each."""
+    job = job_of("sasrec", shop(), epochs=3, batch_size=1000, lr=0.02, **changes)
+    job = replace(job, settings=replace(job.settings, batch_size=-(-job.data.n_pieces // 2)))
+    assert job.last_step == 6
+    networks, given = Networks(job), []
+    step = networks.optimiser.step
+    networks.optimiser.step = lambda: (given.append(networks.optimiser.param_groups[0]["lr"]), step())  # type: ignore[assignment]
+    progress = Progress()
+    for _ in range(6):
+        take_step(job, networks, progress)
+    assert given == pytest.approx([0.02 * share for share in shares])
+
+
+def test_adam_is_told_its_moments_and_how_weights_decay() -> None:
+    """One step from a weight w with the gradient g. Adam's first step is lr g / (|g| + eps) whatever beta2 is.
+
+    Decoupled: w (1 - lr * .1) - lr sign(g). L2: w - lr sign(g + .1 w), so a weight whose gradient is 0 moves too, by a
+    whole step against its own sign.
+    """
+
+    def values(networks: Networks) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in networks.evaluated.state_dict().items()}
+
+    before = values(Networks(job_of("sasrec", shop())))
+
+    def after(**changes: Any) -> tuple[dict[str, Tensor], Networks]:
+        job = job_of("sasrec", shop(), lr=0.5, **changes)
+        networks = Networks(job)
+        take_step(job, networks, Progress())
+        return values(networks), networks
+
+    plain, _ = after()
+    decoupled, _ = after(weight_decay=0.1, weight_decay_form="decoupled")
+    l2, networks = after(weight_decay=0.1)
+    assert networks.optimiser.param_groups[0]["betas"] == (0.9, 0.999)
+    assert after(beta2=0.98)[1].optimiser.param_groups[0]["betas"] == (0.9, 0.98)
+    assert after(beta2=0.98, optimiser="row-adam")[1].optimiser.param_groups[0]["betas"] == (0.9, 0.98)
+    name = "backbone.items.weight"
+    torch.testing.assert_close(decoupled[name], plain[name] - 0.5 * 0.1 * before[name])
+    idle = (plain[name] == before[name]) & (before[name].abs() > 1e-4)
+    assert idle.any()
+    torch.testing.assert_close(l2[name][idle], before[name][idle] - 0.5 * before[name][idle].sign(), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{"weight_decay": 0.1}, {"lr_warmup": 3}, {"lr_schedule": "linear"}])
+def test_rows_that_wait_ask_for_one_learning_rate_and_no_decay(changes: dict[str, Any]) -> None:
+    with pytest.raises(SeqwardError, match=r"set lr_schedule=constant, lr_warmup=0 and weight_decay=0, or take adam"):
+        job_of("sasrec", shop(), optimiser="row-adam", **changes)
+
+
 def test_gradients_do_not_pile_up() -> None:
     networks = after_steps(job_of("sasrec-ac", shop()), 2)
     assert all(p.grad is None for p in networks.modules.parameters())

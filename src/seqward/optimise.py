@@ -28,11 +28,17 @@ class RowAdam(torch.optim.Adam):
     gradient has no rows left out, or where it was read whole since the last step and so is up to date anyway.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], tables: Iterable[Tensor], lr: float) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        tables: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
         """Args:
         tables: those of the parameters [rows, width] whose every reader calls ``read`` first.
         """
-        super().__init__(parameters, lr=lr, fused=True)
+        super().__init__(parameters, lr=lr, betas=betas, fused=True)
         self.tables = list(tables)
         for table in self.tables:
             one = torch.zeros((), device=table.device)

@@ -30,7 +30,7 @@ from seqward.model import Model, NetworkScorer
 from seqward.optimise import RowAdam
 from seqward.randomness import seeded
 from seqward.runlog import Observe, RunLog
-from seqward.settings import Count, NonNegative, Positive, Whole, settings
+from seqward.settings import Count, NonNegative, Positive, Share, Whole, settings
 from seqward.step import Step
 from seqward.target import Ema
 
@@ -46,6 +46,19 @@ class TrainSettings:
     or tails, the last events of each session that fit the context, as SASRec was published."""
     lr: Positive = 0.001
     """Learning rate of Adam (of the first phase, where there are two)."""
+    lr_warmup: Whole = 0
+    """Steps over which the learning rate rises from 0 to its full height."""
+    lr_schedule: Literal["constant", "linear", "tenths"] = "constant"
+    """How it goes on: as it is; down to 0 in a line, at the last step of the planned epochs; or to a tenth of itself
+    every lr_tenth_epochs."""
+    lr_tenth_epochs: Count = 3
+    """Epochs from one tenth to the next where lr_schedule is tenths."""
+    beta2: Share = 0.999
+    """How much of Adam's second moment a step keeps."""
+    weight_decay: NonNegative = 0.0
+    """Pulls weights to 0: this share of a weight is added to its gradient (l2), or taken from it at the learning rate
+    beside Adam's step (decoupled)."""
+    weight_decay_form: Literal["l2", "decoupled"] = "l2"
     clip_value: Positive | None = None
     """Clamp each entry of the gradient to [-clip_value, clip_value]."""
     clip_norm: Positive | None = None
@@ -81,6 +94,12 @@ class TrainSettings:
     softmax, or where few rows of the embeddings are read; a table that is read whole takes Adam's step whole."""
 
     def __post_init__(self) -> None:
+        if self.optimiser == "row-adam" and (self.weight_decay or self.lr_warmup or self.lr_schedule != "constant"):
+            raise ValueError(
+                "optimiser row-adam catches up with the steps that a row waited as if the learning rate had been the "
+                "same in all of them, without weight_decay: set lr_schedule=constant, lr_warmup=0 and weight_decay=0, "
+                "or take adam"
+            )
         if self.softmax == "in-batch" and self.batch_size == 1:
             raise ValueError("softmax in-batch has nothing to compare with in a batch of 1: set batch_size")
 
@@ -90,6 +109,8 @@ class TrainSettings:
         return None if self.softmax == "full" else Sampling(self.softmax, self.candidates, self.popularity_power)
 
 
+BETA1 = 0.9
+"""How much of Adam's first moment a step keeps; no source has another."""
 STOPPED = "training has diverged and was stopped. Begin again with a lower train.lr, or with train.clip_norm."
 BEST_BEFORE = "best.before"
 """The best weights of the validations on schedule, while ``best/`` holds those of a run that the time limit stopped."""
@@ -146,6 +167,7 @@ class Networks:
     def __init__(self, job: Job) -> None:
         """Raises SeqwardError where the optimiser is to leave rows alone that the target network would read."""
         self.target = job.method.target
+        self.settings = job.settings
         self.rows = job.settings.optimiser == "row-adam"
         if self.rows and isinstance(self.target, Ema):
             raise SeqwardError(
@@ -165,9 +187,21 @@ class Networks:
 
     def _fresh_optimiser(self, lr: float) -> torch.optim.Adam:
         if not self.rows:
-            return torch.optim.Adam(self.modules.parameters(), lr=lr, fused=True)
+            return torch.optim.Adam(
+                self.modules.parameters(),
+                lr=lr,
+                betas=(BETA1, self.settings.beta2),
+                weight_decay=self.settings.weight_decay,
+                decoupled_weight_decay=self.settings.weight_decay_form == "decoupled",
+                fused=True,
+            )
         tables = [table for module in self.modules for table in module.tables]  # type: ignore[union-attr]
-        return RowAdam(self.modules.parameters(), tables, lr)
+        return RowAdam(self.modules.parameters(), tables, lr, (BETA1, self.settings.beta2))
+
+    def set_lr(self, lr: float) -> None:
+        """The learning rate of the next step."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
 
     def settle(self) -> None:
         """Bring all weights to where Adam has them, if rows were left alone."""
@@ -262,8 +296,6 @@ def restore(job: Job, networks: Networks) -> Progress:
     progress = load_checkpoint(folder, networks.modules, networks.optimiser)
     if (job.folder / BEST_BEFORE).is_dir():
         replace_folder(job.folder / "best", job.folder / BEST_BEFORE)
-    for group in networks.optimiser.param_groups:
-        group["lr"] = job.method.phases[progress.phase].lr
     return progress
 
 
@@ -317,6 +349,7 @@ def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Ten
     if (progress.step + 1) % job.settings.log_every == 0:  # before clipping, which hides what is to be seen
         means |= scale_of(step, job.method.critic, gradients)
     clip(gradients, job.settings)
+    networks.set_lr(job.method.phases[progress.phase].lr * share_of_lr(job, progress.step))
     networks.optimiser.step()
     networks.optimiser.zero_grad(set_to_none=True)
     networks.target.after(list(networks.modules))
@@ -324,6 +357,17 @@ def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Ten
     progress.events += len(batch.event)
     progress.phase_events += len(batch.event)
     return means
+
+
+def share_of_lr(job: Job, step: int) -> float:
+    """The share of the phase's learning rate that a step, counted from 0 over all phases, takes."""
+    s = job.settings
+    warm = min(1.0, (step + 1) / s.lr_warmup) if s.lr_warmup else 1.0
+    if s.lr_schedule == "linear":
+        return warm * (1 - step / job.last_step)
+    if s.lr_schedule == "tenths":
+        return warm * 0.1 ** (step // (s.lr_tenth_epochs * job.steps_per_epoch))
+    return warm
 
 
 def precision_of(job: Job) -> torch.autocast:

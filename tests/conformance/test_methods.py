@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from jobs import (
+    STEADY,
     TRAINED,
     after_steps,
     assert_same_bits,
@@ -234,7 +235,7 @@ def test_it_learns_one_batch_by_heart(name: str) -> None:
     """Four sessions in which an item says what comes next: within 300 steps of a phase that ranks it says so."""
     data = data_of([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12], [13, 14, 15, 16]], 17)
     size = {"n_factors": 16, "session_max_len": 6, "dropout_rate": 0.0, "lr": 0.02, "warmup_events": 10**6}
-    job = job_of(name, data, **size | FASTER.get(name, {}), ask=1.0)  # a return as those that it was told
+    job = job_of(name, data, **size | STEADY | FASTER.get(name, {}), ask=1.0)  # a return as those that it was told
     phase = next(number for number, phase in enumerate(job.method.phases) if phase.selects)
     networks, progress, share = Networks(job), Progress(phase=phase), 0.0
     while share < 0.9 and progress.step < 300:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from jobs import (
+    STEADY,
     TRAINED,
     after_steps,
     assert_same_bits,
@@ -120,7 +121,8 @@ def test_rows_that_wait_are_adams_in_the_end(name: str) -> None:
     """Tables after some steps, and the losses on the way; by candidates of which few rows are read, where there are."""
     softmax = {} if name in SUMLESS else {"softmax": "uniform", "candidates": 2}
     dense, few = (
-        job_of(name, shop(), **softmax, target="twin", optimiser=optimiser) for optimiser in ("adam", "row-adam")
+        job_of(name, shop(), **softmax, **STEADY, target="twin", optimiser=optimiser)
+        for optimiser in ("adam", "row-adam")
     )
     for phase in range(len(dense.method.phases)):
         one, other = Networks(dense), Networks(few)
