@@ -309,13 +309,10 @@ def test_no_space_for_a_data_set(monkeypatch: pytest.MonkeyPatch, shop_log: Path
 def test_no_space_for_a_checkpoint(
     monkeypatch: pytest.MonkeyPatch, shop_data: Path, refused: Refused, tmp_path: Path
 ) -> None:
-    class SafetensorError(Exception):
-        """As safetensors raises it: the system's error is only in the text."""
-
     def full_disk(*_: Any, **__: Any) -> None:
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("seqward.checkpoint.save_file", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     message = refused("train", shop_data, "--method", "popularity", "--out", tmp_path / "run")
     assert message.startswith("No space left on the disk; what was being written is incomplete.")
 

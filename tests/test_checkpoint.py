@@ -190,3 +190,11 @@ def test_copies(tmp_path: Path) -> None:
     replace_folder(tmp_path / "best", tmp_path / "aside")
     assert_same_bits(weights(tmp_path / "best"), aside)
     assert [folder.name for folder in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_checkpoint_may_be_read_by_whoever_may_read_its_folder(tmp_path: Path) -> None:
+    networks = nn.ModuleList([nn.Linear(2, 2)])
+    save_checkpoint(tmp_path / "last", networks, torch.optim.Adam(networks.parameters()), PROGRESS)
+    (plain := tmp_path / "plain").write_text("")
+    modes = {file.name: file.stat().st_mode for file in (tmp_path / "last").iterdir()}
+    assert modes == dict.fromkeys(("model.safetensors", "optimiser.safetensors", "state.json"), plain.stat().st_mode)

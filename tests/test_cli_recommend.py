@@ -35,7 +35,7 @@ def test_ids_with_commas_stand_in_quotes_and_a_repeated_option_is_another_histor
     asked = ["--history", '007,"mug, red", lamp', "--history", 'rack 19",,7', "--history", ""]
     shown = table(seqward("recommend", tmp_path / "run", *asked))
     assert [row[:2] for row in shown[1:]] == [["0", "lamp"], ["0", "mug, red"], ["0", "007"], ["1", 'rack 19"']]
-    assert "1 items of the histories are not in the catalogue and were skipped, such as '7'." in caplog.text
+    assert "Items of the histories that are not in the catalogue were skipped: 1, such as '7'." in caplog.text
     for text in ('"mug', '"mug" red,lamp'):
         message = refused("recommend", tmp_path / "run", "--history", text)
         assert message.startswith(f"--history {text}: expected item ids between commas, those with a comma in double")
@@ -102,7 +102,7 @@ def test_recommend_for_a_catalogue_of_strings(seqward: Command, tmp_path: Path) 
 
 def test_unknown_items_are_skipped_and_told(ccql_run: Path, seqward: Command, caplog: pytest.LogCaptureFixture) -> None:
     with_unknown = seqward("recommend", ccql_run, "--history", "1,999,x", "-k", 3)
-    assert "2 items of the histories are not in the catalogue and were skipped, such as '999'" in caplog.text
+    assert "Items of the histories that are not in the catalogue were skipped: 2, such as '999'" in caplog.text
     assert with_unknown == seqward("recommend", ccql_run, "--history", "1", "-k", 3)
 
 

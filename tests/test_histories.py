@@ -84,7 +84,7 @@ def test_an_id_is_known_by_its_text(said: pytest.LogCaptureFixture) -> None:
             assert set(fitted.recommend(histories=histories)["item_id"]) == set(known)
         few = fitted.recommend(histories=[ids], items_to_recommend=["8", 7])
         assert few["item_id"].to_list() == [known[1], known[0]]
-    assert "4 items of the histories are not in the catalogue and were skipped, such as '007'." in said.messages
+    assert "Items of the histories that are not in the catalogue were skipped: 4, such as '007'." in said.messages
 
 
 def test_lazy_frames_are_read(model: Recommender) -> None:
@@ -143,8 +143,8 @@ def test_an_empty_history_gets_what_most_begin_with(model: Recommender) -> None:
 def test_unknown_items_are_skipped_and_told(model: Recommender, said: pytest.LogCaptureFixture) -> None:
     frame = model.recommend(histories=[["i1", "new", "i2"], ["newer"]], k=3)
     assert said.messages == [
-        "2 items of the histories are not in the catalogue and were skipped, such as 'new'; "
-        "1 histories held no other, and were read as empty."
+        "Items of the histories that are not in the catalogue were skipped: 2, such as 'new'; "
+        "of the histories, 1 held no other and were read as empty."
     ]
     assert listed(frame, 0) == listed(model.recommend(histories=[["i1", "i2"]], k=3), 0)
     assert listed(frame, 1) == listed(model.recommend(histories=[[]], k=3), 0)
@@ -193,7 +193,9 @@ def test_an_id_that_is_written_otherwise_is_unknown(tmp_path: Path, catalogue: n
         said: list[str] = []
         (items,) = of_histories(asked, catalogue, said.append).items
         assert items.tolist() == known
-        assert said[0].startswith(f"{5 - len(known)} items of the histories are not in the catalogue")
+        assert said[0].startswith(
+            f"Items of the histories that are not in the catalogue were skipped: {5 - len(known)}, "
+        )
 
 
 def test_integers_are_asked_for_by_strings_and_the_reverse(tmp_path: Path) -> None:

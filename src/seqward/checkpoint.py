@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from seqward.errors import SeqwardError
@@ -38,14 +38,14 @@ class Progress:
 def save_checkpoint(folder: Path, networks: nn.ModuleList, optimiser: torch.optim.Adam, progress: Progress) -> None:
     """Replace ``folder`` by a checkpoint of this moment."""
     new = _fresh(folder)
-    save_file(_contiguous(networks.state_dict()), new / "model.safetensors")
+    _save(networks.state_dict(), new / "model.safetensors")
     names = [name for name, _ in networks.named_parameters()]
     moments = {
         f"{names[index]}/{key}": value
         for index, state in optimiser.state_dict()["state"].items()
         for key, value in state.items()
     }
-    save_file(_contiguous(moments), new / "optimiser.safetensors")
+    _save(moments, new / "optimiser.safetensors")
     (new / "state.json").write_text(json.dumps(asdict(progress), indent=2) + "\n")
     replace_folder(folder, new)
 
@@ -97,7 +97,7 @@ def newest_checkpoint(run: Path) -> Path | None:
 def save_weights(model: nn.Module, folder: Path, about: dict[str, Any]) -> None:
     """Replace ``folder`` by a model's weights and what is to be known of them."""
     new = _fresh(folder)
-    save_file(_contiguous(model.state_dict()), new / "model.safetensors")
+    _save(model.state_dict(), new / "model.safetensors")
     (new / "state.json").write_text(json.dumps(about, indent=2) + "\n")
     replace_folder(folder, new)
 
@@ -147,8 +147,9 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise SeqwardError(f"{file} cannot be read ({error}): it was cut off or edited.") from None
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+def _save(tensors: dict[str, Tensor], file: Path) -> None:
+    # Through bytes, because ``save_file`` makes files that their owner alone may read.
+    file.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
 
 
 def _fresh(folder: Path) -> Path:

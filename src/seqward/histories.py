@@ -216,7 +216,7 @@ def _known(lists: Sequence[NDArray[np.int64]], strange: Any, report: Report) -> 
     if unknown:
         empty = sum(len(known) == 0 and len(items) > 0 for known, items in zip(kept, lists, strict=True))
         report(
-            f"{unknown} items of the histories are not in the catalogue and were skipped, such as {strange!r}"
-            + (f"; {empty} histories held no other, and were read as empty." if empty else ".")
+            f"Items of the histories that are not in the catalogue were skipped: {unknown}, such as {strange!r}"
+            + (f"; of the histories, {empty} held no other and were read as empty." if empty else ".")
         )
     return kept
