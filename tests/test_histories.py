@@ -193,9 +193,8 @@ def test_an_id_that_is_written_otherwise_is_unknown(tmp_path: Path, catalogue: n
         said: list[str] = []
         (items,) = of_histories(asked, catalogue, said.append).items
         assert items.tolist() == known
-        assert said[0].startswith(
-            f"Items of the histories that are not in the catalogue were skipped: {5 - len(known)}, "
-        )
+        skipped = f"Items of the histories that are not in the catalogue were skipped: {5 - len(known)}, "
+        assert said[0].startswith(skipped)
 
 
 def test_integers_are_asked_for_by_strings_and_the_reverse(tmp_path: Path) -> None:
