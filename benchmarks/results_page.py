@@ -9,7 +9,7 @@ from statistics import fmean, median_low
 from typing import Any
 
 from machine import RESULTS, ROOT
-from summary import published_table, remark_of, runs_by_method
+from seqward.bench.summary import published_table, remark_of, runs_by_method
 
 PAGE = ROOT / "docs" / "results.md"
 GROUPS = ("goal", "goal_repeat", "goal_novel", "all")
