@@ -74,8 +74,7 @@ def carry_out(
     """
     from dataclasses import replace
 
-    from seqward.bench.results import left_out
-    from seqward.bench.runner import run_study
+    from seqward.bench.conclusion import bench as run_and_draw
     from seqward.bench.shipped import data_instead
     from seqward.bench.study import read_study
     from seqward.bench.summary import method_table, published_table
@@ -83,10 +82,13 @@ def carry_out(
     study = read_study(file, folder, data_instead(data))
     if max_minutes is not None:
         study = replace(study, max_minutes=max_minutes)
-    found = run_study(study, results, folder, only=only, jobs=jobs, force=force)
-    print_table(*method_table(found), title=study.name)
-    if compared := found.get("published", {}).get("comparisons"):
-        print_table(*published_table(compared), title="beside published figures")
-    if lost := left_out(found["runs"]):
-        typer.echo("LEFT OUT, since these runs failed:\n" + "\n".join(lost), err=True)
+    report, found, page = run_and_draw(study, folder, results=results, only=only, jobs=jobs, force=force)
+    print_table(*method_table(report), title=study.name)
+    if beside := report.get("published", {}).get("comparisons"):
+        print_table(*published_table(beside), title="beside published figures")
+    for name, verdict in found["verdicts"].items():
+        typer.echo(f"{name}: {verdict['words']}", err=True)
+    typer.echo(f"results: {results}\npage: {page}", err=True)
+    if found["left_out"]:
+        typer.echo("LEFT OUT, since these runs failed:\n" + "\n".join(found["left_out"]), err=True)
         raise typer.Exit(1)
