@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqward.errors import Finding, SeqwardError, did_you_mean
-from seqward.metrics import half_unit, impossible_pairs, rise
+from seqward.metrics import GROUPS, half_unit, impossible_pairs, rise
 
 METRIC = re.compile(r"(hr|ndcg|mrr|reward)@([1-9]\d*)", re.IGNORECASE)
 NAMES = ("model", "task")
@@ -205,6 +205,14 @@ def refuse_impossible(
     if found:
         lines = dict.fromkeys(f"  {one.model}, {one.task}: {one.broken}" for one in found)
         raise Finding("This table is impossible, and is not printed:\n" + "\n".join(lines))
+
+
+def rows_of(label: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """A row for each group of an evaluation, with the reward of the whole."""
+    whole = {key: value for key, value in figures.items() if key.startswith("reward@")}
+    for group in GROUPS:
+        if figures.get(group):
+            yield label, group, {**figures[group], **(whole if group in ("goal", "click") else {})}
 
 
 def _as_printed(number: int, model: str, task: str, figures: Mapping[str, Any]) -> TableRow:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from seqward.lint import refuse_impossible, two_rewards
-from seqward.metrics import GROUPS
+from seqward.lint import refuse_impossible, rows_of, two_rewards
 from seqward.report import table
 
 Figures = Mapping[str, Any]
@@ -26,14 +25,6 @@ def refuse_bad_rows(report: Figures) -> None:
         rows += list(data["baselines"].items())
         for label, figures in rows:
             refuse_impossible(rows_of(label, figures), rewards)
-
-
-def rows_of(label: str, figures: Figures) -> Iterable[tuple[str, str, Figures]]:
-    """A row for each group of an evaluation, with the reward of the whole."""
-    whole = {key: value for key, value in figures.items() if key.startswith("reward@")}
-    for group in GROUPS:
-        if figures.get(group):
-            yield label, group, {**figures[group], **(whole if group in ("goal", "click") else {})}
 
 
 def columns(figures: Mapping[str, Figures], names: Sequence[str]) -> list[str]:
