@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -61,9 +62,8 @@ def side_by_side(
 
 
 def _child(work: Callable[..., Any], task: Task, threads: int, parent: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
+    if "torch" in sys.modules:  # with what ``work`` needs, it was loaded as the process began
+        sys.modules["torch"].set_num_threads(threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     work(*task)
 

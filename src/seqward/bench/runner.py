@@ -67,10 +67,18 @@ def run_study(
     if file.is_file() and (dropped := sum(run["state"] == "finished" for run in read(file)["runs"]) - len(runs)):
         say(f"{dropped} finished runs of {file} are of other data, settings or rules; they are not kept")
     told = {**_told_before(file, study), **data}
+    runs |= _failed_before(file, study, keys)
     for key, run in carry_out(study, [key for key in keys if key not in runs], folder, jobs):
         runs[key] = run
         write(file, report(study, told, runs))
     return report(study, told, runs)
+
+
+def _failed_before(file: Path, study: Study, tried: Sequence[Key]) -> dict[Key, dict[str, Any]]:
+    """Runs that failed and are not tried now: they stay marked."""
+    before = read(file)["runs"] if file.is_file() else []
+    failed = {Key(run["data"], run["method"], run["seed"]): run for run in before if run["state"] == "failed"}
+    return {key: run for key, run in failed.items() if key in study.runs() and key not in tried}
 
 
 def _told_before(file: Path, study: Study) -> dict[str, Any]:
