@@ -3,7 +3,7 @@
 make paper-tables RAW=downloads         # where retailrocket/, rc15/ and yelp/ hold the raw files; those that are there
 python benchmarks/paper_tables.py --prove    # end to end on a simulated shop in RetailRocket's raw format
 
-Runs go on where they stopped (benchmarks/run.py), on CPU or GPU. ``benchmarks/results/paper-tables.json`` holds the
+Runs go on where they stopped (src/seqward/bench), on CPU or GPU. ``benchmarks/results/paper-tables.json`` holds the
 table that is printed: ours is the test split at the weights that validation chose, over seeds; "on validation" is the
 mean of the five best validations, which is what the paper reports.
 """
@@ -22,13 +22,15 @@ import polars as pl
 import typer
 
 from machine import RESULTS
-from run import WORK, results_of, say, tell_failed, write
+from run import PUBLISHED, WORK, raw_folder
 from seqward import SeqwardError, simulate
+from seqward.bench.results import left_out, say, write
+from seqward.bench.runner import run_study
+from seqward.bench.study import Study, read_study, settings_of
 from seqward.cli.output import print_table
 from seqward.data.sources import find_source
 from seqward.data.sources.source import locate
 from seqward.metrics import impossible_pairs
-from study import PUBLISHED, Study, raw_folder, read_study, settings_of
 
 STUDIES = tuple(Path(__file__).parent / "studies" / f"paper-{data}.yaml" for data in ("retailrocket", "rc15", "yelp"))
 GROUP = {"purchase": "goal", "click": "click"}
@@ -68,12 +70,13 @@ def main(
         typer.echo(str(error), err=True)
         raise SystemExit(2) from None
     print_table(*printed(found["rows"]), title="ours and published")
-    for report in found["studies"].values():
-        tell_failed(report)
+    if lost := [line for report in found["studies"].values() for line in left_out(report["runs"])]:
+        typer.echo("LEFT OUT, since these runs failed:\n" + "\n".join(lost), err=True)
+        raise SystemExit(1)
 
 
 def tables(
-    studies: Sequence[Study], results: Path, work: Path, only: list[str] | None = None, jobs: int = 1
+    studies: Sequence[Study], results: Path, work: Path, only: list[str] | None = None, jobs: int | None = None
 ) -> dict[str, Any]:
     """Carry out the studies whose raw files are there, and write ``paper-tables.json``.
 
@@ -89,7 +92,8 @@ def tables(
     found: dict[str, Any] = {"missing": list(missing), "rows": []}
     for study in studies:
         if study.name not in missing:
-            reports[study.name] = results_of(study, results, work, only, jobs)
+            places = results / f"{study.name}.json", work / study.name
+            reports[study.name] = run_study(study, *places, only=only or (), jobs=jobs)
             found["rows"] += comparison(reports[study.name])
             write(results / "paper-tables.json", found)
     return {**found, "studies": reports}
@@ -219,7 +223,7 @@ def proof(
     items: int = 300,
     seeds: tuple[int, ...] = (0, 1),
     only: list[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     settings: Mapping[str, Any] = PROOF,
 ) -> dict[str, Any]:
     """``tables`` for RetailRocket at reduced size, on a simulated shop: nothing it prints is about the paper."""

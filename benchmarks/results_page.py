@@ -9,7 +9,8 @@ from statistics import fmean, median_low
 from typing import Any
 
 from machine import RESULTS, ROOT
-from summary import published_table, remark_of, runs_by_method
+from seqward.bench.summary import published_table, remark_of, runs_by_method
+from seqward.bench.tables import refuse_bad_rows
 
 PAGE = ROOT / "docs" / "results.md"
 GROUPS = ("goal", "goal_repeat", "goal_novel", "all")
@@ -32,6 +33,7 @@ def page(studies: Sequence[Figures]) -> str:
 
 
 def _study(study: Figures) -> Iterator[str]:
+    refuse_bad_rows(study)
     yield from (
         f"## {study['study']}",
         "",

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 
 from paper_tables import STUDIES, comparison, main, printed, proof, published_rows, reduced, write_raw
+from run import PUBLISHED
+from seqward.bench.study import published_table, read_study
 from seqward.data.sources import read_source
 from seqward.methods import METHODS
-from study import published_table, read_study
 
 
 def impossible() -> list[tuple[int, str, str, str]]:
@@ -183,7 +184,7 @@ def test_from_the_raw_file_to_the_table(tmp_path: Path) -> None:
 
 
 def test_tables_of_published_figures_name_methods() -> None:
-    rows = published_table("leave-one-out.csv")
+    rows = published_table(PUBLISHED / "leave-one-out.csv")
     assert {row["method"] for row in rows} <= set(METHODS)
     assert {row["data"] for row in rows} == {"ml-1m", "beauty"}
     assert all(0 < float(row["NDCG@10"]) < float(row["HR@10"]) < 1 and row["source"] for row in rows)

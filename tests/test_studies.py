@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from machine import ROOT
+from seqward.bench.study import Study, read_study
 from seqward.methods import METHODS
-from study import Study, read_study
 
 FOLDER = ROOT / "benchmarks" / "studies"
 

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from seqward.errors import SeqwardError, did_you_mean
-from seqward.metrics import half_unit, impossible_pairs, rise
+from seqward.errors import Finding, SeqwardError, did_you_mean
+from seqward.metrics import GROUPS, half_unit, impossible_pairs, rise
 
 METRIC = re.compile(r"(hr|ndcg|mrr|reward)@([1-9]\d*)", re.IGNORECASE)
 NAMES = ("model", "task")
@@ -175,3 +175,75 @@ def _of_tasks(click: TableRow, goal: TableRow, click_reward: float, goal_reward:
                     f"{name} is {row.figures[name]:g}, but {hits} implies {implied - room:.6g} to {implied + room:.6g}"
                 )
                 yield Contradiction(row.line, row.model, row.task, said)
+
+
+# Tables of this program ----------------------------------------------------------------------------------------------
+
+DECIMALS = 4
+"""To which its tables print shares."""
+PROTOCOL = ("events", "sessions", "candidates", "unknown_targets", "cutoffs", "first_events", "exclude_history")
+"""What must be the same of the figures of one table."""
+
+
+def refuse_impossible(
+    rows: Iterable[tuple[str, str, Mapping[str, Any]]], rewards: Sequence[float] | None = None
+) -> None:
+    """Refuse to print a table with a row that no ranking can have.
+
+    Args:
+        rows: model, task and figures by name, as they are before they are rounded; what is no metric is left aside, and
+            ``n`` is the number of events. A mean over seeds keeps every bound.
+        rewards: of a click and of a goal, where each event earns one of the two: Reward@k is then held to the hits.
+
+    Raises:
+        Finding: says which rows break which bounds.
+    """
+    table = [_as_printed(number, *row) for number, row in enumerate(rows)]
+    found = [Contradiction(row.line, row.model, row.task, said) for row in table for said in broken_bounds(row)]
+    if rewards is not None:
+        found += wrong_rewards(table, *rewards)
+    if found:
+        lines = dict.fromkeys(f"  {one.model}, {one.task}: {one.broken}" for one in found)
+        raise Finding("This table is impossible, and is not printed:\n" + "\n".join(lines))
+
+
+def rows_of(label: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """A row for each group of an evaluation, with the reward of the whole."""
+    whole = {key: value for key, value in figures.items() if key.startswith("reward@")}
+    for group in GROUPS:
+        if figures.get(group):
+            yield label, group, {**figures[group], **(whole if group in ("goal", "click") else {})}
+
+
+def _as_printed(number: int, model: str, task: str, figures: Mapping[str, Any]) -> TableRow:
+    shown = {k: float(v) for k, v in figures.items() if METRIC.fullmatch(k) and isinstance(v, int | float)}
+    counted = {f"n_{task}": int(figures["n"])} if "n" in figures and f"n_{task}" in COUNTS else {}
+    rounded = {name: round(value, DECIMALS) for name, value in shown.items()}
+    return TableRow(number, model, task, (), rounded, dict.fromkeys(shown, DECIMALS), counted)
+
+
+def refuse_mixed(protocols: Mapping[str, Mapping[str, Any]], what: str) -> None:
+    """Refuse figures of different protocols in one table.
+
+    Args:
+        protocols: by the row's name; of two, only what both say is compared.
+
+    Raises:
+        Finding: two rows differ; names them and the first entry that does.
+    """
+    (first, one), *others = protocols.items() if protocols else [("", {})]
+    for name, other in others:
+        for entry in PROTOCOL:
+            if entry in one and entry in other and one[entry] != other[entry]:
+                raise Finding(
+                    f"{what}: {first} and {name} are of different protocols ({entry} is {one[entry]} and "
+                    f"{other[entry]}), and do not stand in one table."
+                )
+
+
+def two_rewards(protocol: Mapping[str, Any]) -> tuple[float, float] | None:
+    """What a click and a goal earn, by a data set's protocol; None where events earn more than these two."""
+    types = (protocol.get("rewards") or {}).get("types") or {}
+    clicks = {worth for name, worth in types.items() if name != protocol.get("goal")}
+    goal = types.get(protocol.get("goal"))
+    return (clicks.pop(), goal) if goal is not None and len(clicks) == 1 else None

@@ -77,11 +77,11 @@ def _page(description: Record, metrics: dict[str, Any] | None, records: Sequence
             f"<p>{escape(metrics['split'])} split: {size}.</p>",
             _comparison(scorers, ks),
             *training,
-            _section("Figures", _group_table(scorers, ks) + _whole_table(scorers, ks) + _critic(metrics["model"])),
-            _section("Protocol", f"<ul>{words}</ul>" + _details("Every entry", metrics["protocol"])),
+            section("Figures", _group_table(scorers, ks) + _whole_table(scorers, ks) + _critic(metrics["model"])),
+            section("Protocol", f"<ul>{words}</ul>" + details("Every entry", metrics["protocol"])),
         ]
-    body.append(_section("Run", _details("Settings, versions and state", about)))
-    return f"{_head(name)}<h1>{escape(name)}</h1>\n" + "\n".join(body) + "\n</main>\n</html>\n"
+    body.append(section("Run", details("Settings, versions and state", about)))
+    return f"{head(name)}<h1>{escape(name)}</h1>\n" + "\n".join(body) + "\n</main>\n</html>\n"
 
 
 # ------------------------------------------------------------------------------------------------------------ pictures
@@ -95,9 +95,9 @@ def _comparison(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
         title = metric_title(key)
         rows = {name: [_dot(figures[group], key) for group in shown] for name, figures in scorers.items()}
         picture = dots([GROUP_TITLES[group] for group in shown], rows, title, f"{title} by group and method")
-        panels.append(_figure(title, keys(list(rows), dashed=False), picture))
+        panels.append(figure(title, keys(list(rows), dashed=False), picture))
     note = "<p class=note>Lines are 95 % intervals over sessions; methods from top to bottom as they are listed.</p>"
-    return _section("Against the baselines", f"<div class=panels>{''.join(panels)}</div>{note}")
+    return section("Against the baselines", f"<div class=panels>{''.join(panels)}</div>{note}")
 
 
 def _dot(figures: Record | None, key: str) -> Dot | None:
@@ -111,23 +111,23 @@ def _training(records: Sequence[Record]) -> str:
     """Every panel over steps, with what these come to in events and time."""
     last, at = records[-1], marks(records)
     sections = []
-    for section, panels in training_panels(records).items():
+    for heading, panels in training_panels(records).items():
         pictures = [
-            _figure(
+            figure(
                 panel.title,
                 keys([line.name for line in panel.lines], dashed=True) if len(panel.lines) > 1 else "",
                 curves(panel.lines, "steps", f"{panel.title} over steps", at, until=last["step"]),
             )
             for panel in panels
         ]
-        sections.append(f"<h3>{section}</h3><div class=panels>{''.join(pictures)}</div>")
+        sections.append(f"<h3>{heading}</h3><div class=panels>{''.join(pictures)}</div>")
     note = f"{last['step']:,} steps: {last['events']:,} training events in {last['seconds']:,.0f} seconds."
     if "best" in at:
         note += " The flag &ldquo;best&rdquo; is the validation whose state is kept."
-    return _section("Training", f"<p class=note>{note}</p>{''.join(sections)}")
+    return section("Training", f"<p class=note>{note}</p>{''.join(sections)}")
 
 
-def _figure(title: str, legend: str, picture: str) -> str:
+def figure(title: str, legend: str, picture: str) -> str:
     return f"<figure><figcaption><b>{escape(title)}</b> {legend}</figcaption>{picture}</figure>"
 
 
@@ -143,11 +143,11 @@ def _group_table(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
         counted = f"{n['n']:,} events" if n else "no event"
         rows.append(f"<tr class=group><th colspan={1 + len(keys)}>{GROUP_TITLES[group]}: {counted}</th></tr>")
         rows += [
-            _row(name, [_cell(figures[group][key], (figures[group]["ci"] or {}).get(key)) for key in keys])
+            _row(name, [cell(figures[group][key], (figures[group]["ci"] or {}).get(key)) for key in keys])
             for name, figures in scorers.items()
             if figures[group]
         ]
-    return _table([metric_title(key) for key in keys], rows)
+    return table([metric_title(key) for key in keys], rows)
 
 
 def _whole_table(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
@@ -157,11 +157,11 @@ def _whole_table(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
     rows = []
     for name, figures in scorers.items():
         ci, listed = figures["ci"] or {}, figures["recommended"]
-        rewards = [_cell(figures[key], ci.get(key)) for key in (f"reward@{k}", f"reward_per_event@{k}")]
+        rewards = [cell(figures[key], ci.get(key)) for key in (f"reward@{k}", f"reward_per_event@{k}")]
         others = (f"coverage@{k}", f"popularity@{k}", "popularity_of_targets")
-        rows.append(_row(name, [*rewards, *(_cell(listed[key]) for key in others)]))
+        rows.append(_row(name, [*rewards, *(cell(listed[key]) for key in others)]))
     note = "Coverage: share of the vocabulary recommended at least once. Popularity: mean training events."
-    return f"{_table(titles, rows)}<p class=note>{note}</p>"
+    return f"{table(titles, rows)}<p class=note>{note}</p>"
 
 
 def _critic(model: Record) -> str:
@@ -177,7 +177,7 @@ def _critic(model: Record) -> str:
     )
 
 
-def _table(titles: Iterable[str], rows: Iterable[str]) -> str:
+def table(titles: Iterable[str], rows: Iterable[str]) -> str:
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
     return f"<div class=scroll><table><tr><th></th>{head}</tr>{''.join(rows)}</table></div>"
 
@@ -186,7 +186,7 @@ def _row(name: str, cells: Iterable[str]) -> str:
     return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
 
 
-def _cell(value: float | None, interval: Sequence[float] | None = None) -> str:
+def cell(value: float | None, interval: Sequence[float] | None = None) -> str:
     if value is None:
         return "<td></td>"
     decimals = 1 if abs(value) >= 10 else 4
@@ -235,19 +235,19 @@ def _data_in_words(data: Record) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------- page
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
     return f"<section><h2>{title}</h2>{content}</section>"
 
 
-def _details(title: str, content: Any) -> str:
+def details(title: str, content: Any) -> str:
     text = escape(json.dumps(content, indent=2, ensure_ascii=False))
     return f"<details><summary>{title}</summary><pre>{text}</pre></details>"
 
 
-def _head(title: str) -> str:
+def head(title: str, what: str = "report", style: str = "") -> str:
     return (
         '<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content="width=device-width">\n'
-        f"<title>{escape(title)}: report</title>\n<style>{STYLE}{PICTURES}</style>\n<main>\n"
+        f"<title>{escape(title)}: {what}</title>\n<style>{STYLE}{PICTURES}{style}</style>\n<main>\n"
     )
 
 

@@ -94,7 +94,7 @@ def bootstrap_seeds_and_sessions(
         times = np.bincount(random.integers(0, seeds, seeds), minlength=seeds)
         if same_sessions:
             weights = np.bincount(random.integers(0, sessions, sessions), minlength=sessions)
-            sums[resample] = np.einsum("s,n,snc->c", times, weights, columns)
+            sums[resample] = weights @ np.tensordot(times, columns, 1)
         else:
             sums[resample] = sum(
                 np.bincount(random.integers(0, sessions, sessions), minlength=sessions) @ columns[one]
@@ -112,16 +112,21 @@ def randomisation_test(differences: Floats, resamples: int = 9999, seed: int = 0
     Args:
         differences: [sessions] sums of a metric, the one system's less the other's.
     """
-    observed = abs(differences.sum()) * (1 - 1e-12)  # what is equal but for rounding counts as equal
+    return float(randomisation_tests(differences[:, None], resamples, seed)[0])
+
+
+def randomisation_tests(differences: Floats, resamples: int = 9999, seed: int = 0) -> Floats:
+    """``randomisation_test`` of each column of [sessions, columns], all by the same signs: [columns]."""
+    observed = np.abs(differences.sum(0)) * (1 - 1e-12)  # what is equal but for rounding counts as equal
     n = len(differences)
     if 2**n <= resamples:
         signs = 1 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
-        return float((np.abs(signs @ differences) >= observed).mean())
-    random, extreme = np.random.default_rng(seed), 0
+        return (np.abs(signs @ differences) >= observed).mean(0)
+    random, extreme = np.random.default_rng(seed), np.zeros(differences.shape[1])
     step = max(1, AT_ONCE // n)
     for start in range(0, resamples, step):
         signs = 1 - 2.0 * random.integers(0, 2, (min(step, resamples - start), n))
-        extreme += int((np.abs(signs @ differences) >= observed).sum())
+        extreme += (np.abs(signs @ differences) >= observed).sum(0)
     return (extreme + 1) / (resamples + 1)
 
 

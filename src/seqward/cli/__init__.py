@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import seqward
-from seqward.cli import data, runs
+from seqward.cli import bench, data, runs
 from seqward.errors import SeqwardError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for name, command, summary in (
     ("evaluate", runs.evaluate, "Rank the whole catalogue at every event of a split."),
     ("recommend", runs.recommend, "Recommend items for histories."),
     ("report", runs.report, "Write the report of a run as one HTML file."),
+    ("bench", bench.bench, "Run a study of methods, data sets, seeds and settings."),
     ("methods", runs.list_methods, "List the methods."),
     ("lint-table", runs.lint_table, "Find the rows of a table that no ranking can have."),
     ("config", runs.show_config, "Print every setting of a method as a file."),

@@ -97,7 +97,7 @@ def evaluate(
     question again replaces its own.
     """
     from seqward.cli.progress import counting_progress
-    from seqward.cli.tables import by_group, by_ranker, under_groups
+    from seqward.cli.tables import by_group, by_ranker, refuse_impossible_rows, under_groups
     from seqward.recommender import Recommender
     from seqward.report import write_report
     from seqward.run import Run
@@ -109,6 +109,7 @@ def evaluate(
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
     with counting_progress(f"{split} events") as progress:
         metrics = recommender.evaluate(dataset, split, progress=progress, **how)
+    refuse_impossible_rows(metrics, recommender.method)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     question = _name_of_question(split, exclude_history, skip_first)
     kept, page = run / f"metrics{question}.json", run / f"report{question}.html"

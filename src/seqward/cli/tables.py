@@ -8,6 +8,19 @@ from typing import Any
 Figures = Mapping[str, Any]
 
 
+def refuse_impossible_rows(metrics: Figures, model: str) -> None:
+    """Refuse to show an evaluation that no ranking can have, be it by a defect of this program.
+
+    Raises:
+        Finding: names the rows and the bounds they break.
+    """
+    from seqward.lint import refuse_impossible, rows_of, two_rewards
+
+    rewards = two_rewards(metrics["protocol"]["data"])
+    for name, figures in _rankers(metrics, model):
+        refuse_impossible(rows_of(name, figures), rewards)
+
+
 def by_group(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of the groups' metrics: for each group the model, then the baselines.
 

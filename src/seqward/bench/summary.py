@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from seqward.lint import refuse_impossible
 from seqward.metrics import GROUPS
 
 SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
@@ -50,6 +51,8 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
     for data, methods in report["summary"].items():
         baselines = report["data"][data]["baselines"]
         runs = {method: runs for name, method, runs in _by_method(report["runs"]) if name == data}
+        for label, groups in {**methods, **baselines}.items():
+            refuse_impossible([(label, group, groups[group]) for group in GROUPS if groups.get(group)])
         for group in GROUPS:
             for method, groups in methods.items():
                 if group in groups:

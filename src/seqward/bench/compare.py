@@ -1,0 +1,192 @@
+"""What the runs of a study say about its methods: means, intervals over seeds and sessions, and paired tests.
+
+All of it is made from what happened at every event (``events``), so two methods are compared on the same sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqward.bench.events import FILE, SHOWN_GROUPS, figure_names, load_events, session_sums
+from seqward.bench.runner import place_of
+from seqward.bench.study import Key
+from seqward.bench.summary import runs_by_method
+from seqward.lint import refuse_mixed
+from seqward.statistics import (
+    bootstrap_seeds_and_sessions,
+    holm,
+    interquartile_mean,
+    paired_effect,
+    percentile_interval,
+    randomisation_tests,
+)
+
+RESAMPLES = 1000
+SIGNS = 1999
+"""Draws of a randomisation test; a p-value is at least 1 in 2000."""
+LEVEL = 0.05
+
+Floats = NDArray[np.float64]
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """One method's runs on one data set."""
+
+    seeds: list[int]
+    sums: Floats
+    """[seeds, sessions, figures]"""
+    counts: Floats
+    """[sessions, groups] events, the same for every run."""
+
+    def values(self, names: Sequence[str]) -> Floats:
+        """[seeds, figures]: shares of the group's events; Reward@k as the sum it is. NaN where the group is empty."""
+        total, n = self.sums.sum(1), self.counts.sum(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return total / _denominators(names, n)
+
+
+def _denominators(names: Sequence[str], counts: Floats) -> Floats:
+    """[..., figures] what the sums are divided by, of [..., groups] counts."""
+    return np.stack(
+        [
+            counts[..., SHOWN_GROUPS.index(group)] if dot else np.ones(counts.shape[:-1])
+            for group, dot, _ in (name.partition(".") for name in names)
+        ],
+        axis=-1,
+    )
+
+
+def compared(report: Figures, folder: Path) -> dict[str, Any]:
+    """Data set -> ``figures`` (method -> name -> mean, IQM, range, interval, seeds), ``best`` and ``untested``.
+
+    ``best`` has for each figure the method with the highest mean, and whether its difference to every other one is
+    significant: paired randomisation tests on sessions, of means over the seeds, by Holm's correction at 5 %.
+    Baselines are methods here. A run of which only the figures are known, from elsewhere, leaves its method untested.
+
+    Raises:
+        Finding: runs on one data set are of different protocols.
+    """
+    return {name: _of_data(name, report, folder) for name in report["data"] if _finished(report, name)}
+
+
+def _finished(report: Figures, name: str) -> list[Figures]:
+    return [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
+
+
+def _of_data(name: str, report: Figures, folder: Path) -> dict[str, Any]:
+    runs = _finished(report, name)
+    refuse_mixed({str(Key(name, r["method"], r["seed"])): r["evaluation"] for r in runs}, f"data {name}")
+    ks = list(runs[0]["evaluation"]["cutoffs"])
+    names = figure_names(ks)
+    sums = sums_of(name, report, folder, ks)
+    figures = {method: _plain(of, names) for method, of in runs_by_method(runs)}
+    figures |= {
+        b: _plain([{"test": f}], names) for b, f in report["data"][name]["baselines"].items() if b not in figures
+    }
+    for method, of in sums.items():
+        figures[method] = _with_intervals(of, names)
+    untested = [method for method in figures if method not in sums]
+    return {"figures": figures, "best": _best(sums, names) if not untested else {}, "untested": untested}
+
+
+def sums_of(name: str, report: Figures, folder: Path, ks: list[int]) -> dict[str, Sums]:
+    """The methods and baselines of which every run's events are kept."""
+    found = {}
+    for method, runs in runs_by_method(_finished(report, name)):
+        files = [place_of(Key(name, method, run["seed"]), folder) / FILE for run in runs]
+        if all(file.is_file() for file in files):
+            found[method] = _sums([run["seed"] for run in runs], files, ks)
+    for baseline in report["data"][name]["baselines"]:
+        file = folder / "data" / f"{name}.{baseline}.npz"
+        if baseline not in found and file.is_file():
+            found[baseline] = _sums([0], [file], ks)
+    shapes = {of.counts.shape for of in found.values()}
+    return found if len(shapes) <= 1 else {}  # what is kept is of other events than the figures
+
+
+def _sums(seeds: list[int], files: Sequence[Path], ks: list[int]) -> Sums:
+    by_run = [session_sums(load_events(file), ks) for file in files]
+    return Sums(seeds, np.stack([sums for sums, _ in by_run]), by_run[0][1])
+
+
+def _plain(runs: Sequence[Figures], names: Sequence[str]) -> dict[str, Any]:
+    """Without intervals, from the figures alone."""
+    found = {}
+    for name in names:
+        group, dot, metric = name.rpartition(".")
+        values = [(run["test"].get(group) or {}).get(metric) if dot else run["test"].get(metric) for run in runs]
+        if all(value is not None for value in values):
+            found[name] = _over_seeds(np.array(values, dtype=float))
+    return found
+
+
+def _over_seeds(values: Floats) -> dict[str, Any]:
+    spread = {"mean": values.mean(), "iqm": interquartile_mean(values), "low": values.min(), "high": values.max()}
+    return {"seeds": len(values), **{name: float(value) for name, value in spread.items()}, "interval": None}
+
+
+def _with_intervals(of: Sums, names: Sequence[str]) -> dict[str, Any]:
+    values = of.values(names)
+    groups = np.broadcast_to(of.counts, (len(of.seeds), *of.counts.shape))
+    drawn = bootstrap_seeds_and_sessions(np.concatenate([of.sums, groups], axis=2), RESAMPLES)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        samples = drawn[:, : len(names)] / _denominators(names, drawn[:, len(names) :])
+    found = {}
+    for i, name in enumerate(names):
+        if np.isfinite(values[:, i]).all():
+            shares = samples[:, i] if "." in name else samples[:, i] / len(of.seeds)
+            found[name] = {**_over_seeds(values[:, i]), "interval": list(percentile_interval(shares))}
+    return found
+
+
+def _best(sums: Mapping[str, Sums], names: Sequence[str]) -> dict[str, Any]:
+    if len(sums) < 2:
+        return {}
+    methods = list(sums)
+    means = np.stack([of.values(names).mean(0) for of in sums.values()])
+    by_session = {method: of.sums.mean(0) for method, of in sums.items()}
+    found = {}
+    there = [i for i in range(len(names)) if np.isfinite(means[:, i]).all()]
+    best = {i: methods[int(means[:, i].argmax())] for i in there}
+    pairs = [(i, other) for i in there for other in methods if other != best[i]]
+    differences = np.stack([by_session[best[i]][:, i] - by_session[other][:, i] for i, other in pairs], axis=1)
+    p = dict(zip(pairs, randomisation_tests(differences, SIGNS).tolist(), strict=True))
+    for i in there:
+        others = [other for other in methods if other != best[i]]
+        adjusted = dict(zip(others, holm([p[i, other] for other in others]), strict=True))
+        significant = all(value < LEVEL for value in adjusted.values())
+        found[names[i]] = {"method": best[i], "significant": significant, "p": adjusted}
+    return found
+
+
+def paired(a: Sums, b: Sums, names: Sequence[str], name: str) -> dict[str, Any]:
+    """How much better a is than b by one figure: difference, 95 % interval over seeds and sessions, p, effect size.
+
+    Only seeds that both have; the interval is None where that is a single one, which says nothing of the others.
+    """
+    i, seeds = list(names).index(name), [seed for seed in a.seeds if seed in b.seeds]
+    of_a, of_b = (one.sums[[one.seeds.index(seed) for seed in seeds], :, i] for one in (a, b))
+    group, dot, _ = name.partition(".")
+    counts = a.counts[:, SHOWN_GROUPS.index(group)] if dot else np.full(len(a.counts), 1.0 / len(a.counts))
+    by_session = (of_a - of_b).mean(0)
+    here = counts > 0
+    interval = None
+    if len(seeds) > 1:
+        columns = np.stack([of_a - of_b, np.broadcast_to(counts, of_a.shape)], axis=2)
+        drawn = bootstrap_seeds_and_sessions(columns, RESAMPLES)
+        interval = list(percentile_interval(drawn[:, 0] / drawn[:, 1]))
+    return {
+        "seeds": len(seeds),
+        "difference": float(by_session.sum() / counts.sum()),
+        "interval": interval,
+        "p": float(randomisation_tests(by_session[here, None], SIGNS)[0]),
+        "effect": paired_effect(by_session[here]),
+    }

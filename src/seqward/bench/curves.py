@@ -1,0 +1,100 @@
+"""How training went, from the runs' logs: validation metrics with their spread over seeds, and the guard's states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqward.bench.runner import place_of
+from seqward.bench.study import Key
+from seqward.bench.summary import runs_by_method
+from seqward.runlog import read_log
+
+AXES = {"steps": "step", "examples": "events", "seconds": "seconds"}
+"""What curves are drawn over, and what the log calls it."""
+
+Record = Mapping[str, Any]
+
+
+def curves_of(report: Record, folder: Path) -> dict[str, Any]:
+    """Data set -> method -> ``seeds``, the places on each of AXES, and ``metrics``: mean, lowest and highest of each.
+
+    At a step stands what at least half of the seeds have measured there; the rest have stopped before. Places in
+    seconds are means over seeds.
+    """
+    found: dict[str, Any] = {}
+    for name in report["data"]:
+        runs = [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
+        for method, of in runs_by_method(runs):
+            logs = [validations(run, folder) for run in of]
+            if any(logs):
+                found.setdefault(name, {})[method] = _spread([log for log in logs if log])
+    return found
+
+
+def validations(run: Record, folder: Path) -> list[dict[str, Any]]:
+    """Places and flat metrics of a run's validations; of a run from elsewhere only the metric it was selected by."""
+    log = read_log(place_of(Key(run["data"], run["method"], run["seed"]), folder) / "log.jsonl")
+    here = [record for record in log if record["kind"] == "validation"]
+    if here:
+        return [{**{key: r[key] for key in AXES.values()}, "metrics": dict(flat(r["metrics"]))} for r in here]
+    metric = (run.get("settings") or {}).get("train", {}).get("metric")
+    an_event = run.get("events", 0) / max(run.get("steps", 0), 1)
+    return [
+        {"step": r["step"], "events": r["step"] * an_event, "seconds": r["seconds"], "metrics": {metric: r["value"]}}
+        for r in run.get("validations", [])
+        if metric and r["value"] is not None
+    ]
+
+
+def flat(metrics: Record) -> Iterator[tuple[str, float]]:
+    """``goal.hr@20`` and the like of a validation's figures; counts and what has no value are left out."""
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{name}", one) for name, one in flat(value))
+        elif isinstance(value, int | float) and key != "n" and np.isfinite(value):
+            yield key, float(value)
+
+
+def _spread(logs: Sequence[Sequence[Record]]) -> dict[str, Any]:
+    by_step: dict[int, list[Record]] = {}
+    for log in logs:
+        for record in log:
+            by_step.setdefault(record["step"], []).append(record)
+    shared = [by_step[step] for step in sorted(by_step) if 2 * len(by_step[step]) >= len(logs)]
+    names = dict.fromkeys(name for records in shared for record in records for name in record["metrics"])
+    places = {axis: [_short(np.mean([r[key] for r in records])) for records in shared] for axis, key in AXES.items()}
+    return {"seeds": len(logs), **places, "metrics": {name: _of_metric(name, shared) for name in names}}
+
+
+def _of_metric(name: str, shared: Sequence[Sequence[Record]]) -> dict[str, list[float | None]]:
+    values = [[r["metrics"][name] for r in records if name in r["metrics"]] for records in shared]
+    ways = {"mean": np.mean, "low": np.min, "high": np.max}
+    return {how: [_short(of(v)) if v else None for v in values] for how, of in ways.items()}
+
+
+def _short(value: Any) -> float:
+    """Six digits: more than a picture shows."""
+    return float(f"{float(value):.6g}")
+
+
+def guarded(report: Record, folder: Path) -> dict[str, Any]:
+    """Data set -> run -> ``end``, the last step, and ``states``: each ``[step, state, reason]`` where it changes.
+
+    The guard's records have kind ``guard``, ``step``, ``state`` and ``reason``; runs without any are left out.
+    """
+    found: dict[str, Any] = {}
+    for run in report["runs"]:
+        key = Key(run["data"], run["method"], run["seed"])
+        log = read_log(place_of(key, folder) / "log.jsonl")
+        states: list[list[Any]] = []
+        for record in (record for record in log if record["kind"] == "guard"):
+            if not states or states[-1][1] != record["state"]:
+                states.append([record["step"], record["state"], record.get("reason") or ""])
+        if states:
+            name = f"{key.method}, seed {key.seed}"
+            found.setdefault(key.data, {})[name] = {"end": max(r.get("step", 0) for r in log), "states": states}
+    return found

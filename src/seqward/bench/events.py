@@ -1,0 +1,92 @@
+"""What happened at every evaluated event of one run, kept beside it: what bootstraps and paired tests are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqward.baselines import training_counts
+from seqward.data.dataset import Dataset
+from seqward.errors import SeqwardError
+from seqward.metrics import GROUPS, Outcomes, groups, hr, ndcg
+from seqward.reading import targets
+
+FILE = "events.npz"
+HEAD = 0.2
+"""Share of the vocabulary, the most popular items, that is the head; the rest is the tail."""
+SHOWN_GROUPS = (*GROUPS, "head", "tail")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """One run's outcomes, and whether each target is one of the popular items; all arrays are [events]."""
+
+    outcomes: Outcomes
+    head: NDArray[np.bool_]
+
+    def groups(self) -> dict[str, NDArray[np.bool_]]:
+        """Members of each of ``SHOWN_GROUPS``; head and tail are of the goals, of all events where none is a goal."""
+        of = groups(self.outcomes)
+        within = of["goal"] if of["goal"].any() else of["all"]
+        return {**of, "head": within & self.head, "tail": within & ~self.head & self.outcomes.known}
+
+
+def head_of(data: Dataset, split: str, first_events: bool = True) -> NDArray[np.bool_]:
+    """[events] whether the target is among the share HEAD of the items with the most training events."""
+    item = targets(data, split, first_events=first_events).item
+    by_count = np.argsort(-training_counts(data)[: data.n_items], kind="stable")
+    popular = np.zeros(data.n_items, dtype=bool)
+    popular[by_count[: int(np.ceil(HEAD * data.n_items))]] = True
+    return np.where(item < data.n_items, popular[np.minimum(item, data.n_items - 1)], False)
+
+
+def save_events(file: Path, outcomes: Outcomes, head: NDArray[np.bool_]) -> None:
+    """Write the outcomes: whole or not at all, about 8 bytes an event."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f"{file.name}.new")
+    narrow = {"rank": outcomes.rank.astype(np.int32), "session": outcomes.session.astype(np.int32)}
+    flags = {name: getattr(outcomes, name) for name in ("goal", "repeat", "known")}
+    with new.open("wb") as stream:
+        np.savez_compressed(stream, head=head, reward=outcomes.reward, **flags, **narrow)
+    new.replace(file)
+
+
+def load_events(file: Path) -> Events:
+    """Read them back.
+
+    Raises:
+        SeqwardError: the file is broken.
+    """
+    try:
+        with np.load(file) as kept:
+            wide = {name: kept[name].astype(np.int64) for name in ("rank", "session")}
+            flags = {name: kept[name] for name in ("goal", "repeat", "known", "reward")}
+            return Events(Outcomes(**flags, **wide), kept["head"])
+    except (OSError, ValueError, KeyError) as error:
+        raise SeqwardError(f"{file} cannot be read: {error}. Remove it and the result.json beside it.") from None
+
+
+def figure_names(ks: list[int]) -> list[str]:
+    """``goal.hr@20`` and the like, then ``reward@20``: the columns of ``session_sums``."""
+    names = [f"{group}.{metric}@{k}" for group in SHOWN_GROUPS for metric in ("hr", "ndcg") for k in ks]
+    return [*names, *(f"reward@{k}" for k in ks)]
+
+
+def session_sums(events: Events, ks: list[int]) -> tuple[Floats, Floats]:
+    """Sums of each figure and the events of each group, by session: [sessions, figures], [sessions, groups]."""
+    outcomes, members = events.outcomes, events.groups()
+    _, session = np.unique(outcomes.session, return_inverse=True)
+
+    def by_session(values: NDArray[Any]) -> Floats:
+        return np.bincount(session, weights=values).astype(np.float64, copy=False)
+
+    values = [metric(outcomes.rank, k) for metric in (hr, ndcg) for k in ks]
+    sums = [by_session(value * member) for member in members.values() for value in values]
+    sums += [by_session(hr(outcomes.rank, k) * outcomes.reward) for k in ks]
+    return np.stack(sums, axis=1), np.stack([by_session(member) for member in members.values()], axis=1)

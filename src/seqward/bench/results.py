@@ -1,0 +1,105 @@
+"""The result of a study as one JSON file, and which runs in it are finished as they would be now."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from seqward.bench.study import Key, Study
+from seqward.bench.summary import is_limited, published_check, summary
+from seqward.config import from_dict
+from seqward.errors import SeqwardError
+from seqward.methods import method_named
+
+
+def finished_before(file: Path, study: Study, data: Mapping[str, Any]) -> dict[Key, dict[str, Any]]:
+    """The finished runs of an earlier result: same data, same settings, same rules, and ended as they would now."""
+    if not file.is_file():
+        return {}
+    before, planned = read(file), study.runs()
+    runs = {}
+    for run in before["runs"]:
+        key = Key(run["data"], run["method"], run["seed"])
+        if run["state"] != "finished" or key not in planned or before["evaluate"] != dict(study.evaluate):
+            continue
+        same = key.data not in data or same_data(before["data"][key.data], data[key.data])
+        if same and same_method(run, *study.method_of(key.method)) and ends_alike(run, study.max_minutes):
+            runs[key] = run
+    return runs
+
+
+def same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two data sets are of one source, prepared alike into the same events of the same items.
+
+    Sessions are not compared: a later version writes more of them down, such as their times.
+    """
+    same_files = all(before["sha256"][part] == now["sha256"][part] for part in ("events", "items"))
+    return same_files and before["protocol"] == now["protocol"]
+
+
+def ends_alike(run: Mapping[str, Any], max_minutes: float | None) -> bool:
+    """Whether a finished run would have ended where it did under this time limit, too."""
+    if run["max_minutes"] == max_minutes:
+        return True
+    by_itself = not run["stopped"].startswith("time limit")
+    return by_itself and (max_minutes is None or run["train_seconds"] <= 60 * max_minutes)
+
+
+def same_method(run: Mapping[str, Any], method: str, sections: Mapping[str, Any]) -> bool:
+    """Whether a run trained this method with these settings, though an earlier version named them otherwise."""
+    if run["method_name"] != method:
+        return False
+    try:
+        return from_dict(method_named(method).sections, run["settings"], str(run["data"])) == sections
+    except SeqwardError:  # a setting that is gone
+        return False
+
+
+def may_go_on(run: Mapping[str, Any], study: Study) -> bool:
+    """Whether a time limit ended the run, and the study's is a longer one."""
+    return is_limited(run) and (study.max_minutes is None or study.max_minutes > run["max_minutes"])
+
+
+def report(study: Study, data: Mapping[str, Any], runs: Mapping[Key, dict[str, Any]]) -> dict[str, Any]:
+    """The content of the study's result."""
+    ordered: Iterable[Key] = [key for key in study.runs() if key in runs]
+    content: dict[str, Any] = {
+        "study": study.name,
+        "evaluate": dict(study.evaluate),
+        "data": dict(data),
+        "runs": [runs[key] for key in ordered],
+    }
+    content["summary"] = summary(content["runs"])
+    if study.published:
+        content["published"] = published_check(study.published, content["runs"])
+    return content
+
+
+def left_out(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Runs that no figure is of, each with the reason, to be said wherever figures are shown."""
+    failed = [run for run in runs if run["state"] == "failed"]
+    return [f"{Key(run['data'], run['method'], run['seed'])}: {run['error']}" for run in failed]
+
+
+def read(file: Path) -> Any:
+    """Raises SeqwardError where the file is broken."""
+    try:
+        return json.loads(file.read_text())
+    except ValueError:
+        raise SeqwardError(f"{file} cannot be read: it was cut off or edited. Remove it to begin anew.") from None
+
+
+def write(file: Path, content: Any, indent: int | None = 1) -> None:
+    """Whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
+    new.replace(file)
+
+
+def say(text: str) -> None:
+    """On standard error, at once."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,279 @@
+"""Carries out a study: one folder a run, side by side, each in a process of its own.
+
+Finished runs are skipped, interrupted ones go on where they stopped, failed ones are tried again. The test split is
+ranked once a run, by the weights that validation chose. The result holds every run with what is needed to repeat it,
+and a finished run that stands there is not repeated on another machine either: so several sessions fill one table. To
+run one anew, remove it from there, and its folder.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+from seqward.baselines import fitted_baselines
+from seqward.bench.changed import begin
+from seqward.bench.events import FILE, head_of, save_events
+from seqward.bench.machine import commit, machine
+from seqward.bench.processes import alone, side_by_side
+from seqward.bench.recipes import data_of, found
+from seqward.bench.results import ends_alike, finished_before, read, report, same_method, say, write
+from seqward.bench.study import Key, Study
+from seqward.bench.summary import mean_of_best
+from seqward.config import to_dict
+from seqward.data.dataset import Dataset, read_description
+from seqward.errors import SeqwardError
+from seqward.evaluate import Evaluation, evaluate
+from seqward.methods import method_named
+from seqward.methods.needs import refuse_unfit
+from seqward.recommender import Recommender
+from seqward.run import Run, describe
+from seqward.runlog import read_log
+
+DONE = "result.json"
+"""Written last into a run's folder."""
+FAILED = ".failed.json"
+"""What a run that failed leaves beside its folder, which may be none yet."""
+
+Jobs = int | Literal["auto"] | None
+
+
+def run_study(
+    study: Study, file: Path, folder: Path, *, only: Sequence[str] = (), jobs: Jobs = None, force: bool = False
+) -> dict[str, Any]:
+    """Carry out what is missing of a study; its result, which stands in ``file``, too.
+
+    Args:
+        folder: of the runs.
+        only: patterns of DATA/METHOD/SEED; other runs are left alone.
+        jobs: runs at the same time, each in a process of its own; "auto" as many as there are cores. None: one after
+            another in this process.
+        force: go on although the study was changed since it was begun.
+
+    Raises:
+        SeqwardError: its data cannot be had, or lack what a method learns from; or the study was changed.
+    """
+    keys = [key for key in study.runs() if not only or any(fnmatch(str(key), pattern) for pattern in only)]
+    if not keys:
+        raise SeqwardError(f"no run of {study.name} is called {' or '.join(only)}. They are DATA/METHOD/SEED.")
+    for line in begin(study, folder, force):
+        say(f"the study has changed: {line}")
+    data = all_prepared(study, keys, folder)
+    runs = finished_before(file, study, data)
+    if file.is_file() and (dropped := sum(run["state"] == "finished" for run in read(file)["runs"]) - len(runs)):
+        say(f"{dropped} finished runs of {file} are of other data, settings or rules; they are not kept")
+    told = {**_told_before(file, study), **data}
+    runs |= _failed_before(file, study, keys)
+    for key, run in carry_out(study, [key for key in keys if key not in runs], folder, jobs):
+        runs[key] = run
+        write(file, report(study, told, runs))
+    return report(study, told, runs)
+
+
+def _failed_before(file: Path, study: Study, tried: Sequence[Key]) -> dict[Key, dict[str, Any]]:
+    """Runs that failed and are not tried now: they stay marked."""
+    before = read(file)["runs"] if file.is_file() else []
+    failed = {Key(run["data"], run["method"], run["seed"]): run for run in before if run["state"] == "failed"}
+    return {key: run for key, run in failed.items() if key in study.runs() and key not in tried}
+
+
+def _told_before(file: Path, study: Study) -> dict[str, Any]:
+    """What an earlier result says of data sets that are not asked for now."""
+    before = read(file)["data"] if file.is_file() else {}
+    return {name: before[name] for name in study.data if name in before}
+
+
+def all_prepared(study: Study, keys: Sequence[Key], folder: Path) -> dict[str, Any]:
+    """What is told of every data set that the runs need.
+
+    Raises:
+        SeqwardError: all that is wrong with any of them.
+    """
+    facts, wrong = {}, []
+    for name in dict.fromkeys(key.data for key in keys):
+        try:
+            facts[name] = prepared(study, name, folder, list(dict.fromkeys(k.method for k in keys if k.data == name)))
+        except SeqwardError as error:
+            wrong.append(f"data {name}: {error}")
+    if wrong:
+        raise SeqwardError("\n".join(wrong))
+    return facts
+
+
+def prepared(study: Study, name: str, folder: Path, labels: Sequence[str]) -> dict[str, Any]:
+    """A data set's protocol and hashes, and what the zero-parameter baselines reach on its test split.
+
+    Raises:
+        SeqwardError: it cannot be made, or lacks what a method learns from.
+    """
+    place = folder / "data" / name
+    data = data_of(study.data[name], place, study.folder)
+    lacking = list(dict.fromkeys(filter(None, (_lacking(study, label, data) for label in labels))))
+    if lacking:
+        raise SeqwardError("\n".join(lacking))
+    description = read_description(data_place(study, name, folder))
+    return {
+        "recipe": study.data[name],
+        "catalogue": description["catalogue"],
+        "sha256": description["sha256"],
+        "protocol": data.protocol,
+        "baselines": baselines_of(study, name, folder, data),
+    }
+
+
+def _lacking(study: Study, label: str, data: Dataset) -> str | None:
+    try:
+        refuse_unfit(method_named(study.method_of(label)[0]), data)
+    except SeqwardError as error:
+        return str(error)
+    return None
+
+
+def data_place(study: Study, name: str, folder: Path) -> Path:
+    """The prepared folder of a data set."""
+    recipe = study.data[name]
+    return found(recipe["prepared"], study.folder) if "prepared" in recipe else folder / "data" / name
+
+
+def baselines_of(study: Study, name: str, folder: Path, data: Dataset) -> dict[str, Any]:
+    """What the zero-parameter baselines reach on the test split by the study's rules; kept beside the data set."""
+    file = folder / "data" / f"{name}.baselines.json"
+    kept = read(file) if file.is_file() else {}
+    rules = {"evaluate": dict(study.evaluate), "events": data.events_fingerprint()}
+    if {key: kept.get(key) for key in rules} != rules or not kept.get("events_kept"):
+        figures = {}
+        for label, scorer in fitted_baselines(data).items():
+            evaluation = evaluate(scorer, data, "test", **study.evaluate)
+            keep_events(folder / "data" / f"{name}.{label}.npz", evaluation, data)
+            figures[label] = evaluation.to_json()
+        kept = {**rules, "figures": figures, "events_kept": True}
+        write(file, kept)
+    return kept["figures"]
+
+
+def keep_events(file: Path, evaluation: Evaluation, data: Dataset) -> None:
+    """Write down what happened at every event."""
+    head = head_of(data, evaluation.split, evaluation.protocol["first_events"])
+    save_events(file, evaluation.outcomes, head)
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------
+
+
+def carry_out(study: Study, keys: list[Key], folder: Path, jobs: Jobs) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Each run with its result, as they finish."""
+    if jobs is None:
+        for key in keys:
+            yield key, attempt(study, key, folder)
+        return
+    for (_, key, _), code in side_by_side(attempt, [(study, key, folder) for key in keys], jobs):
+        place = place_of(key, folder)
+        files = [file for file in (place.with_name(place.name + FAILED), place / DONE) if file.is_file()]
+        if code != 0 or not files:
+            run = failure(key, f"its process died twice (exit status {code}); the system may have had no memory left")
+            say(f"{key}: {run['error']}")
+        else:
+            run = read(files[0])
+        yield key, run
+
+
+def place_of(key: Key, folder: Path) -> Path:
+    """The folder of a run."""
+    return folder / key.data / key.method / f"seed-{key.seed}"
+
+
+def attempt(study: Study, key: Key, folder: Path) -> dict[str, Any]:
+    """The result of one run; a run that fails is a result, too, and does not stop the others.
+
+    What the program itself says is said again by a second try, and so is a divergence; anything else is tried twice.
+    """
+    place, begun = place_of(key, folder), time.monotonic()
+    note = place.with_name(place.name + FAILED)
+    note.unlink(missing_ok=True)
+    run: dict[str, Any] = {}
+    for left in (1, 0):
+        try:
+            with alone(place.with_name(f"{place.name}.lock")):
+                run = one_run(study, key, place, folder)
+            break
+        except Exception as error:  # whatever it is, it belongs to this run alone
+            run = failure(key, f"{type(error).__name__}: {error}")
+            if isinstance(error, SeqwardError) or not left:
+                break
+            traceback.print_exc()
+            say(f"{key}: {run['error']}; it is tried once more")
+    if run["state"] == "failed":
+        write(note, run)
+    say(f"{key}: {run.get('error', run['state'])} ({time.monotonic() - begun:.0f} s)")
+    return run
+
+
+def failure(key: Key, error: str) -> dict[str, Any]:
+    """The result of a run that has none."""
+    return {**key._asdict(), "state": "failed", "error": error, "commit": commit()}
+
+
+def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]:
+    """Train, or go on training, then rank the test split; or read what an earlier call found by the same rules.
+
+    Raises:
+        SeqwardError: the folder holds a run with other settings, or one that trained longer than it may now.
+    """
+    data = Dataset.load(data_place(study, key.data, folder))
+    method, sections = study.method_of(key.method)
+    if (place / DONE).is_file():
+        done = read(place / DONE)
+        same = same_method(done, method, sections) and ends_alike(done, study.max_minutes)
+        if same and done.get("evaluate") == dict(study.evaluate):
+            Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data, sections)
+            return done
+        if study.max_minutes is not None and done["train_seconds"] > 60 * study.max_minutes and not same:
+            raise SeqwardError(f"{place} trained for longer than {study.max_minutes:g} minutes. Remove it.")
+    say(f"{key}: training")
+    recommender = Recommender.from_sections(method, sections, key.seed)
+
+    def observe(record: dict[str, Any]) -> None:
+        if record["kind"] in ("validation", "event"):
+            said = record.get("text") or f"{sections['train'].metric}={record['value']}"
+            say(f"{key}: step {record['step']}, {record['seconds']:.0f} s: {said}")
+
+    recommender.fit(data, place, resume=True, max_minutes=study.max_minutes, observe=observe)
+    begun = time.monotonic()
+    evaluation = evaluate(recommender.scorer, data, "test", **study.evaluate)
+    Run(place).record_evaluation("test")
+    keep_events(place / FILE, evaluation, data)
+    metrics = {"split": "test", "model": evaluation.to_json(), "baselines": baselines_of(study, key.data, folder, data)}
+    protocol = evaluation.protocol | {"method": method, "settings": recommender.settings, "model_seed": key.seed}
+    write(place / "metrics.json", {"protocol": protocol, **metrics})
+    rules = {name: value for name, value in evaluation.protocol.items() if name != "data"}
+    result = {**key._asdict(), **of_training(Run(place)), "max_minutes": study.max_minutes}
+    result |= {"evaluate_seconds": round(time.monotonic() - begun, 1), "commit": commit(), "machine": machine()}
+    result |= {"evaluate": dict(study.evaluate), "evaluation": rules, "test": evaluation.to_json()}
+    write(place / DONE, result)
+    return result
+
+
+def of_training(run: Run) -> dict[str, Any]:
+    """How a finished training went."""
+    description = run.description
+    log = read_log(run.folder / "log.jsonl")
+    validations = [
+        {"step": r["step"], "seconds": r["seconds"], "value": r["value"]} for r in log if r["kind"] == "validation"
+    ]
+    last = log[-1] if log else {"seconds": 0.0, "step": 0, "events": 0}
+    return {
+        "method_name": description["method"],
+        "settings": description["settings"],
+        "state": "finished",
+        "stopped": description["state"],
+        "train_seconds": last["seconds"],
+        "steps": last["step"],
+        "events": last["events"],
+        "best": description.get("best"),
+        "validations": validations,
+        "best_validations": mean_of_best([record for record in log if record["kind"] == "validation"]),
+    }

@@ -1,0 +1,459 @@
+"""What a study says: its errors at once, its changes, deaths and kills, comparisons, the verdict, and the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dying import once_dead
+
+import seqward
+from seqward import SeqwardError
+from seqward.bench import drawing
+from seqward.bench.compare import Sums, compared, paired
+from seqward.bench.conclusion import Outcome, bench
+from seqward.bench.events import FILE, figure_names, load_events, session_sums
+from seqward.bench.page import page, write_page
+from seqward.bench.processes import side_by_side
+from seqward.bench.shipped import FOLDER, shipped_studies, study_file
+from seqward.bench.study import read_study
+from seqward.bench.verdict import verdict
+from seqward.cli import main
+from seqward.errors import Finding
+from seqward.lint import refuse_impossible, refuse_mixed, two_rewards
+from seqward.metrics import summarise
+from seqward.pictures import Line
+
+STUDY = """
+data:
+  shop:
+    simulate: {preset: retailrocket, sessions: 300, items: 60, seed: 0}
+    rewards: {view: 0.2, addtocart: 1.0}
+    goal: addtocart
+seeds: [0, 1]
+settings: {train.epochs: 2, backbone.n_factors: 6, train.batch_size: 64}
+methods:
+  sasrec: {}
+  snqn: {sweep: {objective.gamma: [0.0, 0.9]}}
+  broken: {method: sasrec, train.metric: all.nothing}
+verdict: {supervised: [sasrec], rl: [snqn gamma=0.9], controls: [snqn gamma=0.0]}
+"""
+
+
+def study_in(folder: Path, text: str = STUDY) -> Any:
+    (folder / "tiny.yaml").write_text(text)
+    return read_study(folder / "tiny.yaml", folder / "out")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    folder = tmp_path_factory.mktemp("bench")
+    return folder, bench(study_in(folder), folder / "out")
+
+
+# What is refused before the first run ------------------------------------------------------------------------------
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    wrong = """
+data:
+  mine: {path: nowhere.csv, columns: {item: i}}
+  other: {source: retailroket, path: x}
+seeds: [0, -1]
+settings: {train.lr: -1}
+evaluate: {exclude: true}
+methods: {sasrek: {}, snqn: {objective.gama: 0.5}, sasrec: {}}
+verdict: {supervised: [sasrec], rl: [sqn], controls: []}
+"""
+    with pytest.raises(SeqwardError) as told:
+        study_in(tmp_path, wrong)
+    said = str(told.value)
+    for part in (
+        "data mine: unknown column 'item'",
+        "data mine: nowhere.csv is not there",
+        "data other: No source 'retailroket'",
+        "seeds: expected",
+        "methods sasrek: ",
+        "methods snqn: objective.gama: no such key",
+        "methods snqn, sasrec: train.lr should be greater than 0",
+        "evaluate: unknown key 'exclude'",
+        "verdict: sqn is none of the methods",
+    ):
+        assert part in said, part
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_lack_what_a_method_learns_from_are_refused_before_the_first_run(tmp_path: Path) -> None:
+    with pytest.raises(SeqwardError, match="snqn learns what leads to a goal"):
+        bench(study_in(tmp_path, STUDY.replace("    goal: addtocart\n", "")), tmp_path / "out")
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_sweep_is_variants_named_after_their_values(tmp_path: Path) -> None:
+    study = study_in(tmp_path)
+    assert [label for label in study.methods if label.startswith("snqn")] == ["snqn gamma=0.0", "snqn gamma=0.9"]
+    assert study.method_of("snqn gamma=0.9")[1]["objective"].gamma == 0.9
+
+
+def test_a_changed_study_is_told_apart(done: tuple[Path, Outcome]) -> None:
+    folder = done[0]
+    changed = STUDY.replace("train.epochs: 2", "train.epochs: 3").replace("items: 60", "items: 61")
+    with pytest.raises(SeqwardError) as told:
+        bench(study_in(folder, changed), folder / "out")
+    assert "settings.train.epochs was 2 and is 3" in str(told.value) and "data.shop was" in str(told.value)
+    with pytest.raises(SeqwardError, match=r"methods.broken is gone"):
+        bench(study_in(folder, re.sub("  broken.*\n", "", STUDY)), folder / "out")
+    again = bench(study_in(folder), folder / "out")
+    assert again.report["runs"] == done[1].report["runs"], "undone, it goes on"
+
+
+def test_what_is_only_added_goes_on(done: tuple[Path, Outcome], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, outcome = done
+    more = STUDY.replace("seeds: [0, 1]", "seeds: [0, 1, 2]").replace(
+        "methods:", "methods:\n  popularity: {seeds: [0]}"
+    )
+    found = bench(study_in(folder, more), folder / "out", only=["*/popularity/*"])
+    said = capsys.readouterr().err
+    assert "methods.popularity is new" in said and "seeds: [0, 1] are [0, 1, 2] now" in said
+    kept = [run for run in found.report["runs"] if run["method"] != "popularity"]
+    assert [run for run in kept if run["state"] == "finished"] == [
+        run for run in outcome.report["runs"] if run["state"] == "finished"
+    ]
+    (folder / "out" / "study.json").write_text(json.dumps(study_in(folder).definition()))
+
+
+# Deaths and kills ----------------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_dies_is_tried_once_more(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("once", "always")]
+    for place in places:
+        place.mkdir()
+    ended = {task[0].name: code for task, code in side_by_side(once_dead, [(p, p.name == "always") for p in places], 2)}
+    assert ended == {"once": 0, "always": -signal.SIGKILL}
+    assert (places[0] / "lived").exists() and not (places[1] / "lived").exists()
+
+
+def test_a_run_that_breaks_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def break_once(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError("too little")
+        return evaluate(*args, **options)
+
+    from seqward.bench.runner import evaluate
+
+    study = study_in(tmp_path)
+    bench(study, tmp_path / "out", only=["*/broken/0"])  # the baselines are evaluated
+    monkeypatch.setattr("seqward.bench.runner.evaluate", break_once)
+    found = bench(study, tmp_path / "out", only=["shop/sasrec/0"])
+    assert len(calls) == 2 and [run["state"] for run in found.report["runs"]] == ["finished"]
+
+
+def test_failed_runs_are_left_out_loudly(done: tuple[Path, Outcome]) -> None:
+    found = done[1].found
+    assert [line.partition(":")[0] for line in found["left_out"]] == ["shop/broken/0", "shop/broken/1"]
+    text = done[1].page.read_text()
+    assert "Left out: 2 runs failed." in text and "Left out of these tables: broken seed 0, broken seed 1." in text
+    assert "broken" not in found["compared"]["shop"]["figures"]
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """Killed without a word while it trains; begun again, it has the figures of one that was never killed."""
+    study_in(tmp_path, re.sub("  broken.*\n", "", STUDY))
+    command = [sys.executable, "-m", "seqward", "bench", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out")]
+    begun = subprocess.Popen([*command, "--jobs", "2"], stderr=subprocess.PIPE, text=True)
+    assert begun.stderr is not None
+    for line in begun.stderr:
+        if "finished" in line:
+            break
+    begun.kill()
+    begun.wait()
+    time.sleep(3)  # until its runs have noticed
+    assert main(command[3:]) == 0
+    runs = {(r["method"], r["seed"]): r for r in json.loads((tmp_path / "out" / "results.json").read_text())["runs"]}
+    for run in done[1].report["runs"]:
+        if run["state"] == "finished":
+            assert runs[run["method"], run["seed"]]["test"] == run["test"]
+
+
+# What the runs say together ------------------------------------------------------------------------------------------
+
+
+def test_events_are_kept_and_give_the_figures(done: tuple[Path, Outcome]) -> None:
+    run = next(run for run in done[1].report["runs"] if run["method"] == "sasrec" and run["seed"] == 1)
+    events = load_events(done[0] / "out" / "shop" / "sasrec" / "seed-1" / FILE)
+    figures = summarise(events.outcomes)
+    assert figures["goal"]["ndcg@20"] == pytest.approx(run["test"]["goal"]["ndcg@20"])
+    sums, counts = session_sums(events, [5, 10, 20])
+    names = figure_names([5, 10, 20])
+    assert sums[:, names.index("goal.hr@20")].sum() / counts[:, 1].sum() == pytest.approx(figures["goal"]["hr@20"])
+    assert sums[:, names.index("reward@20")].sum() == pytest.approx(figures["reward@20"])
+    parts = [sums[:, names.index(f"{part}.hr@20")].sum() for part in ("head", "tail")]
+    assert sum(parts) == sums[:, names.index("goal.hr@20")].sum()
+
+
+def test_means_are_over_seeds_and_baselines_are_always_there(done: tuple[Path, Outcome]) -> None:
+    report, of = done[1].report, done[1].found["compared"]["shop"]
+    values = [run["test"]["all"]["hr@10"] for run in report["runs"] if run["method"] == "sasrec"]
+    figure = of["figures"]["sasrec"]["all.hr@10"]
+    assert (
+        figure["mean"] == pytest.approx(np.mean(values))
+        and figure["interval"][0] < figure["mean"] < figure["interval"][1]
+    )
+    assert {"last-items", "popularity"} <= of["figures"].keys()
+    assert set(of["best"]["all.hr@10"]["p"]) == of["figures"].keys() - {of["best"]["all.hr@10"]["method"]}
+
+
+def test_without_events_nothing_is_marked(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """As for a result that was merged from another machine."""
+    found = compared(done[1].report, tmp_path)["shop"]
+    assert found["best"] == {} and set(found["untested"]) == set(found["figures"])
+    assert found["figures"]["sasrec"]["goal.hr@20"]["interval"] is None
+
+
+def test_runs_of_different_protocols_are_refused(done: tuple[Path, Outcome]) -> None:
+    report = json.loads(json.dumps(done[1].report))
+    report["runs"][0]["evaluation"]["exclude_history"] = True
+    with pytest.raises(Finding, match=r"different protocols \(exclude_history is True and False\)"):
+        compared(report, done[0] / "out")
+
+
+def test_impossible_rows_are_refused(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+    report = json.loads(json.dumps(done[1].report))
+    test = next(run for run in report["runs"] if run["state"] == "finished")["test"]
+    test["goal"]["ndcg@20"] = test["goal"]["hr@20"] + 0.01
+    with pytest.raises(Finding, match=r"sasrec seed 0, goal: from 0 to 20: NDCG"):
+        write_page(report, done[1].found, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_rewards_are_held_to_the_hits() -> None:
+    rewards = two_rewards({"goal": "buy", "rewards": {"types": {"buy": 1.0, "view": 0.2, "cart": 0.2}}})
+    assert (
+        rewards == (0.2, 1.0) and two_rewards({"goal": "buy", "rewards": {"types": {"buy": 1, "a": 2, "b": 3}}}) is None
+    )
+    rows = [("m", "click", {"n": 100, "hr@20": 0.5, "reward@20": 15.0}), ("m", "goal", {"n": 10, "hr@20": 0.5})]
+    refuse_impossible(rows, rewards)
+    rows[0][2]["reward@20"] = 15.5
+    with pytest.raises(Finding, match=r"reward@20 is 15.5"):
+        refuse_impossible(rows, rewards)
+
+
+def test_protocols_may_leave_entries_out() -> None:
+    refuse_mixed({"a": {"events": 3}, "b": {}}, "table")
+    refuse_mixed({}, "table")
+
+
+# Does RL help ------------------------------------------------------------------------------------------------------
+
+
+NAMES = figure_names([20])
+SAID = {"supervised": ["ce"], "rl": ["sqn"], "controls": ["gamma-0"]}
+
+
+def planted(rates: dict[str, float], sessions: int, seeds: int = 3) -> dict[str, Sums]:
+    """Methods that hit a goal of each session with a rate, with the luck of the sessions shared."""
+    random = np.random.default_rng(0)
+    luck, found = random.random((1, sessions)), {}
+    for method, rate in rates.items():
+        own = np.clip(luck + random.normal(0, 0.05, (seeds, sessions)), 0, 1)
+        sums = np.repeat((own < rate).astype(float)[:, :, None], len(NAMES), axis=2)
+        found[method] = Sums(list(range(seeds)), sums, np.ones((sessions, 7)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rates", "sessions", "answer"),
+    [
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000, "yes"),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.4}, 2000, "not RL"),
+        ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, 2000, "no"),
+        ({"ce": 0.3, "sqn": 0.31, "gamma-0": 0.3}, 60, "open"),
+    ],
+)
+def test_the_verdict(rates: dict[str, float], sessions: int, answer: str) -> None:
+    found = verdict(SAID, planted(rates, sessions), NAMES, {"ce": 1.0})
+    assert found["answer"] == answer, found["words"]
+    assert "sqn" in found["rl"] and (answer in ("no", "open")) == (not found["controls"])
+
+
+def test_one_seed_is_no_verdict() -> None:
+    found = verdict(SAID, planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000, seeds=1), NAMES, {})
+    assert found["answer"] == "open" and "One seed" in found["words"]
+
+
+def test_a_paired_difference() -> None:
+    sums = planted({"a": 0.5, "b": 0.3}, 1000)
+    row = paired(sums["a"], sums["b"], NAMES, "goal.hr@20")
+    assert row["difference"] == pytest.approx(0.2, abs=0.05) and row["p"] < 0.001
+    assert row["interval"][0] < row["difference"] < row["interval"][1]
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_fetches_nothing_and_begins_with_pictures(done: tuple[Path, Outcome]) -> None:
+    text = done[1].page.read_text()
+    assert set(re.findall(r"\S*http[^\"]*", text)) <= {
+        'xmlns="http://www.w3.org/2000/svg',
+        'xmlns:xlink="http://www.w3.org/1999/xlink',
+    }
+    assert not re.search(r"<script|<link|@import|(?:src|href)=\"[^#]", text)
+    body = text[text.index("</section>") :]  # behind the verdict
+    assert body.index("<svg") < body.index("<table")
+
+
+def test_every_validation_metric_is_drawn_over_three_axes(done: tuple[Path, Outcome]) -> None:
+    text, curves = done[1].page.read_text(), done[1].found["curves"]["shop"]["sasrec"]
+    assert {"steps", "examples", "seconds"} <= curves.keys() and len(curves["metrics"]) > 40
+    for axis in ("steps", "examples", "seconds"):
+        assert f"<title>shop: goal_repeat NDCG@20 over {axis}".replace("goal_repeat", "goal repeat") in text
+        assert text.count(f" over {axis}</title>") >= len(curves["metrics"])
+    assert "over gamma" in text and "Q of snqn gamma=0.9" in text and "head against tail" in text
+
+
+def big(sizes: tuple[int, int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A result of so many methods, seeds and validations, from the one that was run."""
+    methods, seeds, points = sizes
+    names = [f"{g}.{m}@{k}" for g in ("all", "goal", "click") for m in ("hr", "ndcg", "mrr") for k in (5, 10, 20)]
+    names += [f"goal_{g}.{m}@{k}" for g in ("repeat", "novel") for m in ("hr", "ndcg", "mrr") for k in (5, 10, 20)]
+    names += [f"{r}@{k}" for r in ("reward", "reward_per_event") for k in (5, 10, 20)]
+    names += ["q.mean_q", "q.mean_return", "q.max_q", "q.gap"]
+    random, labels = np.random.default_rng(0), [f"method-{i}" for i in range(methods)]
+    value = random.random((methods, len(names), points))
+    places = {axis: list(range(0, 50 * points, 50)) for axis in ("steps", "examples", "seconds")}
+    curves = {
+        label: {
+            "seeds": seeds,
+            **places,
+            "metrics": {
+                name: {"mean": list(v), "low": list(v - 0.1), "high": list(v + 0.1)}
+                for name, v in zip(names, value[i], strict=True)
+            },
+        }
+        for i, label in enumerate(labels)
+    }
+    figure = {"seeds": seeds, "mean": 0.3, "iqm": 0.3, "low": 0.2, "high": 0.4, "interval": [0.2, 0.4]}
+    shown = [n for n in figure_names([5, 10, 20]) if "ndcg" not in n]
+    shown += [n for n in figure_names([5, 10, 20]) if "ndcg" in n]
+    figures = {label: {n: figure | ({"mean": 0.29} if "ndcg" in n else {}) for n in shown} for label in labels}
+    states = {"end": 1000, "states": [[0, "healthy", ""], [400, "warning", "|Q| grows"], [700, "diverged", "NaN"]]}
+    runs = [
+        {"data": "d", "method": label, "seed": s, "state": "finished", "test": {}, "stopped": "all"}
+        for label in labels
+        for s in range(seeds)
+    ]
+    report = {"study": "big", "data": {"d": {"baselines": {}}}, "runs": runs}
+    found = {
+        "compared": {"d": {"figures": figures, "best": {}, "untested": []}},
+        "curves": {"d": curves},
+        "guard": {"d": {f"{r['method']}, seed {r['seed']}": states for r in runs}},
+        "sweeps": {},
+        "verdicts": {},
+        "left_out": [],
+    }
+    return report, found
+
+
+def test_five_methods_and_five_seeds_are_small_and_quick() -> None:
+    report, found = big((5, 5, 60))
+    begun = time.process_time()
+    text = page(report, found)
+    assert time.process_time() - begun < 10 and len(text.encode()) < 3_000_000
+    assert "Reasons: 50" in text and "|Q| grows" in text
+
+
+def test_a_timeline_has_a_strip_for_each_state() -> None:
+    picture = drawing.timeline({"run": [(0.0, "healthy"), (50.0, "diverged")]}, {"run": 100.0}, "label")
+    widths = [float(w) for w in re.findall(r'<rect[^>]* width="([\d.]+)"', picture)]
+    assert len(widths) == 2 and widths[0] == pytest.approx(widths[1])
+    assert "run: diverged from step 50" in picture
+
+
+def test_a_curve_stands_where_its_values_say() -> None:
+    line = Line("a", np.array([0.0, 4.0]), np.array([0.0, 10.0]))
+    picture = drawing.curves([Line("none", np.array([]), np.array([])), line], "steps", "label", 4.0)
+    (points,) = re.findall(r'class=line stroke="var\(--line-1\)"[^>]* d="M(.*?)"', picture)
+    (x0, y0), (x1, y1) = ([float(v) for v in point.split()] for point in points.split("L"))
+    assert (x0, x1) == (62.0, 322.0)
+    assert y0 - y1 == pytest.approx(drawing.HEIGHT / 1.1, abs=0.2)
+
+
+def test_names_cannot_write_html(done: tuple[Path, Outcome]) -> None:
+    report, found = big((1, 1, 2))
+    found["left_out"] = ["<script>alert(1)</script>"]
+    assert "<script>" not in page(report | {"study": "<b>"}, found)
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+def test_shipped_studies_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [name for name, _ in shipped_studies()]
+    assert {f"table-{n}" for n in (1, 2, 3, 4)} | {"figure-1", "figure-3", "figure-4", "does-rl-help"} <= set(names)
+    for name in names:
+        assert read_study(FOLDER / f"{name}.yaml").runs()
+    assert main(["bench", "--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(names) + 1
+    with pytest.raises(SeqwardError, match="Did you mean 'figure-3'"):
+        study_file("figur-3")
+
+
+def told(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    status = main(["bench", *arguments])
+    return status, capsys.readouterr().err
+
+
+def test_bad_options_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told([], capsys)[1].startswith("Which study?")
+    assert "--jobs is a whole number" in told(["figure-3", "--jobs", "0"], capsys)[1]
+    status, said = told(["figure-3", "--out", str(tmp_path / "o"), "--data", str(tmp_path)], capsys)
+    assert status == 2 and "expected a folder that `seqward prepare` wrote" in said
+
+
+def test_my_own_data_stand_in_the_place_of_all(done: tuple[Path, Outcome]) -> None:
+    """A prepared folder, and a log with columns of its own names."""
+    folder = done[0] / "out" / "data" / "shop"
+    study = read_study(FOLDER / "does-rl-help.yaml", None, {"": {"prepared": str(folder)}})
+    assert list(study.data) == ["shop"] and study.data["shop"] == {"prepared": str(folder)}
+    small = read_study(done[0] / "tiny.yaml", done[0] / "o", {"": {"prepared": str(folder)}})
+    found = bench(small, done[0] / "o", only=["*/sasrec/0"])
+    first = next(run for run in done[1].report["runs"] if (run["method"], run["seed"]) == ("sasrec", 0))
+    assert found.report["runs"][0]["test"] == first["test"]
+
+
+def test_my_own_log_with_its_own_columns(tmp_path: Path) -> None:
+    rows = [f"{s},{(s * 7 + i) % 12},{i},{'buy' if i == 4 else 'view'}" for s in range(60) for i in range(5)]
+    (tmp_path / "log.csv").write_text("\n".join(["s,i,t,what", *rows]))
+    text = """
+data:
+  mine:
+    path: log.csv
+    columns: {session_id: s, item_id: i, timestamp: t, event_type: what}
+    rewards: {view: 0.2, buy: 1.0}
+    goal: buy
+    prepare: {min_session_length: 2}
+seeds: [0]
+methods: {popularity: {}}
+"""
+    found = bench(study_in(tmp_path, text), tmp_path / "out")
+    assert found.report["data"]["mine"]["protocol"]["counts"]["events"] == 300
+    assert (tmp_path / "out" / "results.html").is_file()
+
+
+def test_the_package_names_its_studies() -> None:
+    text = (Path(seqward.__file__).parents[2] / "pyproject.toml").read_text()
+    assert "studies/*.yaml" in text
