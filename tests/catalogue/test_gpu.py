@@ -7,8 +7,12 @@ asks where there is one.
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,7 +40,7 @@ def interpreted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         patch.setattr(gpu, "tile_of", lambda dtype, width: Tile(16, 16, 1))
-        for name, value in (("BLOCK", 16), ("TILES", 2), ("SLICE", 13), ("ROOM", 64)):
+        for name, value in (("ORDERS", Tile(16, 16, 1)), ("TILES", 2), ("SLICE", 13), ("ROOM", 64)):
             patch.setattr(gpu, name, value)
         gpu.fault.cache_clear()
         assert gpu.fault(torch.device("cpu")) is None
@@ -202,6 +206,19 @@ def test_empty_batches_have_empty_answers() -> None:
     scores = GpuScores(states, normal(40, 16))
     assert scores.nll(none).shape == scores.rank_of(none).shape == scores.max().items.shape == (0,)
     assert scores.topk(3).items.shape == (0, 3)
+
+
+@pytest.mark.slow
+def test_the_kernels_compile_for_gpus_that_are_not_here() -> None:
+    """In a process of its own, since here they were made for the interpreter."""
+    script = Path(__file__).parent.parent / "compile_gpu.py"
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert {line[0] for line in lines} == {"sums", "spread", "maxima", "compare"}
+    # Tensor cores multiply wherever the operands are bfloat16.
+    assert all(int(products) > 0 for _, _, dtype, _, products in lines if dtype == "bfloat16")
 
 
 # What the kernels do not take ---------------------------------------------------------------------------------------

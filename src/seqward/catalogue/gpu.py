@@ -29,8 +29,6 @@ PROGRAMS = 512
 """Programs that fill a large GPU: where there are fewer blocks of rows, the catalogue is cut into parts."""
 TILES = 8
 """Tiles of items in a part, at the least."""
-BLOCK = 64
-"""Items behind one maximum in ``topk``."""
 SLICE = 1024
 """Rows that ``topk`` answers at a time."""
 ROOM = 1 << 20
@@ -45,10 +43,15 @@ class Tile(NamedTuple):
     warps: int
 
 
+ORDERS = Tile(32, 64, 8)
+"""Of products whose scores are compared, in fp32; ``topk`` keeps one maximum for its items."""
+
+
 def tile_of(dtype: torch.dtype, width: int) -> Tile:
-    """What fits the registers: half as many rows of numbers twice as long."""
-    small = dtype == torch.float32 or width > 128
-    return Tile(64 if small else 128, BLOCK, 8 if width > 64 else 4)
+    """Of a sum: as much as fits the registers, by what the compiler says of an H100 and an A100."""
+    if dtype == torch.float32:
+        return Tile(32, 32, 8) if width <= 128 else Tile(16, 32, 8)
+    return Tile(128 if width <= 128 else 64, 64, 4 if width <= 64 else 8)
 
 
 def refusal(states: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
@@ -153,7 +156,7 @@ class GpuScores:
             border = maxima.topk(count, dim=1).values[:, -1]
             # A product may be off by its margin, that of the block and that of the border.
             wanted = (maxima >= (border - 2.1 * margin[rows])[:, None]) & (maxima > -torch.inf)
-            for part in _within(wanted.sum(1) * BLOCK):
+            for part in _within(wanted.sum(1) * ORDERS.items):
                 row, block = wanted[part].nonzero(as_tuple=True)
                 self._rank_blocks(row + start + part.start, block, k, keys, best)
         return best
@@ -164,8 +167,8 @@ class GpuScores:
         Args:
             keys: row * items + item of the pairs that are no candidates.
         """
-        item = (block[:, None] * BLOCK + torch.arange(BLOCK, device=block.device)).flatten()
-        row = row.repeat_interleave(BLOCK)
+        item = (block[:, None] * ORDERS.items + torch.arange(ORDERS.items, device=block.device)).flatten()
+        row = row.repeat_interleave(ORDERS.items)
         keep = item < self.n_items
         if keys is not None:
             keep &= ~torch.isin(row * self.n_items + item, keys)
@@ -211,7 +214,7 @@ class GpuScores:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """How many items beat the target for certain [rows], and the open pairs; None where there are too many."""
         states, weight, bias = self._parts()
-        grid, each, tile = _layout(rows.stop - rows.start, self.n_items, self._tile())
+        grid, each, tile = _layout(rows.stop - rows.start, self.n_items, ORDERS)
         room = max(ROOM, self.n_items)
         sure = target.new_empty((grid[1], rows.stop - rows.start), dtype=torch.int32)
         found = target.new_zeros(1, dtype=torch.int32)
@@ -231,14 +234,11 @@ class GpuScores:
     def _maxima(self, rows: slice) -> Tensor:
         """[rows, blocks] the largest score of each block of items, within ``margins`` of the settled one."""
         states, weight, bias = self._parts()
-        grid, each, tile = _layout(rows.stop - rows.start, self.n_items, self._tile())
+        grid, each, tile = _layout(rows.stop - rows.start, self.n_items, ORDERS)
         best = states.new_empty(rows.stop - rows.start, -(-self.n_items // tile.items))
         sizes = (len(best), self.n_items, each, weight.shape[1], best.shape[1])
         _kernels().maxima[grid](states[rows], weight, _or(bias, weight), best, *sizes, **_constants(tile, weight, bias))
         return best
-
-    def _tile(self) -> Tile:
-        return tile_of(torch.float32, self.weight.shape[1])
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
         return self.states.contiguous(), self.weight.contiguous(), None if self.bias is None else self.bias.contiguous()
