@@ -9,12 +9,20 @@ from torch import Tensor
 from seqward.catalogue.chunked import ChunkedScores
 from seqward.catalogue.dense import DenseScores
 from seqward.catalogue.fused import FusedScores, refusal
+from seqward.catalogue.gpu import GpuScores
+from seqward.catalogue.gpu import refusal as gpu_refusal
 from seqward.catalogue.scores import LinearScores
+
+
+def fused(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> LinearScores:
+    """Kernels of our own: Triton's on a GPU, native ones on a processor."""
+    return (GpuScores if weight.is_cuda else FusedScores)(states, weight, bias)
+
 
 ENGINES: dict[str, Callable[[Tensor, Tensor, Tensor | None], LinearScores]] = {
     "dense": DenseScores,
     "chunked": ChunkedScores,
-    "fused": FusedScores,
+    "fused": fused,
 }
 DENSE_BELOW = 1024
 """Items up to which the matrix of a batch stays in cache, so that writing it costs nothing."""
@@ -30,6 +38,7 @@ def scores_of(states: Tensor, weight: Tensor, bias: Tensor | None = None, engine
         engine: a name in ENGINES, or "auto".
     """
     if engine == "auto":
-        streamed = "chunked" if refusal(states, weight, bias) else "fused"
+        refused = gpu_refusal if weight.is_cuda else refusal
+        streamed = "chunked" if refused(states, weight, bias) else "fused"
         engine = "dense" if len(weight) < DENSE_BELOW else streamed
     return ENGINES[engine](states, weight, bias)
