@@ -42,7 +42,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list
         then, here = before.get(entry), now.get(entry)
         if then == here and (entry in before) == (entry in now):
             continue
-        if entry == "seeds" and set(then) < set(here):
+        if entry == "seeds" and then and here and set(then) < set(here):
             added.append(f"seeds: {then} are {here} now")
         elif entry not in before and not entry.startswith(("settings.", "evaluate.")):
             added.append(f"{entry} is new")

@@ -50,10 +50,10 @@ def save_events(file: Path, outcomes: Outcomes, head: NDArray[np.bool_]) -> None
     """Write the outcomes: whole or not at all, about 8 bytes an event."""
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f"{file.name}.new")
-    narrow = {"rank": outcomes.rank.astype(np.int32), "session": outcomes.session.astype(np.int32)}
-    flags = {name: getattr(outcomes, name) for name in ("goal", "repeat", "known")}
+    arrays: dict[str, Any] = {name: getattr(outcomes, name) for name in ("goal", "repeat", "known", "reward")}
+    arrays |= {name: getattr(outcomes, name).astype(np.int32) for name in ("rank", "session")}
     with new.open("wb") as stream:
-        np.savez_compressed(stream, head=head, reward=outcomes.reward, **flags, **narrow)
+        np.savez_compressed(stream, head=head, **arrays)
     new.replace(file)
 
 
