@@ -56,9 +56,10 @@ class TrainSettings:
     beta2: Share = 0.999
     """How much of Adam's second moment a step keeps."""
     weight_decay: NonNegative = 0.0
-    """Pulls weights to 0: this share of a weight is added to its gradient (l2), or taken from it at the learning rate
-    beside Adam's step (decoupled)."""
+    """Pulls weights to 0 by this share of each."""
     weight_decay_form: Literal["l2", "decoupled"] = "l2"
+    """l2: the share is added to the gradient. decoupled: it is taken from the weight, times the learning rate, beside
+    Adam's step."""
     clip_value: Positive | None = None
     """Clamp each entry of the gradient to [-clip_value, clip_value]."""
     clip_norm: Positive | None = None
