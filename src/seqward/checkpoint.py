@@ -33,13 +33,15 @@ class Progress:
     validated_step: int = -1
     stopped: str | None = None
     """Why the run ended; None while it has not."""
+    guard: dict[str, Any] | None = None
+    """What the guard has to remember."""
 
 
 def save_checkpoint(folder: Path, networks: nn.ModuleList, optimiser: torch.optim.Adam, progress: Progress) -> None:
     """Replace ``folder`` by a checkpoint of this moment."""
     new = _fresh(folder)
     _save(networks.state_dict(), new / "model.safetensors")
-    names = [name for name, _ in networks.named_parameters()]
+    names = _names(networks, optimiser)
     moments = {
         f"{names[index]}/{key}": value
         for index, state in optimiser.state_dict()["state"].items()
@@ -58,7 +60,7 @@ def load_checkpoint(folder: Path, networks: nn.ModuleList, optimiser: torch.opti
     """
     load_weights(networks, folder / "model.safetensors")
     device = next(networks.parameters()).device
-    numbers = {name: index for index, (name, _) in enumerate(networks.named_parameters())}
+    numbers = {name: index for index, name in enumerate(_names(networks, optimiser))}
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in _read(folder / "optimiser.safetensors").items():
         name, _, moment = key.rpartition("/")
@@ -66,6 +68,12 @@ def load_checkpoint(folder: Path, networks: nn.ModuleList, optimiser: torch.opti
         state.setdefault(numbers[name], {})[moment] = value.to(device)
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return read_progress(folder)
+
+
+def _names(networks: nn.ModuleList, optimiser: torch.optim.Adam) -> list[str]:
+    """The parameters' names in the order in which the optimiser numbers them, group after group."""
+    name_of = {parameter: name for name, parameter in networks.named_parameters()}
+    return [name_of[parameter] for group in optimiser.param_groups for parameter in group["params"]]
 
 
 def read_progress(folder: Path) -> Progress:

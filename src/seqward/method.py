@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqward.backbones.backbone import Vocabulary
 from seqward.heads import HeadFactory
-from seqward.model import Query
+from seqward.model import Model, NetworkScorer, Query
 from seqward.step import Step
 from seqward.target import Alone, Target
 
@@ -59,3 +59,8 @@ class Method:
     """Which state answers for a history."""
     wanted: float | None = None
     """Discount of the return that the backbone is told in training; None where it is told nothing."""
+
+
+def scorer_of(method: Method, model: Model) -> NetworkScorer:
+    """The model as evaluation sees it."""
+    return NetworkScorer(model, {method.ranks: 1.0}, method.critic, method.gamma, method.query)

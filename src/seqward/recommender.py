@@ -32,7 +32,8 @@ from seqward.methods.needs import refuse_unfit
 from seqward.model import Model, NetworkScorer, Scorer
 from seqward.randomness import seeded
 from seqward.run import Run, check_catalogue, describe, evaluated
-from seqward.runlog import Observe
+from seqward.runlog import Observe, read_log
+from seqward.stability.guard import GuardSettings, stability_of
 from seqward.train import Job, TrainSettings, rehearse, scorer_of, train
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Recommender:
         if seed < 0:
             raise SeqwardError(f"seed must be 0 or more; got {seed}.")
         self.entry = method_named(method)
-        self.sections = from_keywords(self.entry.sections, settings)
+        self._take(from_keywords(self.entry.all_sections, settings))
         self.seed, self.device = seed, device_named(device)
         self.scorer: Any = None
         self.item_ids: np.ndarray | None = None
@@ -79,8 +80,13 @@ class Recommender:
     def from_sections(cls, method: str, sections: Mapping[str, Any], seed: int = 0, device: str = "auto") -> Self:
         """A recommender from settings sections, as ``config.read_config`` gives them."""
         recommender = cls(method, seed=seed, device=device)
-        recommender.sections = dict(sections)
+        recommender._take(sections)
         return recommender
+
+    def _take(self, sections: Mapping[str, Any]) -> None:
+        """What the method is built of, and the guard's settings apart."""
+        self.sections = {name: section for name, section in sections.items() if name != "guard"}
+        self.guard: GuardSettings = sections.get("guard", GuardSettings())
 
     @property
     def method(self) -> str:
@@ -89,7 +95,7 @@ class Recommender:
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
         """All settings as plain data."""
-        return to_dict(self.sections)
+        return to_dict({**self.sections, **({"guard": self.guard} if self.entry.trained else {})})
 
     def fit(
         self,
@@ -127,7 +133,7 @@ class Recommender:
         run.check_free(force, resume)
         resumed = resume and (run.folder / "run.json").is_file()
         if resumed:
-            run.check_same(describe(self.method, self.settings, self.seed, data), data, self.entry.sections)
+            run.check_same(describe(self.method, self.settings, self.seed, data), data, self.entry.all_sections)
         self._fit(data, run, resumed, max_minutes, observe)
         return self
 
@@ -150,7 +156,8 @@ class Recommender:
             with named_state(run, kept):
                 progress = train(job, resume, observe)
             phases = {"ran": progress.phase + 1, "of": len(built.phases)}
-            run.update(state=progress.stopped, phases=phases, best=run.best)
+            stability = stability_of(read_log(run.folder / "log.jsonl"))
+            run.update(state=progress.stopped, phases=phases, best=run.best, stability=stability)
             self.item_ids = item_ids
             self.description = run.description
             self.scorer = self._load_weights(built, run.folder)
@@ -167,7 +174,7 @@ class Recommender:
         settings: TrainSettings = self.sections["train"]
         events = TrainingEvents(data, self.sections["backbone"].session_max_len, settings.draw, self.device)
         validate = validator(data, settings, method.critic, self.seed) if (data.split == VALIDATION).any() else None
-        job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes)
+        job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes, self.guard)
         warn_of_phases(self.method, job, self.sections["objective"])
         warn_of_idle(self.sections, self.entry.sections)
         return job
@@ -319,7 +326,7 @@ class Recommender:
         description = run.description
         entry = method_named(description["method"])
         where = str(run.folder / "run.json")
-        sections = from_dict(entry.sections, description["settings"], where)
+        sections = from_dict(entry.all_sections, description["settings"], where)
         recommender = cls.from_sections(entry.name, sections, description["seed"], device)
         recommender.run, recommender.description, recommender.item_ids = run, description, run.item_ids
         built = recommender._build(len(recommender.item_ids))

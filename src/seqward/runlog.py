@@ -66,6 +66,15 @@ class RunLog:
     def event(self, text: str, progress: Progress) -> None:
         self._write("event", {"text": text}, progress)
 
+    def guard(self, verdict: dict[str, Any], progress: Progress, text: str) -> None:
+        """What the guard sees at a probe, or at a validation that changes its mind; ``text`` where that is news."""
+        self._write("guard", {**verdict, **({"text": text} if text else {})}, progress)
+        self._draw({f"guard/{name}": value for name, value in verdict.get("signals", {}).items()}, progress)
+
+    def repair(self, taken: dict[str, Any], progress: Progress, text: str) -> None:
+        """What the guard did."""
+        self._write("repair", {**taken, "text": text}, progress)
+
     def _write(self, kind: str, record: dict[str, Any], progress: Progress) -> None:
         where = {"step": progress.step, "events": progress.events, "seconds": round(progress.seconds, 3)}
         whole = {"kind": kind, **where, "phase": progress.phase + 1, **record}
@@ -90,7 +99,8 @@ def known(record: Mapping[str, Any], progress: Progress) -> bool:
     """
     if record["step"] > progress.step or record.get("phase", 1) > progress.phase + 1:
         return False
-    return record["kind"] != "validation" or record["step"] <= progress.validated_step
+    of_validation = record["kind"] == "validation" or (record["kind"] == "guard" and "signals" not in record)
+    return not of_validation or record["step"] <= progress.validated_step
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:

@@ -98,6 +98,10 @@ class Step:
         """[n] the logged item's share of the training events."""
         return self.batch.data.popularity[self.action]
 
+    def states(self) -> Tensor:
+        """[n, width] online states before the events."""
+        return self._packed(0)
+
     def now(self, head: str) -> LinearScores:
         """Online scores of the states before the events."""
         return self._once(("now", head), lambda: self.online.scores(head, self._packed(0)))
@@ -144,6 +148,11 @@ class Step:
                 "a weight of this method is a probability, and train.softmax=sce estimates none. Take mixed or uniform."
             )
         return self.nll(head)
+
+    @property
+    def heads_asked(self) -> set[str]:
+        """The heads that anybody has asked so far."""
+        return {key[1] for key in self._cache if len(key) > 1 and key[1] in self.online.heads}
 
     @property
     def has_summed(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -25,12 +25,14 @@ from seqward.checkpoint import (
 from seqward.clock import Clock, interruptible
 from seqward.data.batches import Batch, Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
-from seqward.method import Method, Phase
+from seqward.method import Method, Phase, scorer_of
 from seqward.model import Model, NetworkScorer
 from seqward.optimise import RowAdam
 from seqward.randomness import seeded
 from seqward.runlog import Observe, RunLog
 from seqward.settings import Count, NonNegative, Positive, Share, Whole, settings
+from seqward.stability.guard import Guard, GuardSettings
+from seqward.stability.repair import Control
 from seqward.step import Step
 from seqward.target import Ema
 
@@ -129,6 +131,12 @@ class Job:
     """Metrics on the validation split; None where it is empty."""
     seed: int = 0
     max_minutes: float | None = None
+    guard: GuardSettings = field(default_factory=GuardSettings)
+
+    @property
+    def precision(self) -> torch.autocast:
+        """Products in bfloat16 in here, where the settings say so."""
+        return torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -170,6 +178,7 @@ class Networks:
         self.target = job.method.target
         self.settings = job.settings
         self.rows = job.settings.optimiser == "row-adam"
+        self.critic = job.method.critic
         if self.rows and isinstance(self.target, Ema):
             raise SeqwardError(
                 "train.optimiser=row-adam leaves rows alone that are not read, and with objective.target=ema the "
@@ -189,7 +198,7 @@ class Networks:
     def _fresh_optimiser(self, lr: float) -> torch.optim.Adam:
         if not self.rows:
             return torch.optim.Adam(
-                self.modules.parameters(),
+                self._groups(),
                 lr=lr,
                 betas=(BETA1, self.settings.beta2),
                 weight_decay=self.settings.weight_decay,
@@ -199,10 +208,17 @@ class Networks:
         tables = [table for module in self.modules for table in module.tables]  # type: ignore[union-attr]
         return RowAdam(self.modules.parameters(), tables, lr, (BETA1, self.settings.beta2))
 
-    def set_lr(self, lr: float) -> None:
-        """The learning rate of the next step."""
+    def _groups(self) -> list[dict[str, Any]]:
+        """The parameters of the critic's head, whose learning rate may be another, and all others."""
+        mine = {p for m in self.modules for p in (m.heads[self.critic].parameters() if self.critic else ())}  # type: ignore[index,union-attr]
+        rest = [p for p in self.modules.parameters() if p not in mine]
+        critics = [p for p in self.modules.parameters() if p in mine]
+        return [{"params": rest}, *([{"params": critics, "critic": True}] if critics else [])]
+
+    def set_lr(self, lr: float, critic_share: float = 1.0) -> None:
+        """The learning rate of the next step, and the share of it that the critic's head takes."""
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * (critic_share if group.get("critic") else 1.0)
 
     def settle(self) -> None:
         """Bring all weights to where Adam has them, if rows were left alone."""
@@ -231,28 +247,35 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
     progress = restore(job, networks) if resume else Progress()
     progress.stopped = None
     log = RunLog(job.folder, progress, observe)
+    guard = Guard(job, networks, progress, log)
     clock = Clock(progress.seconds)
     try:
         with interruptible() as interrupted:
             if validation_due(job, progress):
-                validation(job, networks, progress, log)
+                validation(job, networks, progress, log, guard)
             while not (progress.stopped or interrupted.is_set()):
                 progress.stopped = reason_to_stop(job, progress, clock)
                 if progress.stopped:
                     break
                 enter_phase(job, networks, progress, log)
-                log.add(take_step(job, networks, progress))
+                try:
+                    means = take_step(job, networks, progress, guard.control())
+                except Finding as finding:
+                    guard.rescue(finding)
+                    continue
+                log.add(means)
                 progress.seconds = clock.seconds()
                 if progress.step % job.settings.log_every == 0:
                     log.flush(progress)
+                guard.step(means)
                 if validation_due(job, progress):
-                    validation(job, networks, progress, log)
-                    progress.seconds = clock.seconds()
+                    validation(job, networks, progress, log, guard)
+                progress.seconds = clock.seconds()
                 if clock.checkpoint_due(job.settings.checkpoint_minutes) and finite(networks.modules):
                     log.flush(progress)  # what a resumed run continues from is in its log
                     save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
             progress.seconds = clock.seconds()
-            close(job, networks, progress, log)
+            close(job, networks, progress, log, guard)
             log.event(progress.stopped or "interrupted: resume with --resume", progress)
     except Finding as finding:
         diverged(job, networks, progress, log, finding)
@@ -274,7 +297,7 @@ def rehearse(job: Job) -> None:
     summed = False
     for phase in job.method.phases:
         step = step_of(job, networks[0], networks[-1], batch, 0)
-        with torch.no_grad(), precision_of(job):
+        with torch.no_grad(), job.precision:
             total_loss(phase, step)
         summed |= step.has_summed
     if job.settings.sampling is not None and not summed:
@@ -300,7 +323,7 @@ def restore(job: Job, networks: Networks) -> Progress:
     return progress
 
 
-def close(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
+def close(job: Job, networks: Networks, progress: Progress, log: RunLog, guard: Guard) -> None:
     """Save, and measure a run that stopped between two validations, as its weights may be the best so far.
 
     Short of the last step that measurement is not saved: the run may go on, and is then to select as if it had never
@@ -318,7 +341,7 @@ def close(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None
     if progress.stopped and progress.validated_step < progress.step:
         if not finished and (job.folder / "best").is_dir():
             copy_checkpoint(job.folder / "best", job.folder / BEST_BEFORE)
-        validation(job, networks, progress, log)
+        validation(job, networks, progress, log, guard)
     if finished:
         save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
 
@@ -336,21 +359,28 @@ def finite(networks: nn.Module) -> bool:
     return all(bool(torch.isfinite(parameter).all()) for parameter in networks.parameters())
 
 
-def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Tensor]:
-    """One batch, one backward pass, one update; returns the mean of every term and the scale of Q."""
+def take_step(job: Job, networks: Networks, progress: Progress, control: Control | None = None) -> dict[str, Tensor]:
+    """One batch, one backward pass, one update; the mean of every term, the gradient's norm and the scale of Q.
+
+    Args:
+        control: what is minimised and how, where the guard has a say; by default what method and settings tell.
+    """
+    control = control or Control(job.method.phases[progress.phase])
     roles = networks.target.roles(job.seed, progress.step)
     online, target = networks.modules[roles.online].train(), networks.modules[roles.target].train()
     batch = job.data.batch(progress.step, job.settings.batch_size, job.seed)
     step = step_of(job, online, target, batch, progress.step)
-    with precision_of(job):
-        loss, means = total_loss(job.method.phases[progress.phase], step)
+    with job.precision:
+        loss, means = total_loss(control.phase, step)
     refuse_non_finite(means, progress.step)
     loss.backward()
     gradients = gradients_of(online)
-    if (progress.step + 1) % job.settings.log_every == 0:  # before clipping, which hides what is to be seen
-        means |= scale_of(step, job.method.critic, gradients)
+    means["grad_norm"] = nn.utils.get_total_norm(gradients)  # before clipping, which hides what is to be seen
+    if job.method.critic is not None and (progress.step + 1) % job.settings.log_every == 0:
+        means |= scale_of_q(step, job.method.critic)
     clip(gradients, job.settings)
-    networks.set_lr(job.method.phases[progress.phase].lr * share_of_lr(job, progress.step))
+    clip_norm(gradients, control.clip_norm)
+    networks.set_lr(control.phase.lr * share_of_lr(job, progress.step), control.critic_lr)
     networks.optimiser.step()
     networks.optimiser.zero_grad(set_to_none=True)
     networks.target.after(list(networks.modules))
@@ -369,11 +399,6 @@ def share_of_lr(job: Job, step: int) -> float:
     if s.lr_schedule == "tenths":
         return warm * 0.1 ** (step // (s.lr_tenth_epochs * job.steps_per_epoch))
     return warm
-
-
-def precision_of(job: Job) -> torch.autocast:
-    """Products in bfloat16 in here, where the settings say so."""
-    return torch.autocast(job.data.device.type, torch.bfloat16, enabled=job.settings.precision == "bf16")
 
 
 def total_loss(phase: Phase, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
@@ -424,20 +449,23 @@ def clip(gradients: list[Tensor], s: TrainSettings) -> None:
     if s.clip_value is not None:
         for gradient in gradients:
             gradient.clamp_(-s.clip_value, s.clip_value)
-    if s.clip_norm is not None:
-        share = (s.clip_norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
+    clip_norm(gradients, s.clip_norm)
+
+
+@torch.no_grad()
+def clip_norm(gradients: list[Tensor], norm: float | None) -> None:
+    """Scale them down to a norm; None for none."""
+    if norm is not None:
+        share = (norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(share)
 
 
-def scale_of(step: Step, critic: str | None, gradients: list[Tensor]) -> dict[str, Tensor]:
-    """The gradient's norm, and where there is a critic its values at logged and at greedy items."""
-    scale = {"grad_norm": nn.utils.get_total_norm(gradients)}
-    if critic is not None:
-        with torch.no_grad():
-            logged, greedy = step.logged(critic).detach(), step.greedy(critic).values
-            scale |= {"q_mean": logged.mean(), "q_max": logged.max(), "q_greedy": greedy.mean()}
-    return scale
+def scale_of_q(step: Step, critic: str) -> dict[str, Tensor]:
+    """The critic's values at logged and at greedy items."""
+    with torch.no_grad():
+        logged, greedy = step.logged(critic).detach(), step.greedy(critic).values
+        return {"q_mean": logged.mean(), "q_max": logged.max(), "q_greedy": greedy.mean()}
 
 
 def enter_phase(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
@@ -478,7 +506,7 @@ def validation_due(job: Job, progress: Progress) -> bool:
     return selects and progress.validated_step < progress.step and progress.step % job.validation_interval == 0
 
 
-def validation(job: Job, networks: Networks, progress: Progress, log: RunLog) -> None:
+def validation(job: Job, networks: Networks, progress: Progress, log: RunLog, guard: Guard) -> None:
     """Measure, and keep the weights if the declared metric is better than ever, or while it never had a value.
 
     Raises:
@@ -502,6 +530,7 @@ def validation(job: Job, networks: Networks, progress: Progress, log: RunLog) ->
     if better or progress.best is None:
         keep_best(job, networks, progress)
     log.validation(metrics, value, better, progress)
+    guard.validated(value)
 
 
 def keep_best(job: Job, networks: Networks, progress: Progress) -> None:
@@ -509,11 +538,6 @@ def keep_best(job: Job, networks: Networks, progress: Progress) -> None:
     about = {"step": progress.step, "events": progress.events, "phase": progress.phase + 1}
     about |= {"metric": job.settings.metric, "value": progress.best}
     save_weights(networks.evaluated, job.folder / "best", about)
-
-
-def scorer_of(method: Method, model: Model) -> NetworkScorer:
-    """The model as evaluation sees it."""
-    return NetworkScorer(model, {method.ranks: 1.0}, method.critic, method.gamma, method.query)
 
 
 def metric_named(metrics: dict[str, Any], name: str) -> float | None:

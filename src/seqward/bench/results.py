@@ -53,7 +53,7 @@ def same_method(run: Mapping[str, Any], method: str, sections: Mapping[str, Any]
     if run["method_name"] != method:
         return False
     try:
-        return from_dict(method_named(method).sections, run["settings"], str(run["data"])) == sections
+        return from_dict(method_named(method).all_sections, run["settings"], str(run["data"])) == sections
     except SeqwardError:  # a setting that is gone
         return False
 

@@ -237,7 +237,7 @@ def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]
     recommender = Recommender.from_sections(method, sections, key.seed)
 
     def observe(record: dict[str, Any]) -> None:
-        if record["kind"] in ("validation", "event"):
+        if record["kind"] == "validation" or "text" in record:
             said = record.get("text") or f"{sections['train'].metric}={record['value']}"
             say(f"{key}: step {record['step']}, {record['seconds']:.0f} s: {said}")
 
@@ -274,6 +274,7 @@ def of_training(run: Run) -> dict[str, Any]:
         "steps": last["step"],
         "events": last["events"],
         "best": description.get("best"),
+        "stability": description.get("stability"),
         "validations": validations,
         "best_validations": mean_of_best([record for record in log if record["kind"] == "validation"]),
     }

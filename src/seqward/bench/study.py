@@ -111,7 +111,7 @@ class Study:
         entry = method_named(name)
         common = {key: value for key, value in self.settings.items() if key in settings_of(name)}
         changes = [f"{key}={json.dumps(value)}" for key, value in {**common, **own}.items()]
-        return name, read_config(entry.sections, overrides=changes)
+        return name, read_config(entry.all_sections, overrides=changes)
 
     def definition(self) -> dict[str, Any]:
         """What decides the figures, entry by entry: to tell a study that was changed from the one that was begun."""
@@ -218,7 +218,7 @@ def _problems_of_methods(study: Study) -> Iterator[str]:
 
 def settings_of(method: str) -> set[str]:
     """The settings of a method, as ``section.key``."""
-    sections = method_named(method).sections
+    sections = method_named(method).all_sections
     return {f"{name}.{key.name}" for name, section in sections.items() for key in fields(section)}
 
 

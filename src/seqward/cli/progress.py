@@ -64,7 +64,8 @@ def counting_progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def _told(record: Record) -> bool:
     """Whether a record gets a line that stays. Of a divergence the command itself tells, and what is left."""
-    return record["kind"] != "step" and not record.get("text", "").startswith("diverged")
+    told = record["kind"] == "validation" or "text" in record
+    return told and not (record["kind"] == "event" and record["text"].startswith("diverged"))
 
 
 def _line(record: Record) -> str:

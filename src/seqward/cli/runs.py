@@ -51,7 +51,7 @@ def train(
     overrides = [*(set_ or [])]
     if epochs is not None and "train" in entry.sections:
         overrides.append(f"train.epochs={epochs}")
-    sections = read_config(entry.sections, config, overrides)
+    sections = read_config(entry.all_sections, config, overrides)
     Run(out).check_free(force, resume)
     dataset = Dataset.load(data)
     recommender = Recommender.from_sections(entry.name, sections, seed, device)
@@ -260,7 +260,7 @@ def show_config(method: Annotated[str, Argument(metavar="METHOD", help="Name of 
     from seqward.methods import method_named
 
     entry = method_named(method)
-    typer.echo(to_yaml(entry.name, entry.sections), nl=False)
+    typer.echo(to_yaml(entry.name, entry.all_sections), nl=False)
 
 
 def lint_table(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seqward.errors import SeqwardError, did_you_mean
+from seqward.stability.guard import GuardSettings
 
 Family = Literal[
     "baseline", "neighbours", "supervised", "contrastive", "value-based", "policy-based", "control", "as released"
@@ -32,6 +33,11 @@ class Entry:
     def trained(self) -> bool:
         """Whether it has phases of training, rather than one reading of the data."""
         return "train" in self.sections
+
+    @property
+    def all_sections(self) -> dict[str, Any]:
+        """All that may be set: the method's own sections, and the guard's where it is trained."""
+        return {**self.sections, **({"guard": GuardSettings()} if self.trained else {})}
 
     @property
     def summary(self) -> str:

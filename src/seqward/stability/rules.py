@@ -1,0 +1,281 @@
+"""How the guard judges: each rule makes one number of what was measured so far, and alarms above its threshold.
+
+Rules read nothing but records, so a log can be judged again by other thresholds: that is how ``benchmarks/zoo.py`` sets
+them. A run is in ``warning`` where one rule that is trusted alone alarms, or two of the others do at the same probe; it has
+``diverged`` where |Q| is beyond ten times the largest possible return, or something is not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+State = Literal["healthy", "warning", "diverged"]
+STATES: tuple[State, ...] = ("healthy", "warning", "diverged")
+"""From good to bad."""
+Signals = Mapping[str, float]
+
+WINDOW = 8
+"""Probes that a law of growth is fitted to."""
+REFERENCE = 8
+"""Probes that say what is usual, for rules about change."""
+SLACK = 0.5
+"""Standard deviations that a cumulative sum forgives at every probe (Page 1954)."""
+DIVERGED = 10.0
+"""Times the largest possible return from which Q has diverged."""
+
+
+class Probe(NamedTuple):
+    step: int
+    signals: Signals
+
+
+class Validation(NamedTuple):
+    step: int
+    value: float
+
+
+@dataclass
+class History:
+    """What was measured so far, in order of steps."""
+
+    probes: list[Probe] = field(default_factory=list)
+    validations: list[Validation] = field(default_factory=list)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the log; those of other kinds are passed over."""
+        if record["kind"] == "guard" and record.get("signals"):
+            self.probes.append(Probe(record["step"], record["signals"]))
+        elif record["kind"] == "validation" and record["value"] is not None:
+            self.validations.append(Validation(record["step"], record["value"]))
+        elif record["kind"] == "repair" and "back_to" in record:
+            self.cut(record["back_to"])
+
+    def cut(self, step: int) -> None:
+        """Forget what came after a step: the weights are again those of then."""
+        self.probes = [probe for probe in self.probes if probe.step <= step]
+        self.validations = [validation for validation in self.validations if validation.step <= step]
+
+    def of(self, name: str) -> list[float]:
+        """A signal over the probes that have it."""
+        return [probe.signals[name] for probe in self.probes if name in probe.signals]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One number over what was measured, and what it means above its threshold."""
+
+    name: str
+    score: Callable[[History], float]
+    threshold: float
+    words: str
+    """What is said of an alarm; ``{score}`` stands for the number."""
+    alone: bool = True
+    """Whether it is trusted without a second one."""
+
+
+def value_bound(history: History) -> float:
+    """The largest |Q| of the probe over the largest possible return."""
+    return _last(history.of("q_over_bound"))
+
+
+def growth(history: History) -> float:
+    """Where the law that |Q| has followed over the last probes leads in as many more, over the largest possible return.
+
+    Of a line, an exponential and a hyperbola (1 / Q falls on a line to a crash: SEEM, Yue et al. 2023, with plain
+    gradients; with Adam growth is polynomial) the one that fits best, where it explains nine tenths of the change.
+    """
+    return law_of_growth(history.of("q_over_bound"))[1]
+
+
+def law_of_growth(q: Sequence[float]) -> tuple[str, float]:
+    """The law and what it foretells; ("", 0.0) where none holds. See ``growth``."""
+    y = np.array(q[-WINDOW:])
+    if len(y) < WINDOW or y.min() <= 0 or y[-1] <= y[0]:
+        return "", 0.0
+    x = np.arange(WINDOW, dtype=float)
+    ahead, best = 2.0 * WINDOW - 1, ("", 0.0, 0.9)
+    for name, there, back in (
+        ("linearly", lambda v: v, lambda v: v),
+        ("exponentially", np.log, np.exp),
+        ("ever faster, to a crash", lambda v: 1 / v, lambda v: 1 / v if v > 0 else np.inf),
+    ):
+        slope, start = np.polyfit(x, there(y), 1)
+        with np.errstate(over="ignore"):
+            fitted = np.array([back(v) for v in start + slope * x])
+            foretold = float(back(start + slope * ahead))
+        explained = 1 - float(((y - fitted) ** 2).sum() / max(((y - y.mean()) ** 2).sum(), 1e-12))
+        if explained > best[2]:
+            best = (name, min(foretold, 1e6), explained)
+    return best[:2]
+
+
+def td_drift(history: History) -> float:
+    """How far the mean TD error has wandered from what it was at first, as a cumulative sum of standard deviations."""
+    return max(_cusum(history.of("td_mean"), 1.0), _cusum(history.of("td_mean"), -1.0))
+
+
+def overestimation(history: History) -> float:
+    """Mean Q above the mean return, in standard deviations of the returns, where that has risen three times running."""
+    gaps = history.of("overestimation")[-4:]
+    rising = len(gaps) == 4 and all(a < b for a, b in zip(gaps, gaps[1:], strict=False))
+    return max(gaps[-1], 0.0) if rising else 0.0
+
+
+def conservative_gap(history: History) -> float:
+    """How far the items that were not chosen have gained on the logged one since the first probes."""
+    gaps = history.of("conservative_gap")
+    return gaps[-1] - median(gaps[:REFERENCE]) if len(gaps) > REFERENCE else 0.0
+
+
+def gradient(history: History) -> float:
+    """The largest z of the gradient's norm since the probe before, over three probes: not one that comes alone."""
+    largest = history.of("grad_z")[-3:]
+    return min(largest) if len(largest) == 3 else 0.0
+
+
+def loss_spike(history: History) -> float:
+    """The loss over its trailing median."""
+    return _last(history.of("loss_ratio"))
+
+
+def feature_rank(history: History) -> float:
+    """Share of the largest feature rank that was lost."""
+    return _lost(history.of("feature_rank"))
+
+
+def dormant(history: History) -> float:
+    """Share of dormant units."""
+    return _last(history.of("dormant"))
+
+
+def coverage(history: History) -> float:
+    """Share of the largest coverage of the recommended lists that was lost."""
+    return _lost(history.of("coverage"))
+
+
+def churn(history: History) -> float:
+    """How much more of the recommended lists changed since the probe before than did usually."""
+    changed = history.of("churn")
+    return changed[-1] - median(changed[-1 - REFERENCE : -1]) if len(changed) > REFERENCE else 0.0
+
+
+def metric_fall(history: History) -> float:
+    """A cumulative sum of how far below its best the validation metric lies, as shares of the best."""
+    best, total = -np.inf, 0.0
+    for _, value in history.validations:
+        if value > best:
+            best, total = value, 0.0
+        elif best > 0:
+            total += (best - value) / best
+    return total
+
+
+def _last(values: Sequence[float]) -> float:
+    return values[-1] if values else 0.0
+
+
+def _lost(values: Sequence[float]) -> float:
+    most = max(values, default=0.0)
+    return 1 - values[-1] / most if most > 0 else 0.0
+
+
+def _cusum(values: Sequence[float], sign: float) -> float:
+    """One-sided cumulative sum of the values after the first ones, standardised by these."""
+    if len(values) <= REFERENCE:
+        return 0.0
+    usual = np.array(values[:REFERENCE])
+    spread, total = max(float(usual.std()), 1e-3), 0.0
+    for value in values[REFERENCE:]:
+        total = max(0.0, total + sign * (value - float(usual.mean())) / spread - SLACK)
+    return total
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("value bound", value_bound, 1.0, "Q reaches {score:.2g} times the largest return that is possible"),
+    Rule(
+        "growth of Q", growth, 3.0, "Q grows {law}: it is on its way to {score:.2g} times the largest possible return"
+    ),
+    Rule("TD error", td_drift, 200.0, "the mean TD error has wandered off (cumulative sum {score:.3g})", alone=False),
+    Rule(
+        "overestimation",
+        overestimation,
+        0.5,
+        "Q lies {score:.2g} standard deviations above the return of the log, and rises",
+        alone=False,
+    ),
+    Rule(
+        "conservative gap",
+        conservative_gap,
+        0.5,
+        "items that nobody chose gain on the logged ones in Q, by {score:.2g} so far",
+        alone=False,
+    ),
+    Rule("gradient", gradient, 10.0, "the gradient's norm spikes again and again (z of {score:.2g})", alone=False),
+    Rule("loss", loss_spike, 2.0, "the loss was {score:.2g} times its median over the last steps", alone=False),
+    Rule("feature rank", feature_rank, 0.75, "the states have lost {score:.0%} of their rank", alone=False),
+    Rule("dormant units", dormant, 0.4, "{score:.0%} of the units are dormant", alone=False),
+    Rule("coverage", coverage, 0.75, "the lists have lost {score:.0%} of the items that they held", alone=False),
+    Rule("churn", churn, 0.3, "{score:.0%} more of each list than usual has changed since the last probe", alone=False),
+    Rule("metric", metric_fall, 0.06, "the validation metric stays below its best ({score:.2g} of it in all)"),
+)
+"""Thresholds as ``benchmarks/zoo.py`` set them; see docs/log.md for what they catch and miss."""
+
+
+class Alarm(NamedTuple):
+    rule: str
+    score: float
+    reason: str
+    onset: int
+    """The last step at which there was nothing to be seen of it."""
+
+
+class Verdict(NamedTuple):
+    state: State
+    alarms: tuple[Alarm, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """In words; empty where all is well."""
+        return "; ".join(alarm.reason for alarm in self.alarms)
+
+    @property
+    def onset(self) -> int:
+        """The earliest onset of its alarms."""
+        return min((alarm.onset for alarm in self.alarms), default=0)
+
+
+def judge(history: History, tolerance: float = 1.0, rules: Sequence[Rule] = RULES) -> Verdict:
+    """The state after the last record.
+
+    Args:
+        tolerance: factor on every threshold; what has diverged has at any tolerance.
+    """
+    scores = [(rule, rule.score(history)) for rule in rules]
+    loud = [(rule, score) for rule, score in scores if score > tolerance * rule.threshold]
+    diverged = value_bound(history) > DIVERGED
+    if not diverged and not any(rule.alone for rule, _ in loud) and len(loud) < 2:
+        return Verdict("healthy")
+    alarms = tuple(_alarm(history, rule, score, tolerance) for rule, score in loud)
+    return Verdict("diverged" if diverged else "warning", alarms)
+
+
+def _alarm(history: History, rule: Rule, score: float, tolerance: float) -> Alarm:
+    said = rule.words.format(score=score, law=law_of_growth(history.of("q_over_bound"))[0])
+    return Alarm(rule.name, score, said, _onset(history, rule, tolerance))
+
+
+def _onset(history: History, rule: Rule, tolerance: float) -> int:
+    """The step of the last probe at which the rule had less than half of its threshold."""
+    for probe in reversed(history.probes[:-1]):
+        before = History(
+            [p for p in history.probes if p.step <= probe.step],
+            [v for v in history.validations if v.step <= probe.step],
+        )
+        if rule.score(before) <= tolerance * rule.threshold / 2:
+            return probe.step
+    return 0

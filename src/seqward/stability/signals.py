@@ -1,0 +1,150 @@
+"""What the guard measures: every step what costs nothing, and the rest on a probe, a fixed batch, now and then.
+
+Which signals there are, and why, is told in section 4 of the literature's account: van Hasselt et al. 2018 (the bound on
+Q), Kumar et al. 2021 (feature rank), Sokar et al. 2023 (dormant units), ZClip (gradient norm). None of them is a loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from seqward.backbones.backbone import Histories
+from seqward.data.batches import Batch, TrainingEvents
+from seqward.randomness import generator_of
+from seqward.step import Step
+
+if TYPE_CHECKING:
+    from seqward.model import NetworkScorer
+
+KEEP = 0.97
+"""Share of the running mean and variance of the gradient's norm that a step keeps."""
+SETTLED = 25
+"""Steps before a norm is called unusual."""
+SPIKE = 2.5
+"""Standard deviations above the running mean from which a norm is a spike; it does not move the mean further."""
+TRAILING = 100
+"""Steps that a loss is compared with."""
+LIST = 20
+"""Items of a recommended list."""
+MASS = 0.99
+"""Share of the singular values that the feature rank holds."""
+ASLEEP = 0.025
+"""A unit is dormant whose mean activation is at most this share of the mean over all units."""
+
+
+@dataclass
+class StepSignals:
+    """Loss and gradient of every step, summed up between two probes. Part of a checkpoint."""
+
+    mean: float = 0.0
+    variance: float = 0.0
+    seen: int = 0
+    losses: list[float] = field(default_factory=list)
+    """The last TRAILING of them."""
+    largest_z: float = 0.0
+    spikes: int = 0
+    loss_ratio: float = 0.0
+    since: int = 0
+    """Steps since the last probe."""
+
+    def add(self, loss: float, norm: float) -> None:
+        """Take a step in."""
+        z = (norm - self.mean) / math.sqrt(self.variance) if self.seen >= SETTLED and self.variance > 0 else 0.0
+        self.largest_z, self.spikes = max(self.largest_z, z), self.spikes + (z > SPIKE)
+        usual = norm if z <= SPIKE else self.mean + SPIKE * math.sqrt(self.variance)
+        weight = max(1 - KEEP, 1 / (self.seen + 1))
+        away = usual - self.mean
+        self.mean += weight * away
+        self.variance = (1 - weight) * (self.variance + weight * away * away)
+        if len(self.losses) >= SETTLED:
+            usual_loss = median(self.losses)
+            self.loss_ratio = max(self.loss_ratio, loss / usual_loss if usual_loss > 0 else 0.0)
+        self.losses = [*self.losses[-TRAILING + 1 :], loss]
+        self.seen, self.since = self.seen + 1, self.since + 1
+
+    def take(self) -> dict[str, float]:
+        """What came since the last call: largest z of the norm, share of spikes, and loss over its trailing median."""
+        found = {
+            "grad_norm": self.mean,
+            "grad_z": self.largest_z,
+            "grad_spikes": self.spikes / max(self.since, 1),
+            "loss_ratio": self.loss_ratio,
+        }
+        self.largest_z, self.spikes, self.loss_ratio, self.since = 0.0, 0, 0.0, 0
+        return found
+
+    def new_phase(self) -> None:
+        """Forget the losses: those of another phase are of another sum."""
+        self.losses, self.loss_ratio = [], 0.0
+
+
+def probe_of(data: TrainingEvents, sessions: int, seed: int) -> Batch:
+    """The batch that every probe of a run reads: pieces of sessions, drawn once by the seed."""
+    drawn = torch.randperm(data.n_pieces, generator=generator_of(seed, 0, "probe"))[:sessions]
+    return data.collate(drawn.sort().values.to(data.device))
+
+
+def largest_return(data: TrainingEvents, gamma: float) -> float:
+    """r_max / (1 - gamma): no discounted sum of the rewards of these events is larger, whatever is chosen."""
+    return float(data.reward[data.train].abs().max()) / (1 - gamma)
+
+
+def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, float]:
+    """What a critic says of the probe's n events.
+
+    ``q_over_bound``: the largest |Q| of logged, best and 64 uniform items, over the largest possible return.
+    ``td_mean``, ``td_rms``: of the double-Q temporal difference. ``overestimation``: mean Q less mean return of the log,
+    over the standard deviation of the returns. ``conservative_gap``: mean of logsumexp Q - Q(logged), less the logarithm
+    of the number of items: above 0 the logged item is worth less than items are on average. ``q_rise``: mean Q of the
+    greedy items less that of the logged ones, over the bound.
+    """
+    logged, greedy = step.logged(critic), step.greedy(critic)
+    returns, items = step.returns(gamma), step.online.vocabulary.n_items
+    uniform = step.columns(critic, step.shared_negatives(64))
+    largest = torch.stack([logged.abs().max(), greedy.values.abs().max(), uniform.abs().max()]).max()
+    error = step.reward + gamma * step.live * step.target_next(critic).at(greedy.items) - logged
+    spread = returns.std(correction=0).clamp(min=1e-6)
+    figures = {
+        "q_over_bound": largest / bound if bound else largest,
+        "td_mean": error.mean(),
+        "td_rms": error.square().mean().sqrt(),
+        "overestimation": (logged.mean() - returns.mean()) / spread,
+        "conservative_gap": step.nll(critic).mean() - math.log(items),
+        "q_rise": (greedy.values.mean() - logged.mean()) / (bound or 1.0),
+    }
+    return _plain(figures)
+
+
+def of_states(states: Tensor) -> dict[str, float]:
+    """``feature_rank``: singular values of states [n, width] that hold 99 % of their sum; ``dormant``: share of units."""
+    values = torch.linalg.svdvals(states.float())
+    rank = 1 + (values.cumsum(0) < MASS * values.sum()).sum()
+    active = states.abs().mean(0)
+    return _plain({"feature_rank": rank, "dormant": (active <= ASLEEP * active.mean()).float().mean()})
+
+
+def lists_of(scorer: NetworkScorer, batch: Batch) -> Tensor:
+    """[B, LIST] what is recommended after each piece of the probe; -1 where there are fewer items."""
+    histories = Histories(batch.items, batch.users)
+    return scorer.score(histories).topk(min(LIST, scorer.model.vocabulary.n_items)).items
+
+
+def of_lists(lists: Tensor, before: Tensor | None, n_items: int) -> dict[str, float]:
+    """``coverage``: distinct items of the lists, as a share of what so many lists could hold. ``churn``: the share of
+    each list that was not in the one before."""
+    figures = {"coverage": lists.unique().numel() / min(lists.numel(), n_items)}
+    if before is not None:
+        kept = (lists[:, :, None] == before[:, None, :]).any(2).float().mean()
+        figures["churn"] = 1.0 - float(kept)
+    return figures
+
+
+def _plain(figures: dict[str, Tensor]) -> dict[str, float]:
+    values = torch.stack([value.double() for value in figures.values()]).tolist()
+    return dict(zip(figures, values, strict=True))
