@@ -17,6 +17,17 @@ OF_STEPS = {
     "Norm of the gradient": {"norm": "grad_norm"},
     "Training events a second": {"events a second": "events_per_second"},
 }
+OF_PROBES = {
+    "Largest |Q| over the largest possible return": {"on the probe": "q_over_bound"},
+    "TD error on the probe": {"mean": "td_mean", "root mean square": "td_rms"},
+    "Q above the return, in standard deviations": {"on the probe": "overestimation"},
+    "Conservative gap, less log(items)": {"on the probe": "conservative_gap"},
+    "Loss over its median": {"largest since the last probe": "loss_ratio"},
+    "Unusual gradients": {"largest z since the last probe": "grad_z"},
+    "Rank of the states": {"on the probe": "feature_rank"},
+    "Dormant units": {"share": "dormant"},
+    "Recommended lists": {"coverage": "coverage", "churn": "churn"},
+}
 OF_VALIDATIONS = {
     "Q and the return, validation": {"mean Q": "mean_q", "mean return": "mean_return"},
     "Largest Q, validation": {"largest Q": "max_q"},
@@ -40,6 +51,7 @@ def training_panels(records: Sequence[Record]) -> dict[str, list[Panel]]:
     """The panels of a log by section; those without a value are left out."""
     steps = [record for record in records if record["kind"] == "step"]
     validations = [record for record in records if record["kind"] == "validation"]
+    probes = [record for record in records if record["kind"] == "guard" and "signals" in record]
     terms = _distinct(symbol for record in steps for symbol in record["terms"])
     panels = {
         "Loss terms": [_panel(symbol, steps, {symbol: ("terms", symbol)}) for symbol in terms],
@@ -50,6 +62,10 @@ def training_panels(records: Sequence[Record]) -> dict[str, list[Panel]]:
                 _panel(title, validations, {name: ("metrics", "q", key) for name, key in keys.items()})
                 for title, keys in OF_VALIDATIONS.items()
             ),
+        ],
+        "Stability": [
+            _panel(title, probes, {name: ("signals", key) for name, key in keys.items()})
+            for title, keys in OF_PROBES.items()
         ],
     }
     drawn = {section: [panel for panel in found if panel.lines] for section, found in panels.items()}

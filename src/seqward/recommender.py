@@ -33,7 +33,7 @@ from seqward.model import Model, NetworkScorer, Scorer
 from seqward.randomness import seeded
 from seqward.run import Run, check_catalogue, describe, evaluated
 from seqward.runlog import Observe, read_log
-from seqward.stability.guard import GuardSettings, stability_of
+from seqward.stability.guard import GuardSettings, repairs_of, stability_of
 from seqward.train import Job, TrainSettings, rehearse, scorer_of, train
 
 if TYPE_CHECKING:
@@ -209,6 +209,8 @@ class Recommender:
             )
         result = compare(self._fitted(), fitted_baselines(data), data, split, **options)
         result["protocol"] |= {"method": self.method, "settings": self.settings, "model_seed": self.seed}
+        if repairs := repairs_of(self.description):
+            result["protocol"]["repairs"] = repairs
         self._record_look(split)
         return result
 

@@ -120,11 +120,21 @@ def _training(records: Sequence[Record]) -> str:
             )
             for panel in panels
         ]
-        sections.append(f"<h3>{heading}</h3><div class=panels>{''.join(pictures)}</div>")
+        said = _states(records) if heading == "Stability" else ""
+        sections.append(f"<h3>{heading}</h3>{said}<div class=panels>{''.join(pictures)}</div>")
     note = f"{last['step']:,} steps: {last['events']:,} training events in {last['seconds']:,.0f} seconds."
     if "best" in at:
         note += " The flag &ldquo;best&rdquo; is the validation whose state is kept."
     return section("Training", f"<p class=note>{note}</p>{''.join(sections)}")
+
+
+def _states(records: Sequence[Record]) -> str:
+    """What the guard said and did, in order."""
+    told = [record for record in records if record["kind"] in ("guard", "repair") and "text" in record]
+    if not told:
+        return "<p>The guard saw nothing unusual.</p>"
+    lines = "".join(f"<li>Step {record['step']:,}: {escape(record['text'])}" for record in told)
+    return f"<ul>{lines}</ul>"
 
 
 def figure(title: str, legend: str, picture: str) -> str:

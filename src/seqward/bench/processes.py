@@ -19,6 +19,9 @@ from typing import Any, Literal
 Task = tuple[Any, ...]
 ATTEMPTS = 2
 """How often a call is made whose process dies."""
+SPINS = "1000"
+"""Times that a thread of OpenMP looks whether the others are done before it sleeps. By default it looks on and on, and
+holds up everything where another program keeps a core busy; a short spin costs 5 % where none does (docs/log.md)."""
 PARENT = 1.0
 """Seconds between two looks whether the parent lives."""
 
@@ -26,6 +29,13 @@ PARENT = 1.0
 def cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_each(at_once: int) -> int:
+    """Threads for each of so many processes; no more than OMP_NUM_THREADS, where the user has set it."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, cores() // max(at_once, 1))
+    return min(share, int(said)) if said.isdigit() and int(said) else share
 
 
 def side_by_side(
@@ -39,7 +49,8 @@ def side_by_side(
     at_once = min(len(tasks), cores() if jobs == "auto" else jobs)
     waiting = deque((task, ATTEMPTS) for task in tasks)
     running: dict[BaseProcess, tuple[Task, int]] = {}
-    spawn, threads = get_context("spawn"), max(1, cores() // max(at_once, 1))
+    spawn, threads = get_context("spawn"), threads_each(at_once)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when the children load torch
     try:
         while waiting or running:
             while waiting and len(running) < at_once:

@@ -8,6 +8,7 @@ from typing import Any
 
 from seqward.lint import refuse_impossible
 from seqward.metrics import GROUPS
+from seqward.stability.guard import repairs_of
 
 SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
 
@@ -79,20 +80,25 @@ def is_limited(run: Figures) -> bool:
 
 
 def remark_of(runs: Sequence[Figures]) -> str:
-    """What of a method's runs the time limit ended."""
-    limited = sum(is_limited(run) for run in runs)
-    return "" if not limited else BUDGET if limited == len(runs) else f"{BUDGET} ({limited} of {len(runs)})"
+    """How many of a method's runs the time limit ended, the guard repaired, or turned bad."""
+    counts = {
+        BUDGET: sum(is_limited(run) for run in runs),
+        "repaired": sum(bool(repairs_of(run)) for run in runs),
+        "diverged": sum((run.get("stability") or {}).get("worst") == "diverged" for run in runs),
+    }
+    return ", ".join(f"{what}{'' if n == len(runs) else f' ({n} of {len(runs)})'}" for what, n in counts.items() if n)
 
 
 def published_check(published: Sequence[Figures], runs: Sequence[Figures]) -> dict[str, Any]:
     """Each run of a named method against what was published for it: matched where within the tolerance.
 
-    An entry that names data is of the runs on it, others of all.
+    An entry that names data is of the runs on it, others of all. A run that the guard repaired is no reproduction and
+    left out.
     """
     rows = []
     for entry in published:
         for run in runs:
-            if run["state"] != "finished" or run["method"] != entry["method"]:
+            if run["state"] != "finished" or run["method"] != entry["method"] or repairs_of(run):
                 continue
             if entry.get("data", run["data"]) != run["data"]:
                 continue

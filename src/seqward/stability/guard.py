@@ -1,13 +1,13 @@
 """The guard of a run: measures at every step and on a probe now and then, judges, tells, and repairs where it may.
 
-It reads weights and changes none: with ``actions=observe`` a run has the bits that it would have without. What it needs to
-go on after an interruption is in the checkpoint and in the log.
+It reads weights and changes none: with ``actions=observe`` a run has the bits that it would have without. What it needs
+to go on after an interruption is in the checkpoint and in the log.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -105,7 +105,7 @@ class Guard:
         where = {"step": self.progress.step, "kind": "guard"}
         self.history.add({**where, "signals": signals})
         self._tell(signals)
-        if self.may_repair and self.state == "healthy" and self.progress.step % self._snapshot_every == 0:
+        if self.may_repair and self.state == "healthy" and self._snapshot_due:
             self._snapshot()
 
     def validated(self, value: float | None) -> None:
@@ -248,8 +248,8 @@ class Guard:
     # ------------------------------------------------------------------------------------------------- what it keeps
 
     @property
-    def _snapshot_every(self) -> int:
-        return APART * self.settings.probe_every
+    def _snapshot_due(self) -> bool:
+        return self.progress.step % (APART * self.settings.probe_every) == 0 or not self._snapshots()
 
     def _snapshot(self) -> None:
         self._keep()
@@ -278,8 +278,8 @@ class Guard:
 def stability_of(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     """What a log tells of a run's stability: None where nobody watched.
 
-    ``state`` at the end; ``worst`` with the ``step`` at which it was first seen and its ``reason``; and ``repairs``, what
-    was done about it.
+    ``state`` at the end; ``worst`` with the ``step`` at which it was first seen and its ``reason``; and ``repairs``,
+    what was done about it.
     """
     seen = [record for record in records if record["kind"] == "guard"]
     if not seen:
@@ -288,3 +288,8 @@ def stability_of(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     repairs = [{key: r[key] for key in ("step", "action", "text")} for r in records if r["kind"] == "repair"]
     figures = {"worst": worst["state"], "step": worst["step"], "reason": worst["reason"], "repairs": repairs}
     return {"state": seen[-1]["state"], **figures}
+
+
+def repairs_of(description: Mapping[str, Any]) -> list[str]:
+    """What the guard did to a run, by its ``run.json`` or its result in a study: names of actions, in order."""
+    return [repair["action"] for repair in (description.get("stability") or {}).get("repairs", [])]

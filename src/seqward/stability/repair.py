@@ -1,7 +1,7 @@
 """What the guard may do about a run that turns bad: a ladder, each rung harder than the one before.
 
-Nothing here happens unless ``guard.actions`` is ``repair``. A run that was touched says so in ``run.json`` and in its log,
-and is never set beside published figures.
+Nothing here happens unless ``guard.actions`` is ``repair``. A run that was touched says so in ``run.json`` and in its
+log, and is never set beside published figures.
 """
 
 from __future__ import annotations

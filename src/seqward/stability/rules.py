@@ -1,14 +1,15 @@
 """How the guard judges: each rule makes one number of what was measured so far, and alarms above its threshold.
 
-Rules read nothing but records, so a log can be judged again by other thresholds: that is how ``benchmarks/zoo.py`` sets
-them. A run is in ``warning`` where one rule that is trusted alone alarms, or two of the others do at the same probe; it has
-``diverged`` where |Q| is beyond ten times the largest possible return, or something is not finite.
+Rules read nothing but records, so a log can be judged again by other thresholds: that is how ``benchmarks/zoo.py``
+sets them. A run is in ``warning`` where one rule that is trusted alone alarms, or two of the others do at the same
+probe; it has ``diverged`` where |Q| is beyond ten times the largest possible return. What is not finite ends a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
@@ -60,8 +61,15 @@ class History:
         self.probes = [probe for probe in self.probes if probe.step <= step]
         self.validations = [validation for validation in self.validations if validation.step <= step]
 
+    @property
+    def last_step(self) -> int:
+        """Of the last probe; 0 where there was none."""
+        return self.probes[-1].step if self.probes else 0
+
     def of(self, name: str) -> list[float]:
-        """A signal over the probes that have it."""
+        """A signal over the probes that have it; nothing where the last one has not, as of a critic that is frozen."""
+        if not self.probes or name not in self.probes[-1].signals:
+            return []
         return [probe.signals[name] for probe in self.probes if name in probe.signals]
 
 
@@ -122,7 +130,7 @@ def td_drift(history: History) -> float:
 def overestimation(history: History) -> float:
     """Mean Q above the mean return, in standard deviations of the returns, where that has risen three times running."""
     gaps = history.of("overestimation")[-4:]
-    rising = len(gaps) == 4 and all(a < b for a, b in zip(gaps, gaps[1:], strict=False))
+    rising = len(gaps) == 4 and all(a < b for a, b in pairwise(gaps))
     return max(gaps[-1], 0.0) if rising else 0.0
 
 

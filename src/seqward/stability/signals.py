@@ -1,7 +1,7 @@
 """What the guard measures: every step what costs nothing, and the rest on a probe, a fixed batch, now and then.
 
-Which signals there are, and why, is told in section 4 of the literature's account: van Hasselt et al. 2018 (the bound on
-Q), Kumar et al. 2021 (feature rank), Sokar et al. 2023 (dormant units), ZClip (gradient norm). None of them is a loss.
+After van Hasselt et al. 2018 (|Q| against the largest return: soft divergence), Kumar et al. 2021 (rank of the
+features), Sokar et al. 2023 (dormant units) and ZClip, Kumar et al. 2025 (unusual norms of the gradient).
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, 
     """What a critic says of the probe's n events.
 
     ``q_over_bound``: the largest |Q| of logged, best and 64 uniform items, over the largest possible return.
-    ``td_mean``, ``td_rms``: of the double-Q temporal difference. ``overestimation``: mean Q less mean return of the log,
-    over the standard deviation of the returns. ``conservative_gap``: mean of logsumexp Q - Q(logged), less the logarithm
-    of the number of items: above 0 the logged item is worth less than items are on average. ``q_rise``: mean Q of the
-    greedy items less that of the logged ones, over the bound.
+    ``td_mean``, ``td_rms``: of the double-Q temporal difference. ``overestimation``: mean Q less mean return of the
+    log, over the standard deviation of the returns. ``conservative_gap``: mean of logsumexp Q - Q(logged), less the
+    logarithm of the number of items: above 0 the logged item is worth less than items are on average. ``q_rise``: mean
+    Q of the greedy items less that of the logged ones, over the bound.
     """
     logged, greedy = step.logged(critic), step.greedy(critic)
     returns, items = step.returns(gamma), step.online.vocabulary.n_items
@@ -122,7 +122,8 @@ def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, 
 
 
 def of_states(states: Tensor) -> dict[str, float]:
-    """``feature_rank``: singular values of states [n, width] that hold 99 % of their sum; ``dormant``: share of units."""
+    """``feature_rank``: how many singular values of states [n, width] hold 99 % of their sum; ``dormant``: share of
+    the units whose mean activation is next to nothing beside that of the others."""
     values = torch.linalg.svdvals(states.float())
     rank = 1 + (values.cumsum(0) < MASS * values.sum()).sum()
     active = states.abs().mean(0)
@@ -137,7 +138,7 @@ def lists_of(scorer: NetworkScorer, batch: Batch) -> Tensor:
 
 def of_lists(lists: Tensor, before: Tensor | None, n_items: int) -> dict[str, float]:
     """``coverage``: distinct items of the lists, as a share of what so many lists could hold. ``churn``: the share of
-    each list that was not in the one before."""
+    each list that was not in the one before. Lists are [B, k]."""
     figures = {"coverage": lists.unique().numel() / min(lists.numel(), n_items)}
     if before is not None:
         kept = (lists[:, :, None] == before[:, None, :]).any(2).float().mean()

@@ -1,0 +1,427 @@
+"""The divergence zoo: which runs go wrong, how early the guard says so, and what its repairs are worth.
+
+python benchmarks/zoo.py run          # the runs of benchmarks/studies/zoo-*.yaml, then those that went wrong, repaired
+python benchmarks/zoo.py gather       # their logs, in short, into benchmarks/results/zoo.json
+python benchmarks/zoo.py table        # docs/stability.md from that file alone
+
+A run is labelled by its outcome. It *diverges* where something is not finite or |Q| is beyond ten times the largest
+possible return, *decays* where its goal HR@20 lies more than 5 % below its best for three validations, and else is
+*healthy*. Thresholds are set on one half of the runs and tried on the other.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+from zlib import crc32
+
+import typer
+
+from machine import RESULTS, ROOT
+from run import STUDIES, WORK
+from seqward.bench.results import read, write
+from seqward.runlog import read_log
+from seqward.stability.rules import DIVERGED, RULES, History, Rule, judge
+
+FILE = RESULTS / "zoo.json"
+PAGE = ROOT / "docs" / "stability.md"
+STUDY_NAMES = ("zoo-shop", "zoo-trivago")
+REPAIRED = "-repaired"
+METRIC = ("goal", "hr@20")
+FALL, IN_A_ROW = 0.05, 3
+MARGIN = 1.1
+"""How far above the highest score of a healthy run of the first half a threshold is set."""
+PATIENCE = 3
+"""Validations without a better one after which plain early stopping ends a run."""
+TOLERANCES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
+
+Label = Literal["healthy", "decays", "diverges"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One run, as its log tells it."""
+
+    name: str
+    probes: list[dict[str, Any]]
+    """``step`` and ``signals``."""
+    validations: list[tuple[int, float]]
+    """Steps and goal HR@20."""
+    not_finite: int | None = None
+    """The step at which something was not finite."""
+
+    @property
+    def outcome(self) -> tuple[Label, int | None]:
+        """The label, and the first step at which the metric has lost 5 % for good, or Q is beyond all bounds."""
+        beyond = [p["step"] for p in self.probes if p["signals"].get("q_over_bound", 0.0) > DIVERGED]
+        gone = [step for step in (self.not_finite, *beyond[:1]) if step is not None]
+        fallen = fallen_for_good(self.validations)
+        if gone:
+            return "diverges", min([*gone, *([fallen] if fallen is not None else [])])
+        return ("healthy", None) if fallen is None else ("decays", fallen)
+
+    @property
+    def first_half(self) -> bool:
+        """Whether thresholds are set on it: by a checksum of its name, so that nobody chose."""
+        return crc32(self.name.encode()) % 2 == 0
+
+    def records(self) -> Iterable[dict[str, Any]]:
+        """Probes and validations as they came."""
+        told = [{"kind": "guard", **probe} for probe in self.probes]
+        told += [{"kind": "validation", "step": step, "value": value} for step, value in self.validations]
+        return sorted(told, key=lambda record: (record["step"], record["kind"]))
+
+    def alarm(self, rules: Sequence[Rule] = RULES, tolerance: float = 1.0) -> int | None:
+        """The step of the first alarm."""
+        history = History()
+        for record in self.records():
+            history.add(record)
+            if judge(history, tolerance, rules).state != "healthy":
+                return record["step"]
+        return None
+
+    def highest(self, rule: Rule) -> float:
+        """The highest score of a rule."""
+        return max((score for _, score in self.scores(rule)), default=0.0)
+
+    def scores(self, rule: Rule) -> list[tuple[int, float]]:
+        history, found = History(), []
+        for record in self.records():
+            history.add(record)
+            found.append((record["step"], rule.score(history)))
+        return found
+
+
+def fallen_for_good(validations: Sequence[tuple[int, float]]) -> int | None:
+    """The first of IN_A_ROW validations in a row that lie more than FALL below the best before them."""
+    best, below = -math.inf, []
+    for step, value in validations:
+        best = max(best, value)
+        below = [*below, step] if value < (1 - FALL) * best else []
+        if len(below) == IN_A_ROW:
+            return below[0]
+    return None
+
+
+# ----------------------------------------------------------------------------------------------------------- gathering
+
+
+def seen_in(folder: Path, name: str) -> Seen:
+    """A run by the log in its folder."""
+    log = read_log(folder / "log.jsonl")
+    gone = [r["step"] for r in log if r["kind"] == "event" and r["text"].startswith("diverged")]
+    probes = [
+        {"step": r["step"], "signals": {k: float(f"{v:.5g}") for k, v in r["signals"].items()}}
+        for r in log
+        if r["kind"] == "guard" and r.get("signals")
+    ]
+    group, key = METRIC
+    values = [(r["step"], r["metrics"][group][key]) for r in log if r["kind"] == "validation" and r["step"] > 0]
+    return Seen(name, probes, values, gone[0] if gone else None)
+
+
+def all_seen(study: str) -> list[Seen]:
+    """The runs of a study that lie here."""
+    folder = WORK / study
+    places = sorted(folder.glob("*/*/seed-*/log.jsonl"))
+    return [
+        seen_in(place.parent, f"{study}/{place.parent.parent.name}/{place.parent.name[5:]}")
+        for place in places
+        if (place.parent / "result.json").is_file() or "diverged" in place.read_text()
+    ]
+
+
+def repairs_in(study: str) -> dict[str, Any]:
+    """What was done to the repaired runs of a study, and how they ended."""
+    found = {}
+    for run in all_seen(study + REPAIRED):
+        _, label, seed = run.name.rsplit("/", 2)
+        log = read_log(WORK / (study + REPAIRED) / run.name.split("/")[0] / "log.jsonl")
+        place = next((WORK / (study + REPAIRED)).glob(f"*/{label}/seed-{seed}"))
+        log = read_log(place / "log.jsonl")
+        actions = [r["action"] for r in log if r["kind"] == "repair"]
+        found[f"{study}/{label}/{seed}"] = {"actions": actions, "validations": run.validations}
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------- judging
+
+
+def set_thresholds(runs: Sequence[Seen]) -> tuple[Rule, ...]:
+    """Rules whose thresholds no healthy run reaches; trusted alone are those that catch a bad one by themselves.
+
+    Rules are taken one by one, each time the one that catches most runs in time that none before it has caught. What
+    is left over alarms only in twos.
+    """
+    healthy = [run for run in runs if run.outcome[0] == "healthy"]
+    bad = [run for run in runs if run.outcome[0] != "healthy"]
+    floor = {rule.name: MARGIN * max((run.highest(rule) for run in healthy), default=rule.threshold) for rule in RULES}
+    rules = [replace(rule, threshold=max(floor[rule.name], 1e-3), alone=False) for rule in RULES]
+    in_time = {rule.name: {run.name for run in bad if _first_above(run, rule) < _fall(run)} for rule in rules}
+    caught: set[str] = set()
+    alone: set[str] = set()
+    while True:
+        best = max(rules, key=lambda rule: len(in_time[rule.name] - caught))
+        if not in_time[best.name] - caught:
+            return tuple(replace(rule, alone=rule.name in alone) for rule in rules)
+        alone.add(best.name)
+        caught |= in_time[best.name]
+
+
+def _fall(run: Seen) -> int:
+    fall = run.outcome[1]
+    assert fall is not None
+    return fall
+
+
+def _first_above(run: Seen, rule: Rule) -> float:
+    return next((step for step, score in run.scores(rule) if score > rule.threshold), math.inf)
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    if not n:
+        return 0.0, 1.0
+    z, p = 1.959964, hits / n
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+@dataclass(frozen=True)
+class Told:
+    """How the guard did on some runs."""
+
+    healthy: int
+    false_alarms: int
+    bad: int
+    in_time: int
+    late: int
+    lead: float | None
+    """Median of the steps from the alarm to the fall, of those in time, as a share of the steps until the fall."""
+
+
+def told(runs: Sequence[Seen], rules: Sequence[Rule] = RULES, tolerance: float = 1.0) -> Told:
+    healthy = [run for run in runs if run.outcome[0] == "healthy"]
+    bad = [run for run in runs if run.outcome[0] != "healthy"]
+    pairs = [(run.alarm(rules, tolerance), _fall(run)) for run in bad]
+    early = [(alarm, fall) for alarm, fall in pairs if alarm is not None and alarm < fall]
+    return Told(
+        healthy=len(healthy),
+        false_alarms=sum(run.alarm(rules, tolerance) is not None for run in healthy),
+        bad=len(bad),
+        in_time=len(early),
+        late=sum(alarm is not None and alarm >= fall for alarm, fall in pairs),
+        lead=median((fall - alarm) / fall for alarm, fall in early) if early else None,
+    )
+
+
+def stopped_early(validations: Sequence[tuple[int, float]]) -> float:
+    """What plain early stopping keeps: the best until PATIENCE validations were no better."""
+    best, stale = -math.inf, 0
+    for _, value in validations:
+        best, stale = (value, 0) if value > best else (best, stale + 1)
+        if stale == PATIENCE:
+            break
+    return best
+
+
+# --------------------------------------------------------------------------------------------------------------- page
+
+
+def share(hits: int, n: int) -> str:
+    low, high = wilson(hits, n)
+    return f"{hits} of {n} ({100 * hits / max(n, 1):.0f} %; {100 * low:.0f} to {100 * high:.0f})"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def page(file: Path = FILE) -> str:
+    """The page, from the gathered runs alone."""
+    kept = read(file)
+    runs = [Seen(r["name"], r["probes"], [tuple(v) for v in r["validations"]], r["not_finite"]) for r in kept["runs"]]
+    parts = [HEAD, _outcomes(runs)]
+    shop = [run for run in runs if run.name.startswith("zoo-shop/")]
+    first, second = ([run for run in shop if run.first_half is half] for half in (True, False))
+    rules = set_thresholds(first)
+    parts.append(_guard(first, second, [run for run in runs if run not in shop], rules))
+    parts.append(_thresholds(rules, second))
+    parts.append(_repairs(runs, kept["repaired"]))
+    return "\n".join(parts)
+
+
+HEAD = f"""# Stability
+
+Made by `python benchmarks/zoo.py table` from `benchmarks/results/zoo.json`; `make zoo` makes that, in about two hours
+of two cores. A run *diverges* where something is not finite or |Q| is beyond {DIVERGED:g} times the largest possible
+return, and *decays* where its goal HR@20 on validation lies more than 5 % below its best for {IN_A_ROW} validations in
+a row; how it was set up does not count. In brackets: 95 % intervals of shares (Wilson).
+"""
+
+
+def _outcomes(runs: Sequence[Seen]) -> str:
+    by: dict[str, Counter[str]] = {}
+    for run in runs:
+        by.setdefault(run.name.rsplit("/", 1)[0], Counter())[run.outcome[0]] += 1
+    rows = [[name, *(count[label] or "" for label in ("healthy", "decays", "diverges"))] for name, count in by.items()]
+    total = Counter(run.outcome[0] for run in runs)
+    rows.append(["all", *(total[label] for label in ("healthy", "decays", "diverges"))])
+    return "## What the runs did\n\n" + table(["runs", "healthy", "decay", "diverge"], rows)
+
+
+def _guard(first: Sequence[Seen], second: Sequence[Seen], others: Sequence[Seen], rules: Sequence[Rule]) -> str:
+    rows = []
+    for name, runs, using in (
+        ("shop, half that set the thresholds", first, rules),
+        ("shop, other half", second, rules),
+        ("shop, other half, as shipped", second, RULES),
+        ("trivago, as shipped", others, RULES),
+    ):
+        if runs:
+            t = told(runs, using)
+            lead = "" if t.lead is None else f"{100 * t.lead:.0f} %"
+            missed = t.bad - t.in_time - t.late
+            rows.append([name, share(t.false_alarms, t.healthy), share(t.in_time, t.bad), t.late, missed, lead])
+    header = ["runs", "false alarms of the healthy", "bad ones told in time", "told late", "never told", "lead"]
+    curve = []
+    for tolerance in TOLERANCES:
+        t = told(second, rules, tolerance)
+        curve.append([f"{tolerance:g}", share(t.false_alarms, t.healthy), share(t.in_time, t.bad)])
+    return (
+        "## What the guard saw\n\nIn time is before the metric has lost 5 % (or Q has passed its bound). The lead is "
+        "the median time from the alarm to that, as a share of the time until then.\n\n"
+        + table(header, rows)
+        + "\nThe same on the other half with all thresholds scaled (`guard.tolerance`):\n\n"
+        + table(["tolerance", "false alarms", "told in time"], curve)
+    )
+
+
+def _thresholds(rules: Sequence[Rule], second: Sequence[Seen]) -> str:
+    bad = [run for run in second if run.outcome[0] != "healthy"]
+    healthy = [run for run in second if run.outcome[0] == "healthy"]
+    shipped = {rule.name: rule for rule in RULES}
+    rows = []
+    for rule in rules:
+        told_by = sum(_first_above(run, rule) < _fall(run) for run in bad)
+        false = sum(run.highest(rule) > rule.threshold for run in healthy)
+        mine = shipped[rule.name]
+        ships = f"{mine.threshold:.3g}{'' if mine.alone else ', in twos'}"
+        rows.append([rule.name, f"{rule.threshold:.3g}{'' if rule.alone else ', in twos'}", ships, told_by, false])
+    header = [
+        "rule",
+        "threshold set",
+        "shipped",
+        f"of {len(bad)} bad told in time by it alone",
+        f"of {len(healthy)} healthy",
+    ]
+    return (
+        f"## Rule by rule\n\nThresholds are {MARGIN:g} times the highest score of a healthy run of the first half; the "
+        "counts are of the other half.\n\n" + table(header, rows)
+    )
+
+
+def _repairs(runs: Sequence[Seen], repaired: dict[str, Any]) -> str:
+    by_name = {run.name: run for run in runs}
+    rows, gains = [], []
+    for label in ("decays", "diverges"):
+        mine = [(by_name[name], fix) for name, fix in repaired.items() if by_name[name].outcome[0] == label]
+        mine = [(run, fix) for run, fix in mine if fix["validations"] and run.validations]
+        if not mine:
+            continue
+        untouched = [run.validations[-1][1] for run, _ in mine]
+        stopping = [stopped_early(run.validations) for run, _ in mine]
+        last = [fix["validations"][-1][1] for _, fix in mine]
+        best = [max(value for _, value in fix["validations"]) for _, fix in mine]
+        better = sum(one > other for one, other in zip(best, stopping, strict=True))
+        gains += [one - other for one, other in zip(best, stopping, strict=True)]
+        means = [f"{sum(values) / len(values):.3f}" for values in (untouched, stopping, last, best)]
+        rows.append([label, len(mine), *means, share(better, len(mine))])
+    if not rows:
+        return "## What repairs are worth\n\nNot measured yet.\n"
+    actions = Counter(action for fix in repaired.values() for action in fix["actions"])
+    header = [
+        "runs that",
+        "n",
+        "last value, left alone",
+        f"kept by early stopping (patience {PATIENCE})",
+        "last value, repaired",
+        "kept, repaired",
+        "repaired keeps more",
+    ]
+    mean = sum(gains) / len(gains)
+    verdict = "That is a gain." if mean > 0.005 else "That is no gain." if mean > -0.005 else "That is a loss."
+    return (
+        "## What repairs are worth\n\nGoal HR@20 on validation, means. The runs that went wrong, again with "
+        f"`guard.actions=repair`. Taken: {', '.join(f'{name} {n}' for name, n in actions.most_common())}.\n\n"
+        + table(header, rows)
+        + f"\nBeside plain early stopping, what a repaired run keeps differs by {mean:+.3f} on average. {verdict}\n"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ commands
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(jobs: str = "auto") -> None:
+    """Carry out the studies, then the runs that went wrong once more, repaired. Goes on where it stopped."""
+    for name in STUDY_NAMES:
+        _study(name, STUDIES / f"{name}.yaml", jobs, [])
+        bad = [seen for seen in all_seen(name) if seen.outcome[0] != "healthy"]
+        if bad:
+            again = WORK / f"{name}{REPAIRED}.yaml"
+            text = (STUDIES / f"{name}.yaml").read_text()
+            again.write_text(text.replace("\nsettings:\n", "\nsettings:\n  guard.actions: repair\n"))
+            only = [f"*/{seen.name.split('/', 1)[1]}" for seen in bad]
+            _study(name + REPAIRED, again, jobs, only)
+    gather()
+    make_table()
+
+
+def _study(name: str, file: Path, jobs: str, only: Sequence[str]) -> None:
+    chosen = [word for pattern in only for word in ("--only", pattern)]
+    results = WORK / "zoo-results"
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "run.py"),
+        str(file),
+        "--jobs",
+        jobs,
+        "--results",
+        str(results),
+    ]
+    subprocess.run([*command, *chosen], check=True)
+
+
+@app.command()
+def gather() -> None:
+    """Put the logs of all runs, in short, into one file."""
+    runs = [run for name in STUDY_NAMES for run in all_seen(name)]
+    told_of = [
+        {"name": r.name, "probes": r.probes, "validations": r.validations, "not_finite": r.not_finite} for r in runs
+    ]
+    repaired = {name: fix for study in STUDY_NAMES for name, fix in repairs_in(study).items()}
+    write(FILE, {"runs": told_of, "repaired": repaired}, indent=None)
+    print(f"{len(runs)} runs and {len(repaired)} repaired ones in {FILE}")
+
+
+@app.command("table")
+def make_table() -> None:
+    """Make the page."""
+    PAGE.write_text(page())
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    app()

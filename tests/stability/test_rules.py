@@ -1,0 +1,172 @@
+"""How the guard judges: every rule by a worked example, on both sides of its threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqward.stability import rules
+from seqward.stability.rules import RULES, History, judge, law_of_growth
+
+
+def history(**signals: list[float]) -> History:
+    """Probes at steps 10, 20, ..., with those values of each signal."""
+    found = History()
+    for i, values in enumerate(zip(*signals.values(), strict=True)):
+        found.add({"kind": "guard", "step": 10 * (i + 1), "signals": dict(zip(signals, values, strict=True))})
+    return found
+
+
+def validated(*values: float) -> History:
+    found = History()
+    for i, value in enumerate(values):
+        found.add({"kind": "validation", "step": 10 * (i + 1), "value": value})
+    return found
+
+
+def rule(name: str) -> rules.Rule:
+    return next(rule for rule in RULES if rule.name == name)
+
+
+def test_nothing_seen_is_healthy() -> None:
+    assert judge(History()) == ("healthy", ())
+    assert [rule.score(History()) for rule in RULES] == [0.0] * len(RULES)
+
+
+def test_q_beyond_the_largest_return_is_a_warning_and_beyond_ten_times_a_divergence() -> None:
+    bound = rule("value bound").threshold
+    assert judge(history(q_over_bound=[0.9 * bound])).state == "healthy"
+    warned = judge(history(q_over_bound=[0.4 * bound, 1.1 * bound]))
+    assert warned.state == "warning" and "the largest return that is possible" in warned.reason
+    assert warned.onset == 10  # the last probe below half of the threshold
+    assert judge(history(q_over_bound=[10.1])).state == "diverged"
+    assert judge(history(q_over_bound=[10.1]), tolerance=100).state == "diverged"
+    assert judge(history(q_over_bound=[1.1 * bound]), tolerance=2).state == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("law", "values", "foretold"),
+    [
+        ("linearly", [0.1 * i for i in range(1, 9)], 1.6),  # .1 a probe: .8 after eight, 1.6 after as many more
+        ("exponentially", [0.01 * 2**i for i in range(8)], 0.01 * 2**15),
+        ("ever faster, to a crash", [1 / (9 - i) for i in range(8)], 1e6),  # 1 / Q is 0 at the tenth probe
+    ],
+)
+def test_the_law_that_q_grows_by(law: str, values: list[float], foretold: float) -> None:
+    assert law_of_growth(values) == (law, pytest.approx(foretold))
+
+
+def test_q_that_falls_or_jumps_about_follows_no_law() -> None:
+    assert law_of_growth([0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]) == ("", 0.0)
+    assert law_of_growth([0.1, 0.9, 0.1, 0.9, 0.1, 0.9, 0.1, 0.2]) == ("", 0.0)
+    assert law_of_growth([0.1] * 7) == ("", 0.0)
+
+
+def test_the_mean_td_error_that_wanders_off() -> None:
+    """Reference .1, -.1, ... with spread .1; then .3, or 3 of them: a probe adds 3 - .5; so do falls."""
+    usual = [0.1, -0.1] * 4
+    assert rules.td_drift(history(td_mean=[*usual, 0.3])) == pytest.approx(2.5)
+    assert rules.td_drift(history(td_mean=[*usual, 0.3, 0.3])) == pytest.approx(5.0)
+    assert rules.td_drift(history(td_mean=[*usual, -0.3, -0.3])) == pytest.approx(5.0)
+    assert rules.td_drift(history(td_mean=[*usual, 0.04, -0.04])) == 0.0
+    assert rules.td_drift(history(td_mean=usual)) == 0.0
+
+
+def test_overestimation_counts_where_it_rises() -> None:
+    assert rules.overestimation(history(overestimation=[0.1, 0.2, 0.3, 0.9])) == 0.9
+    assert rules.overestimation(history(overestimation=[0.1, 0.2, 0.9, 0.8])) == 0.0
+    assert rules.overestimation(history(overestimation=[-4.0, -3.0, -2.0, -1.0])) == 0.0
+    assert rules.overestimation(history(overestimation=[0.2, 0.3, 0.9])) == 0.0
+
+
+def test_the_conservative_gap_is_held_against_its_beginning() -> None:
+    assert rules.conservative_gap(history(conservative_gap=[-0.2] * 8 + [0.5])) == pytest.approx(0.7)
+    assert rules.conservative_gap(history(conservative_gap=[-0.2] * 8 + [-0.9])) == pytest.approx(-0.7)
+    assert rules.conservative_gap(history(conservative_gap=[0.9] * 8)) == 0.0
+
+
+def test_one_spike_of_the_gradient_is_none() -> None:
+    assert rules.gradient(history(grad_z=[1.0, 50.0, 1.0])) == 1.0
+    assert rules.gradient(history(grad_z=[1.0, 20.0, 50.0, 30.0])) == 20.0
+    assert rules.gradient(history(grad_z=[50.0, 50.0])) == 0.0
+
+
+def test_what_is_lost_is_a_share_of_the_most_there_was() -> None:
+    assert rules.feature_rank(history(feature_rank=[40.0, 60.0, 15.0])) == 0.75
+    assert rules.coverage(history(coverage=[0.1, 0.4, 0.5])) == 0.0
+    assert rules.coverage(history(coverage=[0.5, 0.4, 0.1])) == pytest.approx(0.8)
+
+
+def test_churn_is_held_against_what_is_usual() -> None:
+    assert rules.churn(history(churn=[0.2] * 8 + [0.7])) == pytest.approx(0.5)
+    assert rules.churn(history(churn=[0.7] * 8 + [0.7])) == 0.0
+    assert rules.churn(history(churn=[0.7] * 8)) == 0.0
+
+
+def test_a_metric_below_its_best_adds_up_and_a_new_best_forgives() -> None:
+    """.5 is the best; .48 and .47 lie 4 and 6 % below it."""
+    assert rules.metric_fall(validated(0.4, 0.5, 0.48, 0.47)) == pytest.approx(0.10)
+    assert rules.metric_fall(validated(0.4, 0.5, 0.48, 0.47, 0.51)) == 0.0
+    assert rules.metric_fall(validated(0.0, 0.0)) == 0.0
+
+
+def test_what_is_not_trusted_alone_takes_two() -> None:
+    asleep = rule("dormant units").threshold * 1.01
+    loud = rule("loss").threshold * 1.01
+    assert not rule("dormant units").alone and not rule("loss").alone
+    assert judge(history(dormant=[asleep], loss_ratio=[1.0])).state == "healthy"
+    verdict = judge(history(dormant=[asleep], loss_ratio=[loud]))
+    assert verdict.state == "warning" and [alarm.rule for alarm in verdict.alarms] == ["loss", "dormant units"]
+    assert "; " in verdict.reason
+
+
+def test_a_critic_that_is_frozen_is_judged_no_more() -> None:
+    found = history(q_over_bound=[0.5, 9.0])
+    assert judge(found).state == "warning"
+    found.add({"kind": "guard", "step": 30, "signals": {"dormant": 0.0}})
+    assert judge(found).state == "healthy"
+
+
+def test_after_a_roll_back_what_came_between_is_forgotten() -> None:
+    found = history(q_over_bound=[0.1, 0.2, 9.0])
+    found.add({"kind": "repair", "step": 30, "back_to": 20})
+    assert found.of("q_over_bound") == [0.1, 0.2] and found.last_step == 20
+    found.add({"kind": "repair", "step": 30})  # any other repair leaves the history
+    found.add({"kind": "event", "step": 30, "text": "phase 2 begins"})
+    assert judge(found).state == "healthy"
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(
+                SIGNALS := (
+                    "q_over_bound",
+                    "td_mean",
+                    "overestimation",
+                    "conservative_gap",
+                    "grad_z",
+                    "loss_ratio",
+                    "feature_rank",
+                    "dormant",
+                    "coverage",
+                    "churn",
+                )
+            ),
+            st.floats(-1e3, 1e3),
+        ),
+        max_size=24,
+    ),
+    st.floats(0.1, 10),
+)
+def test_any_history_has_a_verdict_in_words(probes: list[dict[str, Any]], tolerance: float) -> None:
+    found = History()
+    for i, signals in enumerate(probes):
+        found.add({"kind": "guard", "step": i + 1, "signals": signals})
+    verdict = judge(found, tolerance)
+    assert (verdict.state == "healthy") == (not verdict.reason) or verdict.state == "diverged"
+    assert 0 <= verdict.onset <= len(probes)
+    assert verdict == judge(found, tolerance)

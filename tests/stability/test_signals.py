@@ -1,0 +1,135 @@
+"""What the guard measures, worked by hand."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from jobs import job_of, loud_step, shop
+from seqward.stability.signals import StepSignals, largest_return, of_critic, of_lists, of_states, probe_of
+
+
+def test_a_norm_is_unusual_beside_those_before_it() -> None:
+    """25 norms of 1 and 3 in turn: mean near 2, spread near 1; then 12."""
+    steps = StepSignals()
+    for i in range(26):
+        steps.add(1.0, 1.0 + 2.0 * (i % 2))
+    steps.take()
+    mean, spread = steps.mean, math.sqrt(steps.variance)
+    steps.add(1.0, 12.0)
+    found = steps.take()
+    assert found["grad_z"] == pytest.approx((12.0 - mean) / spread)
+    assert found["grad_spikes"] == 1.0
+    assert steps.mean == pytest.approx(mean + 2.5 * spread / 27)  # it counts as one of 2.5 spreads, the 27th of all
+    assert steps.take()["grad_z"] == 0.0
+
+
+def test_no_norm_is_unusual_among_the_first() -> None:
+    steps = StepSignals()
+    for norm in (1.0, 1.1, 100.0):
+        steps.add(1.0, norm)
+    assert steps.take()["grad_z"] == 0.0
+
+
+def test_a_loss_is_held_against_its_trailing_median() -> None:
+    steps = StepSignals()
+    for loss in [2.0] * 24 + [9.0]:
+        steps.add(loss, 1.0)
+    assert steps.take()["loss_ratio"] == 0.0  # of 25 losses none had 25 before it
+    steps.add(5.0, 1.0)
+    steps.add(2.0, 1.0)
+    assert steps.take()["loss_ratio"] == 2.5
+    steps.new_phase()
+    steps.add(50.0, 1.0)
+    assert steps.take()["loss_ratio"] == 0.0
+    for _ in range(300):
+        steps.add(1.0, 1.0)
+    assert len(steps.losses) == 100
+
+
+class _Heads:
+    """A step whose answers are given: two events and three items."""
+
+    logged_q = torch.tensor([0.5, -3.0])
+    greedy_q = torch.tensor([1.0, 2.0])
+    reward, live = torch.tensor([1.0, 0.2]), torch.tensor([1.0, 0.0])
+    online = SimpleNamespace(vocabulary=SimpleNamespace(n_items=3), columns=None)
+
+    def logged(self, head: str) -> Tensor:
+        return self.logged_q
+
+    def greedy(self, head: str) -> Any:
+        return SimpleNamespace(values=self.greedy_q, items=torch.tensor([2, 0]))
+
+    def target_next(self, head: str) -> Any:
+        return SimpleNamespace(at=lambda items: torch.tensor([4.0, 100.0]))
+
+    def returns(self, gamma: float) -> Tensor:
+        return torch.tensor([1.0, 0.0])
+
+    def columns(self, head: str, items: Tensor) -> Tensor:
+        return torch.zeros(2, len(items))
+
+    def shared_negatives(self, k: int) -> Tensor:
+        return torch.zeros(k, dtype=torch.int64)
+
+    def nll(self, head: str) -> Tensor:
+        return torch.tensor([math.log(3) + 1.0, math.log(3) + 3.0])
+
+
+def test_what_a_critic_says_is_worked_by_hand() -> None:
+    """Bound 2, gamma .5. TD errors: 1 + .5 * 4 - .5 = 2.5, and .2 + 3 = 3.2, where the session ends.
+
+    Mean Q is -1.25 and mean return .5, whose standard deviation is .5: (-1.25 - .5) / .5 = -3.5. The largest |Q| is 3,
+    of a logged item; the gap is the mean of 1 and 3. Greedy items are worth 1.5 on average: 2.75 above -1.25.
+    """
+    found = of_critic(cast(Any, _Heads()), "q", 0.5, 2.0)
+    assert found == pytest.approx(
+        {
+            "q_over_bound": 1.5,
+            "td_mean": (2.5 + 3.2) / 2,
+            "td_rms": math.sqrt((2.5**2 + 3.2**2) / 2),
+            "overestimation": -3.5,
+            "conservative_gap": 2.0,
+            "q_rise": 2.75 / 2,
+        }
+    )
+
+
+def test_every_critic_answers_and_learns_nothing() -> None:
+    job = job_of("snqn", shop())
+    with torch.no_grad():
+        found = of_critic(loud_step(job), "q", job.method.gamma, 2.0)
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def test_the_largest_return_is_that_of_the_best_reward_for_ever() -> None:
+    assert largest_return(job_of("snqn", shop()).data, 0.5) == 2.0
+    assert largest_return(job_of("snqn", shop()).data, 0.0) == 1.0
+
+
+def test_rank_and_dormant_units() -> None:
+    """Two directions of equal mass and a third of next to none; of four units one is never active."""
+    states = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.001, 0.0]])
+    assert of_states(states) == {"feature_rank": 2.0, "dormant": 0.5}
+    assert of_states(torch.eye(4))["feature_rank"] == 4.0
+
+
+def test_lists_that_hold_less_and_change_more() -> None:
+    one = torch.tensor([[0, 1], [2, 3]])
+    assert of_lists(one, None, n_items=10) == {"coverage": 1.0}
+    assert of_lists(torch.tensor([[0, 1], [0, 1]]), one, n_items=10) == {"coverage": 0.5, "churn": 0.5}
+    assert of_lists(torch.tensor([[1, 0], [3, 2]]), one, n_items=10)["churn"] == 0.0  # the order does not count
+    assert of_lists(torch.tensor([[0, 1], [1, 0]]), None, n_items=2)["coverage"] == 1.0
+
+
+def test_a_probe_is_drawn_once_by_the_seed() -> None:
+    data = job_of("snqn", shop()).data
+    one, other, again = probe_of(data, 6, 0), probe_of(data, 6, 1), probe_of(data, 6, 0)
+    assert torch.equal(one.items, again.items) and not torch.equal(one.slots, other.slots)
+    assert len(one.items) == 6 and len(probe_of(data, 10_000, 0).items) == data.n_pieces
