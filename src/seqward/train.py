@@ -22,6 +22,7 @@ from seqward.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from seqward.clipping import clip, forget, gradients_of, update
 from seqward.clock import Clock, interruptible
 from seqward.data.batches import Batch, Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
@@ -63,6 +64,13 @@ class TrainSettings:
     """Clamp each entry of the gradient to [-clip_value, clip_value]."""
     clip_norm: Positive | None = None
     """Scale the gradient down to this norm."""
+    clip_zscore: Positive | None = None
+    """Scale a gradient down whose norm is more than so many deviations above the running mean of norms (ZClip: 2.5)."""
+    clip_update: NonNegative | None = None
+    """Scale a tensor's update down to where no weight moves by more than this share of itself and clip_update_least
+    (Clippy: 0.5)."""
+    clip_update_least: Positive = 0.01
+    """How far any weight may move."""
     metric: str = "reward@20"
     """What validation selects by: NAME, or GROUP.NAME such as goal.ndcg@20."""
     validate_every: Positive = 1.0
@@ -99,6 +107,11 @@ class TrainSettings:
                 "optimiser row-adam catches up with the steps that a row waited as if the learning rate had been the "
                 "same in all of them, without weight_decay: set lr_schedule=constant, lr_warmup=0 and weight_decay=0, "
                 "or take adam"
+            )
+        if self.optimiser == "row-adam" and self.clip_update is not None:
+            raise ValueError(
+                "clip_update looks at the update of a whole table, and optimiser row-adam has rows wait for theirs: "
+                "take adam"
             )
         if self.softmax == "in-batch" and self.batch_size == 1:
             raise ValueError("softmax in-batch has nothing to compare with in a batch of 1: set batch_size")
@@ -348,9 +361,9 @@ def take_step(job: Job, networks: Networks, progress: Progress) -> dict[str, Ten
     gradients = gradients_of(online)
     if (progress.step + 1) % job.settings.log_every == 0:  # before clipping, which hides what is to be seen
         means |= scale_of(step, job.method.critic, gradients)
-    clip(gradients, job.settings)
+    clip(gradients, job.settings, progress)
     networks.set_lr(job.method.phases[progress.phase].lr * share_of_lr(job, progress.step))
-    networks.optimiser.step()
+    update(online, networks.optimiser.step, job.settings)
     networks.optimiser.zero_grad(set_to_none=True)
     networks.target.after(list(networks.modules))
     progress.step += 1
@@ -405,30 +418,6 @@ def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
         raise Finding(f"the loss term {symbol} is {means[symbol].item()} at step {step}: {STOPPED}")
 
 
-def gradients_of(network: nn.Module) -> list[Tensor]:
-    """The gradient of each parameter that has one, to be changed in place; of a sparse one the rows that it holds."""
-    found = []
-    for p in network.parameters():
-        if p.grad is not None and p.grad.is_sparse:
-            p.grad = p.grad.coalesce()
-            found.append(p.grad.values())
-        elif p.grad is not None:
-            found.append(p.grad)
-    return found
-
-
-@torch.no_grad()
-def clip(gradients: list[Tensor], s: TrainSettings) -> None:
-    """Clip by value, and then the norm of all of them."""
-    if s.clip_value is not None:
-        for gradient in gradients:
-            gradient.clamp_(-s.clip_value, s.clip_value)
-    if s.clip_norm is not None:
-        share = (s.clip_norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(share)
-
-
 def scale_of(step: Step, critic: str | None, gradients: list[Tensor]) -> dict[str, Tensor]:
     """The gradient's norm, and where there is a critic its values at logged and at greedy items."""
     scale = {"grad_norm": nn.utils.get_total_norm(gradients)}
@@ -447,6 +436,7 @@ def enter_phase(job: Job, networks: Networks, progress: Progress, log: RunLog) -
     log.flush(progress)
     progress.phase, progress.phase_events, progress.stale = progress.phase + 1, 0, 0
     networks.renew_optimiser(job.method.phases[progress.phase].lr)
+    forget(progress)
     log.event(f"phase {progress.phase + 1} begins", progress)
 
 
