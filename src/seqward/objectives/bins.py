@@ -12,8 +12,8 @@ SPREAD = 0.75
 def histogram(target: Tensor, low: float, high: float, bins: int) -> Tensor:
     """The share of N(target, (SPREAD bins)^2) in each of the bins that part [low, high], made to sum to 1.
 
-    Its mean is the target, but within two bins of an end, where what would lie beyond is left out: .6 bins inside at
-    the end itself.
+    Its mean is the target, but within two bins of an end, where what would lie beyond is left out: .69 bins inside
+    at the end itself.
 
     Args:
         target: [...] between low and high.
