@@ -18,8 +18,8 @@ from jobs import TRAINED, after_steps, job_of, shop
 from seqward.data.dataset import Dataset
 from seqward.train import Job
 from test_policy_worlds import HISTORIES, expectile
-from test_worlds import MDP, five_items_of_thirty, liking, q_of
-from worlds import Floats
+from test_worlds import MDP, behaviour_q, five_items_of_thirty, liking, q_of
+from worlds import Floats, data_of
 
 GAMMA = 0.6
 SURE = 10**9
@@ -93,6 +93,63 @@ def test_a_critic_learns_what_its_theory_says(name: str) -> None:
 )
 def test_the_world_tells_the_theories_apart(a: str, b: str) -> None:
     assert np.abs(theory_of(a).q() - theory_of(b).q()).max() > 0.35
+
+
+RANGE = {"q_min": -0.5}
+"""Rewards are down to -.2, and none exceeds 1.2; of gamma .6 the most is then 2.5 by default, and Q* 1.92."""
+VARIANTS: dict[str, tuple[dict[str, Any], Callable[[], Floats]]] = {
+    "bounded": ({"critic": "bounded", **RANGE}, lambda: MDP.q_star(GAMMA)),
+    "hl-gauss": ({"critic": "hl-gauss", **RANGE}, lambda: MDP.q_star(GAMMA)),
+    "huber": ({"critic_loss": "huber"}, lambda: MDP.q_star(GAMMA)),
+    "norm": ({"critic_norm": True}, lambda: MDP.q_star(GAMMA)),
+    "least": ({"target_min": True}, lambda: MDP.q_star(GAMMA)),
+    "least of twins": ({"target_min": True, "target": "twin"}, lambda: MDP.q_star(GAMMA)),
+    "monte-carlo": ({"returns": "monte-carlo"}, lambda: behaviour_q(GAMMA)),
+    "two steps": ({"n_step": 2, "session_max_len": 15}, lambda: q_of_two_steps(GAMMA)),
+}
+
+
+def q_of_two_steps(gamma: float) -> Floats:
+    """One step of whoever acted, and then the best item: Q = r + c E_b[r + c max Q], c = gamma * survival."""
+    q, carried = np.zeros_like(MDP.reward), gamma * MDP.survival
+    for _ in range(500):
+        q = MDP.reward + carried * (MDP.reward[:3] + carried * q[:3].max(1)).mean(1)
+    return q
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_form_of_critic_learns_the_q_of_its_target(variant: str) -> None:
+    """Monte-Carlo returns are those of random actions, and two steps lie between these and the best policy."""
+    changes, theory = VARIANTS[variant]
+    job = critic_of("sasrec-sqn", MDP.log(1500), **{"batch_size": 256, "lr": 0.005, "epochs": 30, **changes})
+    found = q_of(after_steps(job, job.last_step).evaluated, HISTORIES)
+    assert np.abs(found - theory()).max() < 0.25
+
+
+def test_the_world_tells_the_targets_apart() -> None:
+    best, acted, between = MDP.q_star(GAMMA), behaviour_q(GAMMA), q_of_two_steps(GAMMA)
+    assert np.abs(best - between).max() > 0.35
+    assert np.abs(best - acted).max() > 0.5
+    assert np.abs(between - acted).min() > 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "low", "high"), [("linear", 60.0, np.inf), ("bounded", 5.0, 20.0), ("hl-gauss", 5.0, 20.0)]
+)
+def test_bounds_hold_a_critic_that_diverges(form: str, low: float, high: float) -> None:
+    """No target network (tau 1), gamma .99, a high learning rate, and an item that nobody took and Q begins by liking.
+
+    A session pays 40 times .5, so no Q is above 20.
+    """
+    sessions = np.random.default_rng(0).integers(5, size=(60, 40)).tolist()
+    data = data_of(sessions, 30, rewards=[[0.5] * 40] * 60)
+    settings = {"batch_size": 64, "lr": 0.05, "epochs": 400, "tau": 1.0, "gamma": 0.99, "critic": form, "q_max": 20.0}
+    job = critic_of("sasrec-sqn", data, **settings)
+    heads = {**job.method.heads, "q": liking(job.method.heads["q"])}
+    learned = after_steps(replace(job, method=replace(job.method, heads=heads)), 100).evaluated
+    assert low < float(q_of(learned, [[i] for i in range(5)]).max()) <= high
 
 
 WARY = {"sasrec-cql", "sasrec-ccql", "snqn", "sa2c", "sa2c-smooth", "crr", "iql-awr"}

@@ -109,10 +109,10 @@ def test_no_method_finds_anything_in_noise(name: str) -> None:
 def q_of(model: Model, histories: list[list[int]]) -> Floats:
     """[histories, items] Q by the network."""
     model.eval()
-    head: Any = model.heads["q"]
     with torch.no_grad():
         rows = [model.states(Histories(torch.tensor([h], dtype=torch.int64).view(1, -1)))[0, -1] for h in histories]
-        return (torch.stack(rows) @ head.linear.weight.T + head.linear.bias).numpy()
+        items = torch.arange(model.vocabulary.n_items).expand(len(rows), -1)
+        return model.scores("q", torch.stack(rows)).at(items).numpy()
 
 
 def learned_q(gamma: float, target: str, epochs: int) -> Floats:

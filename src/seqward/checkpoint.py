@@ -31,6 +31,10 @@ class Progress:
     stale: int = 0
     """Validations since the best one, in this phase."""
     validated_step: int = -1
+    norm_count: int = 0
+    """Gradients whose norms were seen in this phase, if train.clip_zscore is set; their running mean and variance."""
+    norm_mean: float = 0.0
+    norm_variance: float = 0.0
     stopped: str | None = None
     """Why the run ended; None while it has not."""
     guard: dict[str, Any] | None = None

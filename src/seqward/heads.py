@@ -3,24 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seqward.backbones.backbone import initialise
+from seqward.catalogue.valued import Binned, Bounded, Reading
 
 HeadFactory = Callable[[nn.Module, int], nn.Module]
 """(backbone, n_items) -> head"""
 
 
+BINS = 51
+"""Of a binned head; Farebrother et al. (2024) have as many on Atari."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A head's values lie between two bounds and are not its scores."""
+
+    low: float
+    high: float
+    binned: bool
+    """The mean of a distribution over bins, in place of a sigmoid."""
+
+
 class ItemHead(nn.Module):
     """A row and a bias of its own for every item."""
 
-    def __init__(self, width: int, n_items: int, init: str, detached: bool = False, bias: bool = True) -> None:
+    def __init__(
+        self,
+        width: int,
+        n_items: int,
+        init: str,
+        detached: bool = False,
+        bias: bool = True,
+        norm: bool = False,
+        span: Span | None = None,
+    ) -> None:
         super().__init__()
-        self.linear, self.detached = nn.Linear(width, n_items, bias=bias), detached
+        self.linear, self.detached, self.span = nn.Linear(width, n_items, bias=bias), detached, span
         initialise(self, init)
+        self.norm = nn.LayerNorm(width) if norm else None
+        self.shape = nn.Linear(width, BINS) if span is not None and span.binned else None
+        if self.shape is not None:
+            initialise(self.shape, init)
+
+    def reading(self, states: Tensor) -> Reading | None:
+        """How values of states [n, width], as the head sees them, are read from scores; None where they are these."""
+        if self.span is None:
+            return None
+        if self.shape is None:
+            return Bounded(self.span.low, self.span.high)
+        return Binned(self.shape(states).float(), self.span.low, self.span.high)
 
     def forward(self, backbone: nn.Module) -> tuple[Tensor, Tensor | None]:
         """(weight [items, width], bias [items])"""
@@ -76,13 +113,22 @@ class PairHead(nn.Module):
         return self.out(torch.relu(self.hidden(torch.cat([states, rows], -1))))[..., 0]
 
 
-def item_head(init: str, tied: bool = False, detached: bool = False, bias: bool | None = None) -> HeadFactory:
+def item_head(
+    init: str,
+    tied: bool = False,
+    detached: bool = False,
+    bias: bool | None = None,
+    norm: bool = False,
+    span: Span | None = None,
+) -> HeadFactory:
     """A head that scores every item.
 
     Args:
         tied: score by the backbone's embeddings instead of rows of its own.
         detached: no gradient into the states; a head of its own then learns from them and does not shape them.
         bias: whether each item has one; None for yes, but in a tied head.
+        norm: normalise a state (LayerNorm) before it is scored. Not of a tied head, and neither is the next.
+        span: between what its values lie, where they are not the scores.
 
     Raises:
         ValueError: tied and detached; such a head would shape the embeddings all the same.
@@ -93,7 +139,7 @@ def item_head(init: str, tied: bool = False, detached: bool = False, bias: bool 
     bias = not tied if bias is None else bias
 
     def build(backbone: Any, n_items: int) -> nn.Module:
-        return TiedHead(n_items, bias) if tied else ItemHead(backbone.width, n_items, init, detached, bias)
+        return TiedHead(n_items, bias) if tied else ItemHead(backbone.width, n_items, init, detached, bias, norm, span)
 
     return build
 

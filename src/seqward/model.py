@@ -13,6 +13,7 @@ from seqward.backbones.backbone import Backbone, Histories, OneState, Vocabulary
 from seqward.catalogue import LinearScores, Scores, scores_of
 from seqward.catalogue.rows import RowScores
 from seqward.catalogue.sampled import BucketScores, Candidates, SampledScores, buckets_of
+from seqward.catalogue.valued import Reading, ValuedScores
 from seqward.errors import SeqwardError
 
 Read = Callable[[Tensor, Tensor | None], None]
@@ -120,8 +121,16 @@ class Model(nn.Module):
         return histories._replace(items=torch.cat([start, histories.items], dim=1))
 
     def scores(self, head: str, states: Tensor, temperature: float = 1.0) -> LinearScores:
-        """Scores of an item head for states [n, width], divided by a temperature."""
+        """Scores of an item head for states [n, width], divided by a temperature.
+
+        A head whose values are not its scores says its values, but at another temperature than 1.
+        """
         states = self._seen(head, states)
+        reading = self._reading(head, states) if temperature == 1.0 else None
+        scores = self._linear(head, states, temperature)
+        return scores if reading is None else ValuedScores(scores, reading)
+
+    def _linear(self, head: str, states: Tensor, temperature: float) -> LinearScores:
 
         def whole() -> LinearScores:
             weight, bias = self._whole(head)
@@ -162,8 +171,17 @@ class Model(nn.Module):
         return weight, None if bias is None else bias[items]
 
     def _seen(self, head: str, states: Tensor) -> Tensor:
-        """The states as an item head reads them: without gradient where it is detached."""
-        return states.detach() if getattr(self.heads[head], "detached", False) else states
+        """The states as an item head reads them: without gradient where it is detached, and normalised by its norm."""
+        states = states.detach() if getattr(self.heads[head], "detached", False) else states
+        return states if self._norm(head) is None else self._norm(head)(states)  # type: ignore[misc]
+
+    def _norm(self, head: str) -> nn.Module | None:
+        return getattr(self.heads[head], "norm", None)
+
+    def _reading(self, head: str, states: Tensor) -> Reading | None:
+        """How an item head's values are read from its scores; None where they are these."""
+        reading = getattr(self.heads[head], "reading", None)
+        return None if reading is None else reading(states)
 
     def value(self, head: str, states: Tensor) -> Tensor:
         """What a value head gives, [n]."""
@@ -174,9 +192,24 @@ class Model(nn.Module):
         return self.heads[head](states, cast(Backbone, self.backbone).items(items))
 
     def mixed_scores(self, shares: Mapping[str, float], states: Tensor) -> LinearScores:
-        """The sum of heads' scores, each times its share: heads are linear, so theirs is a head too."""
+        """The sum of heads' scores, each times its share: heads are linear, so theirs is a head too.
+
+        Raises:
+            SeqwardError: the values of one are not its scores.
+        """
+        seen = {head: self._seen(head, states) for head in shares}
+        for head in shares:
+            if self._reading(head, seen[head]) is not None:
+                raise SeqwardError(
+                    f"a mixture sums the scores of linear heads, and with objective.critic other than linear the "
+                    f"values of {head} are not its scores. Rank by policy or by {head}."
+                )
         rows = [(share, *self._whole(head)) for head, share in shares.items()]
-        weight = torch.stack([share * weight for share, weight, _ in rows]).sum(0)
+        if any(self._norm(head) is not None for head in shares):  # the heads do not see the same states
+            states = torch.cat(list(seen.values()), 1)
+            weight = torch.cat([share * weight for share, weight, _ in rows], 1)
+        else:
+            weight = torch.stack([share * weight for share, weight, _ in rows]).sum(0)
         biases = [share * bias for share, _, bias in rows if bias is not None]
         return scores_of(states, weight, torch.stack(biases).sum(0) if biases else None, self.engine)
 

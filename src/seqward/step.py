@@ -93,6 +93,14 @@ class Step:
         """[n] discounted rewards from the event to the end of its session."""
         return self._once(("returns", gamma), lambda: self.batch.data.returns(gamma)[self.batch.event])
 
+    def ahead(self, steps: int) -> Tensor:
+        """[n] int64, ``steps``, or as many events as the piece has from the event on, itself among them, if fewer."""
+        return self._once(("ahead",), self._left).clamp(max=steps)
+
+    def live_after(self, steps: int) -> Tensor:
+        """[n] 1, and 0 where the session ends within ``ahead(steps)`` events."""
+        return self.batch.data.live[self.batch.event + self.ahead(steps) - 1]
+
     @property
     def popularity(self) -> Tensor:
         """[n] the logged item's share of the training events."""
@@ -114,21 +122,22 @@ class Step:
         """[n, k] online scores of ``negatives``, shared by the terms as ``logged`` is."""
         return self._once(("unlogged", head, k, outside), lambda: self.now(head).at(self.negatives(k, outside)))
 
-    def next(self, head: str) -> LinearScores:
-        """Online scores of the states after the events, detached."""
-        return self._once(("next", head), lambda: self.online.scores(head, self._packed(1)).detach())
+    def next(self, head: str, steps: int = 1) -> LinearScores:
+        """Online scores of the states after the events, or ``ahead(steps)`` events on, detached."""
+        return self._once(("next", head, steps), lambda: self.online.scores(head, self._packed(steps)).detach())
 
-    def greedy(self, head: str) -> Best:
-        """The online network's best item at the states after the events, [n]."""
-        return self._once(("greedy", head), lambda: self.next(head).max())
+    def greedy(self, head: str, steps: int = 1) -> Best:
+        """The online network's best item at the states of ``next``, [n]."""
+        return self._once(("greedy", head, steps), lambda: self.next(head, steps).max())
 
     def target_now(self, head: str) -> LinearScores:
         """The target network's scores of the states before the events, detached."""
         return self._once(("target_now", head), lambda: self.target.scores(head, self._target_packed(0)).detach())
 
-    def target_next(self, head: str) -> LinearScores:
-        """The target network's scores of the states after the events, detached."""
-        return self._once(("target_next", head), lambda: self.target.scores(head, self._target_packed(1)).detach())
+    def target_next(self, head: str, steps: int = 1) -> LinearScores:
+        """The target network's scores of the states of ``next``, detached."""
+        key = ("target_next", head, steps)
+        return self._once(key, lambda: self.target.scores(head, self._target_packed(steps)).detach())
 
     def nll(self, head: str, temperature: float = 1.0) -> Tensor:
         """[n] negative log-likelihood of the logged item under a head's softmax over the whole catalogue.
@@ -167,9 +176,9 @@ class Step:
         """[n] what an online value head says of the states before the events."""
         return self._once(("value", head), lambda: self.online.value(head, self._packed(0)))
 
-    def next_value(self, head: str) -> Tensor:
-        """[n] the same of the states after the events, detached."""
-        return self._once(("next_value", head), lambda: self.online.value(head, self._packed(1)).detach())
+    def next_value(self, head: str, steps: int = 1) -> Tensor:
+        """[n] the same of the states of ``next``, detached."""
+        return self._once(("next_value", head, steps), lambda: self.online.value(head, self._packed(steps)).detach())
 
     def pairs(self, head: str, items: Tensor) -> Tensor:
         """What an online pair head says of the states before the events and items [n] or [n, k], in their shape.
@@ -185,9 +194,9 @@ class Step:
         sharp = lambda: self.online.scores(head, self._packed(0), temperature)  # noqa: E731
         return self._sampled(f"samples at {temperature}", head, k, sharp)
 
-    def next_samples(self, head: str, k: int) -> Tensor:
-        """[n, k] items drawn from an online head's softmax at the states after the events."""
-        return self._sampled("next_samples", head, k, lambda: self.next(head))
+    def next_samples(self, head: str, k: int, steps: int = 1) -> Tensor:
+        """[n, k] items drawn from an online head's softmax at the states of ``next``."""
+        return self._sampled("next_samples", head, k, lambda: self.next(head, steps))
 
     def _sampled(self, name: str, head: str, k: int, scores: Callable[[], LinearScores]) -> Tensor:
         def draw() -> Tensor:
@@ -255,12 +264,19 @@ class Step:
         with torch.no_grad():
             return self._encode("target", self.target, self.batch.items)
 
-    def _packed(self, offset: int) -> Tensor:
-        return self._once(("packed", offset), lambda: self._states()[self.batch.piece, self.batch.row + offset])
+    def _packed(self, steps: int) -> Tensor:
+        return self._once(("packed", steps), lambda: self._states()[self.batch.piece, self._row(steps)])
 
-    def _target_packed(self, offset: int) -> Tensor:
+    def _target_packed(self, steps: int) -> Tensor:
         states = self._once(("target states",), self._target_states)
-        return states[self.batch.piece, self.batch.row + offset]
+        return states[self.batch.piece, self._row(steps)]
+
+    def _left(self) -> Tensor:
+        piece = self.batch.piece  # in order, and all events of a piece behind a counted one are counted
+        return torch.searchsorted(piece, piece, right=True) - torch.arange(len(piece), device=piece.device)
+
+    def _row(self, steps: int) -> Tensor:
+        return self.batch.row + (steps if steps <= 1 else self.ahead(steps))
 
     def _encode(self, name: str, model: Model, items: Tensor, causal: bool = True, padding: bool = False) -> Tensor:
         # Dropout takes no generator; it draws from the global stream.

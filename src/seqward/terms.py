@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from seqward.augment import Augment
+from seqward.critic import Critic
 from seqward.method import Loss
-from seqward.objectives import conservative, contrastive, discriminator, policy, sampled, supervised, td, value
+from seqward.objectives import conservative, contrastive, discriminator, policy, sampled, supervised, value
 from seqward.objectives.contrastive import Similarity
 from seqward.step import Outside, Step
 
@@ -79,18 +80,17 @@ def logged_reward(s: Step) -> Tensor:
     return s.reward
 
 
-def td_loss(gamma: float, reward: Weight = logged_reward) -> Loss:
+def td_loss(critic: Critic, reward: Weight = logged_reward) -> Loss:
     """L_Q: double Q-learning; the online network chooses the next item, the target network values it."""
 
-    def loss(s: Step) -> Tensor:
-        greedy = s.greedy("q").items
-        return td.double_q(s.logged("q"), reward(s), gamma * s.live, s.target_next("q").at(greedy))
+    def follows(s: Step, steps: int) -> Tensor:
+        return critic.least_of(s.target_next("q", steps), s.next("q", steps), s.greedy("q", steps).items)
 
-    return loss
+    return lambda s: critic.towards(s, reward(s), follows)
 
 
 def td_on_negatives(
-    gamma: float, k: int, outside: Outside, reward: float, leads_to: Literal["same", "next"] = "same"
+    critic: Critic, k: int, outside: Outside, reward: float, leads_to: Literal["same", "next"] = "same"
 ) -> Loss:
     """L_N: L_Q of k items that the user did not choose, from what ``outside`` leaves.
 
@@ -101,10 +101,12 @@ def td_on_negatives(
 
     def loss(s: Step) -> Tensor:
         if leads_to == "same":
-            discount, following = gamma, s.target_now("q").at(s.now("q").max().items)
+            discount, best = critic.gamma, s.now("q").max().items
+            following = critic.least_of(s.target_now("q"), s.now("q"), best)
         else:
-            discount, following = gamma * s.live, s.target_next("q").at(s.greedy("q").items)
-        return td.double_q_of_negatives(s.unlogged("q", k, outside), reward, discount, following)
+            discount, best = critic.gamma * s.live, s.greedy("q").items
+            following = critic.least_of(s.target_next("q"), s.next("q"), best)
+        return critic.of_negatives(s, k, outside, reward, discount, following)
 
     return loss
 
@@ -227,29 +229,33 @@ def _advantage_over_policy(s: Step, samples: int) -> Tensor:
     return policy.advantage(s.logged("q"), s.now("q").at(s.samples("policy", samples))).detach()
 
 
-def beats_value(beta: float, cap: float) -> Weight:
+def beats_value(critic: Critic, beta: float, cap: float) -> Weight:
     """exp(beta A), at most ``cap``, where A is the target network's Q of the logged item less the state's value."""
-    return lambda s: policy.exponential(beta * (s.target_now("q").at(s.action) - s.value("v").detach()), cap)
+    return lambda s: policy.exponential(beta * (_target_of_logged(critic, s) - s.value("v").detach()), cap)
 
 
-def td_on_policy(gamma: float, samples: int) -> Loss:
+def td_on_policy(critic: Critic, samples: int) -> Loss:
     """L_Q: what follows is worth the target network's mean Q of items drawn from the policy."""
 
-    def loss(s: Step) -> Tensor:
-        following = s.target_next("q").at(s.next_samples("policy", samples)).mean(1)
-        return td.double_q(s.logged("q"), s.reward, gamma * s.live, following)
+    def follows(s: Step, steps: int) -> Tensor:
+        items = s.next_samples("policy", samples, steps)
+        return critic.least_of(s.target_next("q", steps), s.next("q", steps), items).mean(1)
 
-    return loss
+    return lambda s: critic.towards(s, s.reward, follows)
 
 
-def td_on_value(gamma: float) -> Loss:
+def td_on_value(critic: Critic) -> Loss:
     """L_Q: what follows is worth what the value head says of it."""
-    return lambda s: td.double_q(s.logged("q"), s.reward, gamma * s.live, s.next_value("v"))
+    return lambda s: critic.towards(s, s.reward, lambda s, steps: s.next_value("v", steps))
 
 
-def expectile_of_q(tau: float) -> Loss:
+def expectile_of_q(critic: Critic, tau: float) -> Loss:
     """L_V: the tau-expectile of the target network's Q over logged items."""
-    return lambda s: value.expectile(s.target_now("q").at(s.action), s.value("v"), tau)
+    return lambda s: value.expectile(_target_of_logged(critic, s), s.value("v"), tau)
+
+
+def _target_of_logged(critic: Critic, s: Step) -> Tensor:
+    return critic.least_of(s.target_now("q"), s.now("q"), s.action)
 
 
 # Judges and counts --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from seqward.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from seqward.clipping import clip, clip_norm, forget, gradients_of, update
 from seqward.clock import Clock, interruptible
 from seqward.data.batches import Batch, Draw, TrainingEvents
 from seqward.errors import Finding, SeqwardError
@@ -66,6 +67,13 @@ class TrainSettings:
     """Clamp each entry of the gradient to [-clip_value, clip_value]."""
     clip_norm: Positive | None = None
     """Scale the gradient down to this norm."""
+    clip_zscore: Positive | None = None
+    """Scale a gradient down whose norm is more than so many deviations above the running mean of norms (ZClip: 2.5)."""
+    clip_update: NonNegative | None = None
+    """Scale a tensor's update down to where no weight moves by more than this share of itself and clip_update_least
+    (Clippy: 0.5)."""
+    clip_update_least: Positive = 0.01
+    """How far any weight may move."""
     metric: str = "reward@20"
     """What validation selects by: NAME, or GROUP.NAME such as goal.ndcg@20."""
     validate_every: Positive = 1.0
@@ -102,6 +110,11 @@ class TrainSettings:
                 "optimiser row-adam catches up with the steps that a row waited as if the learning rate had been the "
                 "same in all of them, without weight_decay: set lr_schedule=constant, lr_warmup=0 and weight_decay=0, "
                 "or take adam"
+            )
+        if self.optimiser == "row-adam" and self.clip_update is not None:
+            raise ValueError(
+                "clip_update looks at the update of a whole table, and optimiser row-adam has rows wait for theirs: "
+                "take adam"
             )
         if self.softmax == "in-batch" and self.batch_size == 1:
             raise ValueError("softmax in-batch has nothing to compare with in a batch of 1: set batch_size")
@@ -378,10 +391,10 @@ def take_step(job: Job, networks: Networks, progress: Progress, control: Control
     means["grad_norm"] = nn.utils.get_total_norm(gradients)  # before clipping, which hides what is to be seen
     if job.method.critic is not None and (progress.step + 1) % job.settings.log_every == 0:
         means |= scale_of_q(step, job.method.critic)
-    clip(gradients, job.settings)
+    clip(gradients, job.settings, progress)
     clip_norm(gradients, control.clip_norm)
     networks.set_lr(control.phase.lr * share_of_lr(job, progress.step), control.critic_lr)
-    networks.optimiser.step()
+    update(online, networks.optimiser.step, job.settings)
     networks.optimiser.zero_grad(set_to_none=True)
     networks.target.after(list(networks.modules))
     progress.step += 1
@@ -431,36 +444,6 @@ def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
         raise Finding(f"the loss term {symbol} is {means[symbol].item()} at step {step}: {STOPPED}")
 
 
-def gradients_of(network: nn.Module) -> list[Tensor]:
-    """The gradient of each parameter that has one, to be changed in place; of a sparse one the rows that it holds."""
-    found = []
-    for p in network.parameters():
-        if p.grad is not None and p.grad.is_sparse:
-            p.grad = p.grad.coalesce()
-            found.append(p.grad.values())
-        elif p.grad is not None:
-            found.append(p.grad)
-    return found
-
-
-@torch.no_grad()
-def clip(gradients: list[Tensor], s: TrainSettings) -> None:
-    """Clip by value, and then the norm of all of them."""
-    if s.clip_value is not None:
-        for gradient in gradients:
-            gradient.clamp_(-s.clip_value, s.clip_value)
-    clip_norm(gradients, s.clip_norm)
-
-
-@torch.no_grad()
-def clip_norm(gradients: list[Tensor], norm: float | None) -> None:
-    """Scale them down to a norm; None for none."""
-    if norm is not None:
-        share = (norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(share)
-
-
 def scale_of_q(step: Step, critic: str) -> dict[str, Tensor]:
     """The critic's values at logged and at greedy items."""
     with torch.no_grad():
@@ -476,6 +459,7 @@ def enter_phase(job: Job, networks: Networks, progress: Progress, log: RunLog) -
     log.flush(progress)
     progress.phase, progress.phase_events, progress.stale = progress.phase + 1, 0, 0
     networks.renew_optimiser(job.method.phases[progress.phase].lr)
+    forget(progress)
     log.event(f"phase {progress.phase + 1} begins", progress)
 
 

@@ -17,6 +17,7 @@ from seqward.backbones import backbone_of
 from seqward.backbones.backbone import Histories
 from seqward.backbones.prl import PRL, PRLSettings
 from seqward.checkpoint import Progress, load_checkpoint, save_checkpoint
+from seqward.critic import Critic
 from seqward.heads import item_head
 from seqward.method import Phase, Term
 from seqward.target import Ema, Twin
@@ -128,7 +129,7 @@ def test_after_one_pass_the_means_are_exact() -> None:
 def critical(target: Any) -> Job:
     """A method of this backbone whose target network is asked, which no published one is."""
     job = job_of("prl", shop())
-    terms = (*job.method.phases[0].terms, Term("L_Q", 1.0, td_loss(0.5)))
+    terms = (*job.method.phases[0].terms, Term("L_Q", 1.0, td_loss(Critic(0.5))))
     heads = {**job.method.heads, "q": item_head("normal")}
     return replace(job, method=replace(job.method, heads=heads, phases=(Phase(terms, 0.01),), target=target))
 

@@ -149,6 +149,8 @@ def test_snqn_as_it_may_be_set_trains_apart(changes: dict[str, Any]) -> None:
         ("sa2c-smooth", {"propensity_min": 11.0}, "propensity_min 11.0 is more than propensity_max 10.0"),
         ("sasrec-ccql", {"negatives": 0}, "a conservative term of 0: to do without it set alpha 0"),
         ("sasrec-ccql", {"negatives": 0, "conservative": "sampled"}, "conservative sampled is a mean over them"),
+        ("snqn", {"critic": "bounded", "q_min": 2.0}, "q_min 2 is not below q_max 2, and Q lies between them"),
+        ("sasrec-ccql", {"critic": "bounded", "conservative": "sampled"}, "with critic bounded they are not Q"),
         ("s3-rec", {"masked_weight": 0.0, "segment_weight": 0.0}, "so nothing is pre-trained: set pretrain_epochs 0"),
     ],
 )

@@ -45,6 +45,26 @@ CHANGED = [
         {"advantage_weight": "binary", "temperature": 2.0},
         ["objective.temperature=2.0 has no effect: objective.advantage_weight is binary."],
     ),
+    ("sasrec-sqn", {"q_max": 3.0}, ["objective.q_max=3.0 has no effect: objective.critic is linear."]),
+    ("sasrec-sqn", {"q_max": 3.0, "q_min": -1.0, "critic": "bounded"}, []),
+    (
+        "sasrec-sqn",
+        {"huber_delta": 2.0},
+        ["objective.huber_delta=2.0 has no effect: objective.critic_loss is squared."],
+    ),
+    (
+        "sasrec-sqn",
+        {"critic": "hl-gauss", "critic_loss": "huber", "huber_delta": 2.0},
+        [
+            "objective.critic_loss=huber has no effect: objective.critic is hl-gauss.",
+            "objective.huber_delta=2.0 has no effect: objective.critic is hl-gauss.",
+        ],
+    ),
+    (
+        "sasrec-sqn",
+        {"returns": "monte-carlo", "n_step": 3},
+        ["objective.n_step=3 has no effect: objective.returns is monte-carlo."],
+    ),
     (
         "sa2c",
         {"propensity_max": 5.0, "warmup_events": 0.4, "negatives": 10},
@@ -63,6 +83,8 @@ def test_what_was_changed_in_vain_is_told(name: str, changes: dict[str, Any], ex
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ({"clip_update_least": 0.1}, ["train.clip_update_least=0.1 has no effect: train.clip_update is None."]),
+        ({"clip_update_least": 0.1, "clip_update": 0.5}, []),
         ({"candidates": 9}, ["train.candidates=9 has no effect: train.softmax is full."]),
         ({"softmax": "in-batch", "candidates": 9}, ["train.candidates=9 has no effect: train.softmax is in-batch."]),
         ({"softmax": "popularity", "candidates": 9, "popularity_power": 0.5}, []),
@@ -112,6 +134,11 @@ OTHER: dict[str, Any] = {
     "propensity_max": 2.0,
     "candidates": 7,
     "popularity_power": 0.5,
+    "n_step": 3,
+    "q_min": -1.0,
+    "q_max": 0.5,
+    "critic_loss": "huber",
+    "huber_delta": 0.01,
 }
 
 
@@ -125,6 +152,11 @@ OTHER: dict[str, Any] = {
         ("crr", "advantage_weight", "binary", "weight_cap"),
         ("sa2c-smooth", "propensity_power", 0.0, "propensity_min"),
         ("sa2c-smooth", "propensity_power", 0.0, "propensity_max"),
+        ("snqn", "returns", "monte-carlo", "n_step"),
+        ("sasrec-sqn", "critic", "linear", "q_min"),
+        ("sasrec-sqn", "critic", "linear", "q_max"),
+        ("snqn", "critic", "hl-gauss", "critic_loss"),
+        ("snqn", "critic_loss", "squared", "huber_delta"),
         ("sasrec-ccql", "softmax", "full", "candidates"),
         ("sasrec-ccql", "softmax", "in-batch", "candidates"),
         ("sasrec-ccql", "softmax", "mixed", "popularity_power"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
@@ -105,3 +107,59 @@ def test_negatives_against_the_difference_of_each(
     each = [td.double_q(column, torch.full_like(stays, reward), discount, stays) for column in q.T]
     expected = torch.stack(each).sum(0) if each else torch.zeros_like(stays)
     torch.testing.assert_close(td.double_q_of_negatives(q, reward, discount, stays), expected)
+
+
+# Other losses --------------------------------------------------------------------------------------------------------
+
+
+def test_huber_worked_by_hand() -> None:
+    """Errors .2, 1 and 1.2 at delta .5: .2^2 / 2 = .02, .5 (1 - .25) = .375 and .5 (1.2 - .25) = .475; slope .5."""
+    q = Q.clone().requires_grad_()
+    loss = td.double_q(q, REWARD, DISCOUNT, NEXT, partial(td.huber, delta=0.5))
+    torch.testing.assert_close(loss, torch.tensor([0.02, 0.375, 0.475]))
+    loss.sum().backward()
+    torch.testing.assert_close(q.grad, torch.tensor([-0.2, -0.5, -0.5]))
+
+
+def test_huber_without_a_reach_is_the_squared_error() -> None:
+    torch.testing.assert_close(
+        td.double_q(Q, REWARD, DISCOUNT, NEXT, partial(td.huber, delta=100.0)), td.double_q(Q, REWARD, DISCOUNT, NEXT)
+    )
+
+
+def test_huber_of_negatives_is_of_each() -> None:
+    """Errors 1, 0 and 1, 2 at delta 1: 1/2 + 0 and 1/2 + (2 - 1/2)."""
+    loss = td.double_q_of_negatives(OTHERS, -1.0, 0.5, STAYS, partial(td.huber, delta=1.0))
+    torch.testing.assert_close(loss, torch.tensor([0.5, 2.0]))
+
+
+def test_targets_are_clipped_and_predictions_are_not() -> None:
+    """Targets 1.2, 3 and .2 within [.5, 2]: 1.2, 2 and .5; errors .2, 0 and 1.5 (of Q = -1, which stays outside)."""
+    loss = td.double_q(Q, REWARD, DISCOUNT, NEXT, td.within(td.squared, 0.5, 2.0))
+    torch.testing.assert_close(loss, torch.tensor([0.02, 0.0, 1.125]))
+
+
+# Several steps -------------------------------------------------------------------------------------------------------
+
+
+def test_earned_worked_by_hand() -> None:
+    """Rewards 1, 2, 4 | 100, 8 of two sessions at gamma .5, up to two each: 1 + .5 * 2 = 2, 2 + .5 * 4 = 4, 4 alone
+    (100 is another session's), 100 + .5 * 8 = 104, 8 alone."""
+    reward, ahead = torch.tensor([1.0, 2.0, 4.0, 100.0, 8.0]), torch.tensor([2, 2, 1, 2, 1])
+    assert td.earned(reward, ahead, 0.5).tolist() == [2.0, 4.0, 4.0, 104.0, 8.0]
+    assert td.earned(reward, torch.tensor([3, 2, 1, 2, 1]), 0.5).tolist() == [3.0, 4.0, 4.0, 104.0, 8.0]
+
+
+def test_one_step_earns_the_reward_itself_and_nothing_earns_nothing() -> None:
+    assert torch.equal(td.earned(REWARD, torch.ones(3, dtype=torch.int64), 0.9), REWARD)
+    assert td.earned(torch.empty(0), torch.empty(0, dtype=torch.int64), 0.9).tolist() == []
+
+
+@given(st.lists(st.lists(st.floats(-9, 9), min_size=1, max_size=6), min_size=1, max_size=5), st.floats(0, 1), st.data())
+def test_earned_against_a_loop(sessions: list[list[float]], gamma: float, data: st.DataObject) -> None:
+    flat = [r for session in sessions for r in session]
+    left = [len(session) - t for session in sessions for t in range(len(session))]
+    ahead = [data.draw(st.integers(1, most)) for most in left]
+    expected = [sum(gamma**h * flat[i + h] for h in range(ahead[i])) for i in range(len(flat))]
+    found = td.earned(torch.tensor(flat, dtype=torch.float64), torch.tensor(ahead), gamma)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))

@@ -20,12 +20,12 @@ def test_a_norm_is_unusual_beside_those_before_it() -> None:
     for i in range(26):
         steps.add(1.0, 1.0 + 2.0 * (i % 2))
     steps.take()
-    mean, spread = steps.mean, math.sqrt(steps.variance)
+    mean, spread = steps.norm_mean, math.sqrt(steps.norm_variance)
     steps.add(1.0, 12.0)
     found = steps.take()
     assert found["grad_z"] == pytest.approx((12.0 - mean) / spread)
     assert found["grad_spikes"] == 1.0
-    assert steps.mean == pytest.approx(mean + 2.5 * spread / 27)  # it counts as one of 2.5 spreads, the 27th of all
+    assert steps.norm_mean == pytest.approx(mean + 0.03 * 2.5 * spread)  # it counts as one of 2.5 spreads only
     assert steps.take()["grad_z"] == 0.0
 
 

@@ -40,6 +40,11 @@ class CCQLSettings(ContrastSettings):
         super().__post_init__()
         if self.alpha and self.conservative == "negatives" and not self.negatives:
             raise ValueError("negatives is 0, which leaves a conservative term of 0: to do without it set alpha 0")
+        if self.alpha and self.conservative == "sampled" and self.critic != "linear":
+            raise ValueError(
+                f"conservative sampled estimates a gradient by scores, and with critic {self.critic} they are not Q: "
+                "take catalogue or negatives"
+            )
         if self.alpha and self.conservative == "sampled" and not self.negatives:
             raise ValueError(
                 "negatives is 0, and conservative sampled is a mean over them: to do without it set alpha 0"
@@ -66,7 +71,7 @@ def sasrec_ccql(backbone: SASRecSettings, objective: CCQLSettings, train: TrainS
     }[o.conservative]
     eq_4 = (
         Term("L_CE", 1.0, cross_entropy),
-        Term("ω L_Q", o.omega, td_loss(o.gamma)),
+        Term("ω L_Q", o.omega, td_loss(o.learned)),
         Term("L_CO", o.contrast_weight, contrast(augment, o.contrast_temperature)),
         Term("α L_CQL", o.alpha, cql),
     )

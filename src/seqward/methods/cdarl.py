@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from seqward.backbones.sasrec import SASRecSettings
+from seqward.critic import CriticSettings
 from seqward.heads import pair_head
 from seqward.method import Method, Phase, Term
 from seqward.methods.contrastive import PretrainingSettings, ViewSettings, of_views, pretrained
 from seqward.methods.registry import method
 from seqward.methods.supervised import SNQN_SASREC
-from seqward.methods.value_based import CriticSettings, with_critic
+from seqward.methods.value_based import with_critic
 from seqward.settings import Count, NonNegative, settings
 from seqward.terms import cross_entropy, judged, td_loss, with_intrinsic
 from seqward.train import TrainSettings
@@ -64,7 +65,7 @@ def cdarl_terms(o: CDARLSettings) -> tuple[Term, ...]:
     """L_CE + ω L_Q + λ_CL L_CL + L_D, where L_Q learns from r + λ r_int."""
     return (
         Term("L_CE", 1.0, cross_entropy),
-        Term("ω L_Q", o.omega, td_loss(o.gamma, with_intrinsic(o.intrinsic_share, o.intrinsic))),
+        Term("ω L_Q", o.omega, td_loss(o.learned, with_intrinsic(o.intrinsic_share, o.intrinsic))),
         Term("λ_CL L_CL", o.contrast_weight, of_views(o)),
         Term("L_D", 1.0 if o.omega and o.intrinsic_share else 0.0, judged(o.fakes, o.n_fakes)),
     )

@@ -7,6 +7,10 @@ from typing import Any
 
 IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("target", "twin", ("tau",)),
+    ("returns", "monte-carlo", ("n_step",)),
+    ("critic", "linear", ("q_min", "q_max")),
+    ("critic", "hl-gauss", ("critic_loss", "huber_delta")),
+    ("critic_loss", "squared", ("huber_delta",)),
     (
         "phases",
         1,
@@ -25,6 +29,7 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("contrast", "coordinate", ("contrast_temperature",)),
     ("augment", "permutation", ("augment_share",)),
     ("advantage_weight", "binary", ("temperature", "weight_cap")),
+    ("clip_update", None, ("clip_update_least",)),
     ("softmax", "full", ("candidates", "popularity_power")),
     ("softmax", "in-batch", ("candidates", "popularity_power")),
     *(("softmax", proposal, ("popularity_power",)) for proposal in ("uniform", "mixed", "sce")),

@@ -10,11 +10,12 @@ from annotated_types import Gt, Lt
 from seqward.backbones import backbone_of
 from seqward.backbones.prl import PRLSettings
 from seqward.backbones.sasrec import SASRecSettings
+from seqward.critic import CriticSettings
 from seqward.heads import item_head, value_head
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import SNQN_SASREC
-from seqward.methods.value_based import CriticSettings, with_critic
+from seqward.methods.value_based import with_critic
 from seqward.settings import Count, NonNegative, Positive, Rate, Share, settings
 from seqward.terms import (
     beats_policy,
@@ -116,7 +117,10 @@ def crr(backbone: SASRecSettings, objective: CRRSettings, train: TrainSettings) 
     o = objective
     exponential = o.advantage_weight == "exponential"
     weight = beats_policy(o.samples, o.temperature, o.weight_cap) if exponential else beats_policy_at_all(o.samples)
-    terms = (Term("f(A) L_CE", 1.0, weighted_by(weight)), Term("ω L_Q", o.omega, td_on_policy(o.gamma, o.next_samples)))
+    terms = (
+        Term("f(A) L_CE", 1.0, weighted_by(weight)),
+        Term("ω L_Q", o.omega, td_on_policy(o.learned, o.next_samples)),
+    )
     return with_critic(backbone, o, Phase(terms, train.lr))
 
 
@@ -155,9 +159,9 @@ def iql_awr(backbone: SASRecSettings, objective: IQLSettings, train: TrainSettin
     """
     o = objective
     terms = (
-        Term("exp(βA) L_CE", 1.0, weighted_by(beats_value(o.beta, o.weight_cap))),
-        Term("ω L_Q", o.omega, td_on_value(o.gamma)),
-        Term("ω L_V", o.omega, expectile_of_q(o.expectile)),
+        Term("exp(βA) L_CE", 1.0, weighted_by(beats_value(o.learned, o.beta, o.weight_cap))),
+        Term("ω L_Q", o.omega, td_on_value(o.learned)),
+        Term("ω L_V", o.omega, expectile_of_q(o.learned, o.expectile)),
     )
     return with_critic(backbone, o, Phase(terms, train.lr), v=value_head(backbone.init))
 

@@ -15,11 +15,12 @@ from seqward.backbones.caser import CaserSettings
 from seqward.backbones.gru4rec import GRU4RecSettings
 from seqward.backbones.nextitnet import NextItNetSettings
 from seqward.backbones.sasrec import SASRecSettings
+from seqward.critic import CriticSettings
 from seqward.heads import HeadFactory, item_head
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import SNQN_SASREC
-from seqward.settings import NonNegative, Positive, Rate, Share, Whole, settings
+from seqward.settings import NonNegative, Positive, Whole, settings
 from seqward.step import Outside
 from seqward.target import Ema, Twin
 from seqward.terms import (
@@ -36,25 +37,6 @@ from seqward.train import TrainSettings
 
 Warmup = Whole | Annotated[float, Gt(0), Lt(1)]
 """A number of training events, or below 1 the share of those planned (epochs times the events of an epoch)."""
-
-
-@settings
-class CriticSettings:
-    gamma: Share = 0.5
-    """Discount of the return."""
-    omega: NonNegative = 1.0
-    """Weight of the temporal-difference loss."""
-    target: Literal["twin", "ema"] = "twin"
-    """twin: two networks swap roles by a coin, so that each gets half of the updates of a run. ema: one network that
-    gets them all, and a target that follows it."""
-    tau: Rate = 0.005
-    """Rate at which an ema target follows."""
-    rank_by: Literal["policy", "q"] = "policy"
-    """The head that ranks."""
-
-    def __post_init__(self) -> None:
-        if self.rank_by == "q" and not self.omega:
-            raise ValueError("rank_by q asks a critic that learns nothing: omega is 0")
 
 
 @settings
@@ -76,7 +58,8 @@ class ActorCriticSettings(CriticSettings):
 @settings
 class SNQNSettings(CriticSettings):
     negatives: Whole = 10
-    """Items that the user did not choose, drawn for each event; 0 for none, which is SQN."""
+    """Items that the user did not choose, drawn for each event; 0 for none, which is SQN. Of what they lead to nothing
+    was logged, so their targets are of one step and bootstrapped, whatever n_step and returns are."""
     outside: Outside = "action"
     """What they may not be: the logged item only, or any item of the session."""
     negative_reward: float = 0.0
@@ -113,7 +96,11 @@ def with_critic(backbone: Any, o: CriticSettings, *phases: Phase, **more: HeadFa
     """Policy and Q heads over a backbone, more of them by name, and a target network."""
     return Method(
         backbone=backbone_of(backbone),
-        heads={"policy": item_head(backbone.init), "q": item_head(backbone.init), **more},
+        heads={
+            "policy": item_head(backbone.init),
+            "q": item_head(backbone.init, norm=o.critic_norm, span=o.span),
+            **more,
+        },
         phases=phases,
         target=Twin() if o.target == "twin" else Ema(o.tau),
         ranks=o.rank_by,
@@ -201,7 +188,7 @@ def sac(backbone: Any, objective: ActorCriticSettings, train: TrainSettings) -> 
 
 def sqn_terms(o: CriticSettings) -> tuple[Term, ...]:
     """L_CE + ω L_Q."""
-    return Term("L_CE", 1.0, cross_entropy), Term("ω L_Q", o.omega, td_loss(o.gamma))
+    return Term("L_CE", 1.0, cross_entropy), Term("ω L_Q", o.omega, td_loss(o.learned))
 
 
 # Conservative ------------------------------------------------------------------------------------------------------
@@ -262,7 +249,7 @@ def snqn(backbone: SASRecSettings, objective: SNQNSettings, train: TrainSettings
 
 def snqn_terms(o: SNQNSettings) -> tuple[Term, ...]:
     """L_CE + ω L_Q + ω L_N."""
-    negatives = td_on_negatives(o.gamma, o.negatives, o.outside, o.negative_reward, o.negative_leads_to)
+    negatives = td_on_negatives(o.learned, o.negatives, o.outside, o.negative_reward, o.negative_leads_to)
     return *sqn_terms(o), Term("ω L_N", o.omega if o.negatives else 0.0, negatives)
 
 

@@ -210,7 +210,7 @@ class Guard:
     def _rungs(self) -> dict[Action, Callable[[int], str | None]]:
         """What each rung does, given the onset of the trouble; None where it cannot be done."""
         return {
-            "clip": lambda onset: self.repairs.clip(self.steps.mean),
+            "clip": lambda onset: self.repairs.clip(self.steps.norm_mean),
             "critic": self._calm_critic,
             "rollback": self._roll_back,
             "freeze": self._freeze,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from seqward.backbones.backbone import Histories
+from seqward.clipping import SETTLING, usual
 from seqward.data.batches import Batch, TrainingEvents
 from seqward.randomness import generator_of
 from seqward.step import Step
@@ -22,10 +23,6 @@ from seqward.step import Step
 if TYPE_CHECKING:
     from seqward.model import NetworkScorer
 
-KEEP = 0.97
-"""Share of the running mean and variance of the gradient's norm that a step keeps."""
-SETTLED = 25
-"""Steps before a norm is called unusual."""
 SPIKE = 2.5
 """Standard deviations above the running mean from which a norm is a spike; it does not move the mean further."""
 TRAILING = 100
@@ -42,9 +39,9 @@ ASLEEP = 0.025
 class StepSignals:
     """Loss and gradient of every step, summed up between two probes. Part of a checkpoint."""
 
-    mean: float = 0.0
-    variance: float = 0.0
-    seen: int = 0
+    norm_count: int = 0
+    norm_mean: float = 0.0
+    norm_variance: float = 0.0
     losses: list[float] = field(default_factory=list)
     """The last TRAILING of them."""
     largest_z: float = 0.0
@@ -55,23 +52,18 @@ class StepSignals:
 
     def add(self, loss: float, norm: float) -> None:
         """Take a step in."""
-        z = (norm - self.mean) / math.sqrt(self.variance) if self.seen >= SETTLED and self.variance > 0 else 0.0
+        settled = self.norm_count >= SETTLING and self.norm_variance > 0
+        z = (norm - self.norm_mean) / math.sqrt(self.norm_variance) if settled else 0.0
         self.largest_z, self.spikes = max(self.largest_z, z), self.spikes + (z > SPIKE)
-        usual = norm if z <= SPIKE else self.mean + SPIKE * math.sqrt(self.variance)
-        weight = max(1 - KEEP, 1 / (self.seen + 1))
-        away = usual - self.mean
-        self.mean += weight * away
-        self.variance = (1 - weight) * (self.variance + weight * away * away)
-        if len(self.losses) >= SETTLED:
-            usual_loss = median(self.losses)
-            self.loss_ratio = max(self.loss_ratio, loss / usual_loss if usual_loss > 0 else 0.0)
-        self.losses = [*self.losses[-TRAILING + 1 :], loss]
-        self.seen, self.since = self.seen + 1, self.since + 1
+        usual(norm, SPIKE, self)
+        if len(self.losses) >= SETTLING and (middle := median(self.losses)) > 0:
+            self.loss_ratio = max(self.loss_ratio, loss / middle)
+        self.losses, self.since = [*self.losses[-TRAILING + 1 :], loss], self.since + 1
 
     def take(self) -> dict[str, float]:
         """What came since the last call: largest z of the norm, share of spikes, and loss over its trailing median."""
         found = {
-            "grad_norm": self.mean,
+            "grad_norm": self.norm_mean,
             "grad_z": self.largest_z,
             "grad_spikes": self.spikes / max(self.since, 1),
             "loss_ratio": self.loss_ratio,
