@@ -208,7 +208,7 @@ OPENING = f"""<!doctype html>
 <style>
 :root{{color-scheme:light dark}}body{{margin:0;font:16px/1.45 system-ui,sans-serif}}
 main{{max-width:64rem;margin:auto;padding:.5rem 1rem 3rem}}h2{{font-size:1.1rem;margin-top:2rem}}
-figure{{margin:0;background:{PAPER}}}figure svg{{width:100%;height:auto}}.scroll{{overflow-x:auto}}
+figure{{margin:0;background:{PAPER}}}figure svg{{width:100%;max-width:34rem;height:auto}}.scroll{{overflow-x:auto}}
 table{{border-collapse:collapse;font-size:.85rem}}td,th{{padding:.2rem .6rem;text-align:right;white-space:nowrap}}
 td{{font-variant-numeric:tabular-nums;border-top:1px solid #8884}}td:first-child,th:first-child{{text-align:left}}
 td:last-child{{text-align:left;white-space:normal;min-width:14rem}}.ours{{font-weight:600}}
@@ -280,7 +280,7 @@ def _lines(axes: Axes, groups: Groups) -> Iterator[tuple[int, Standing]]:
 def _ratios(axes: Axes, groups: Groups) -> None:
     for place, one in _lines(axes, groups):
         assert one.ratio is not None
-        _bar(axes, place, 1.0, one.ratio, one.contestant, times(one.ratio.middle))
+        _bar(axes, place, 1.0, one.ratio, one.contestant, times(one.ratio.middle), beyond=one.reach or 0)
         if one.reach:
             axes.plot([one.reach] * 2, [place - 0.42, place + 0.42], color=INK, linewidth=1.6)
     low, high = axes.get_xlim()
@@ -308,9 +308,11 @@ def _shares(axes: Axes, groups: Groups, limits: Mapping[str, Spread]) -> None:
         axes.set_xlabel(said, fontsize=10)
 
 
-def _bar(axes: Axes, place: int, floor: float, spread: Spread, name: str, said: str) -> None:
-    """A bar to the median from ``floor``, the line of its range, and the figure."""
+def _bar(axes: Axes, place: int, floor: float, spread: Spread, name: str, said: str, beyond: float = 0) -> None:
+    """A bar to the median from ``floor``, the line of its range, and the figure to the right of all."""
     colour = COLOURS[0] if name.startswith(OURS) else OTHERS
     axes.barh(place, spread.middle - floor, left=floor, height=0.72, color=colour)
     axes.plot([spread.low, spread.high], [place] * 2, color=INK, linewidth=0.8)
-    axes.text(max(spread.high, floor), place, f" {said}", va="center", fontsize=10)
+    paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}
+    where = (max(spread.high, floor, beyond), place)
+    axes.annotate(said, where, (4, 0), textcoords="offset points", va="center", fontsize=10, bbox=paper)

@@ -184,7 +184,7 @@ TASKS = (
         "transitions",
         (
             ours(conservative="negatives"),
-            Contestant("windows", "naive_ccql", options={"conservative": "negatives"}, reach=11.5, aim=20),
+            Contestant("straightforward", "naive_ccql", options={"conservative": "negatives"}, reach=11.5, aim=20),
         ),
         short="SASRec-CCQL training",
         work=8,
@@ -196,7 +196,7 @@ TASKS = (
         "transitions",
         (
             ours(conservative="catalogue"),
-            Contestant("windows", "naive_ccql", options={"conservative": "catalogue"}),
+            Contestant("straightforward", "naive_ccql", options={"conservative": "catalogue"}),
         ),
         short="SASRec-CCQL, conservative over all items",
         work=14,
