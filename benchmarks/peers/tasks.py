@@ -287,6 +287,7 @@ TASKS = (
             ),
         ),
         short="importing what recommends",
+        rounds=1,
         threads=(1,),
     ),
     Task(
