@@ -33,7 +33,7 @@ bench: .venv/developing            ## speed and memory, beside the usual way and
 
 bench-peers: .venv/developing      ## beside RecBole, RecTools, RePlay: an hour or two; see benchmarks/peers/README.md
 	-$(BIN)/python benchmarks/bench_peers.py install
-	$(BIN)/python benchmarks/bench_peers.py run
+	$(BIN)/python benchmarks/bench_peers.py run $(RACE)
 	$(BIN)/python benchmarks/bench_peers.py page
 
 # Studies go on where they stopped, and keep what came out in benchmarks/results.

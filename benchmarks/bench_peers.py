@@ -32,6 +32,7 @@ app.command("install")(install)
 @app.command()
 def run(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of every contestant.")] = 3,
+    wall_rounds: Annotated[int | None, typer.Option(min=0, help="Of them with two threads as well; all.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Pattern of TASK/CONTESTANT; repeatable.")] = None,
     threads: Annotated[list[int] | None, typer.Option(min=1, max=2, help="1 or 2; both by default.")] = None,
     quick: Annotated[bool, typer.Option(help="Small data and a fraction of a second a turn: a first look.")] = False,
@@ -46,9 +47,8 @@ def run(
     """Measure what is missing of a race, and print its tables."""
     extent = changed(QUICK if quick else Extent(), seconds=seconds, events=events, engine=engine, precision=precision)
     try:
-        result = race(
-            out, extent, rounds, only or (), threads or (1, 2), [guest_of(text) for text in guest or ()], minutes, say
-        )
+        guests = [guest_of(text) for text in guest or ()]
+        result = race(out, extent, rounds, only or (), threads or (1, 2), guests, minutes, say, wall_rounds)
     except SeqwardError as error:
         say(str(error))
         raise SystemExit(2) from None
@@ -76,7 +76,7 @@ def page(
 
 def tell(result: dict[str, Any]) -> None:
     for task, threads, found in tables(result):
-        print_table(HEADER, rows_of(found), title=f"{task.title}. {caption(task, threads, result)}")
+        print_table(HEADER, rows_of(found), title=f"{task.title}. {caption(task, threads, found, result)}")
     for line in missing(result):
         say(line)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from memory import peak_memory_mb
 from seqward.bench.machine import commit, machine
 
 __all__ = ["RESULTS", "ROOT", "commit", "has_bf16", "machine", "peak_memory_mb"]
@@ -16,12 +17,3 @@ def has_bf16() -> bool:
     """Whether the processor multiplies in bfloat16."""
     info = Path("/proc/cpuinfo")
     return info.is_file() and "avx512_bf16" in info.read_text()
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, from the system's own account of it.
-
-    ``getrusage`` will not do: a child that was spawned starts with the peak of its parent.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024

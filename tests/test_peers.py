@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +14,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from peers import goals
 from peers import race as racing
 from peers.contestants.protocol import Meter, Sessions
 from peers.figures import Spread, rate_of, standings
 from peers.install import PEERS, pinned
 from peers.page import html, markdown, picture
-from peers.race import Extent, guest_of, race
+from peers.race import Extent, entries_of, guest_of, race
 from peers.synthetic import sessions_of
 from peers.tasks import SHAPES, TASKS, Shape, task_named
 from seqward.errors import SeqwardError
@@ -89,7 +92,7 @@ def test_ratios_are_of_neighbours_and_shares_of_the_faster_product() -> None:
     found = {one.contestant: one for one in standings(result(records(Seqward=[100, 400], RecBole=[10, 20])))}
     assert found["Seqward"].ratio is None and found["Seqward"].rate == Spread(250, 100, 400)
     assert found["RecBole"].ratio == Spread(15, 10, 20)
-    assert found["RecBole"].verdict == "aim"
+    assert found["RecBole"].verdict == "beyond the aim"
     flops = 6 * 70_852 * 64 + 3 * (10 * 64**2 + 2 * 10 * 64)
     assert found["Seqward"].share is not None
     assert found["Seqward"].share.high == pytest.approx(400 * flops / 100e9)
@@ -107,10 +110,54 @@ def test_the_page_tells_rates_what_is_missing_and_what_failed() -> None:
     found = result([*records(Seqward=[100, 400], RecBole=[10, 20]), failed])
     page, text = html(found), markdown(found)
     assert "&lt;boom&gt;" in page and "<boom>" not in page
-    assert "| RecBole | 15 | 10 to 20 | 15 x (aim 9.5) | 10 to 20 |" in text
+    assert "| RecBole | 15 | 10 to 20 | 15 x (beyond the aim 9.5) | 10 to 20 |" in text
     assert "RePlay: not installed here." in text and "rank-rr, RecTools: exit status 1" in text
     drawn = "".join(ElementTree.fromstring(picture(found)).itertext())
     assert "RecBole" in drawn and "15 x" in drawn and "of the limit: 100 GF/s" in drawn
+
+
+def verdicts(found: dict[str, Any]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Of each goal, by task and what, the measured figure and the verdict."""
+    return {cells[:2]: (cells[4], cells[6]) for cells in goals.rows(found)}
+
+
+def test_each_goal_stands_beside_its_figure_or_the_reason_why_there_is_none() -> None:
+    rank = {"round": 0, "threads": 1, "task": "rank-rr", "contestant": "RecTools", "error": "status 1: boom"}
+    found = result([*records(Seqward=[100, 100], RecBole=[10, 10], RecTools=[5, 5]), rank])
+    said, training = verdicts(found), "training, full cross-entropy, 70,852 items"
+    assert said[training, "faster than RecBole"] == ("10 x", "reached")
+    assert said[training, "faster than RecTools"] == ("20 x", "missed")
+    assert said[training, "faster than RePlay"] == ("", "not measured: RePlay is not installed here")
+    assert said[training, "faster than plain torch"] == ("", "not measured: no turn was taken")
+    assert said[training, "peak memory"] == ("100 MB", "beyond the aim")
+    assert said["full ranking, end to end", "faster than RecTools"] == ("", "not measured: failed: status 1: boom")
+    assert verdicts(result(records(Seqward=[9], RecBole=[1]), SMALL))[training, "faster than RecBole"] == (
+        "9 x",
+        "not measured: a quick look at data that were made small",
+    )
+    assert len(list(goals.rows(found))) == len(goals.GOALS) + len(goals.NOT_HERE)
+
+
+def test_a_share_of_the_bf16_product_is_not_judged_where_there_is_none() -> None:
+    limits = {"fp32_gflops": 80.0, "bf16_gflops": 1.0, "copy_gb_s": 10.0}
+    roofline = {"round": 0, "threads": 1, "task": "roofline", "contestant": "machine", "limits": limits}
+    rate = 0.5 * 80e9 / (6 * 70_852 * 64)
+    head = records(Seqward=[rate])[-1] | {"task": "head-rr"}
+    key = ("cross-entropy alone", "share of the bf16 product")
+    assert verdicts(result([roofline, head]))[key] == (
+        "50%",
+        "not measured: this processor has no product in bf16; the figure is of that in fp32",
+    )
+    roofline["limits"] = {**limits, "bf16_gflops": 80.0 * 0.5 / 0.7}  # the faster of the two stays fp32's
+    assert "no product in bf16" in verdicts(result([roofline, head]))[key][1]
+    roofline["limits"] = {"fp32_gflops": 10.0, "bf16_gflops": 0.5 * 80 / 0.7, "copy_gb_s": 10.0}
+    assert verdicts(result([roofline, head]))[key] == ("70%", "reached")
+
+
+def test_rounds_on_the_wall_may_be_fewer_and_a_long_task_has_its_own_number() -> None:
+    turns = [(e.round, e.threads) for e in entries_of(3, wall_rounds=1) if e.task.name == "train-rr"]
+    assert set(turns) == {(0, 1), (1, 1), (2, 1), (0, 2)}
+    assert {(e.round, e.threads) for e in entries_of(3) if e.task.name == "prepare"} == {(0, 1), (0, 2)}
 
 
 def test_a_small_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +194,13 @@ def test_refusals(tmp_path: Path) -> None:
         guest_of("nothing=x=y.py")
     with pytest.raises(SeqwardError, match="is no file"):
         guest_of("train-rr=x=missing.py")
+
+
+def test_a_peer_needs_no_seqward() -> None:
+    """What a contestant of another environment imports of ours, where Seqward cannot be imported."""
+    code = "import sys; sys.modules['seqward'] = None; import peers.contestants.onnx_graph, peers.contestants.protocol"
+    command, folder = [sys.executable, "-c", code], str(ROOT / "benchmarks")
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": folder})
 
 
 def test_contestants_and_environments_exist() -> None:

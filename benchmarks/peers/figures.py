@@ -39,6 +39,8 @@ class Standing:
     """Ours over it, of neighbours in a round; None for ours."""
     share: Spread | None
     """Of the machine's limit, measured in the same round; None where neither product nor memory bounds the task."""
+    rounds: int
+    """In which it was measured."""
     peak_mb: float
     lap_ms: float
     """Median time of a lap on the wall."""
@@ -52,8 +54,15 @@ class Standing:
         """Whether the goal is reached, where there is one."""
         if self.reach is None or self.ratio is None:
             return ""
-        state = "aim" if self.aim and self.ratio.middle >= self.aim else "reached"
-        return state if self.ratio.middle >= self.reach else "missed"
+        return verdict_of(self.ratio.middle, self.reach, self.aim)
+
+
+def verdict_of(value: float, reach: float, aim: float | None, at_most: bool = False) -> str:
+    """Where a figure stands; equal is enough."""
+    sign = -1 if at_most else 1
+    if aim and sign * value >= sign * aim:
+        return "beyond the aim"
+    return "reached" if sign * value >= sign * reach else "missed"
 
 
 def rate_of(record: Record) -> float:
@@ -105,6 +114,7 @@ def _of_task(
                 rate=rate,
                 ratio=None if name == OURS else Spread.of(ours[n] / by_round[n] for n in by_round if n in ours),
                 share=Spread.of(share for share in shares if share is not None),
+                rounds=len(by_round),
                 peak_mb=median(record["peak_mb"] for record in own),
                 lap_ms=1000 * median(record["wall_median"] for record in own),
                 note="; ".join(part for part in (own[-1].get("note", ""), about.differs) if part),

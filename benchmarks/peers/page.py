@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -17,16 +17,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from peers import goals
 from peers.figures import Spread, Standing, failures, machine_limits, scaling, standings
-from peers.tasks import GOALS, OURS, Shape, Task
+from peers.tasks import OURS, Shape, Task
 from seqward.pictures import COLOURS, GRID, INK, LOOK, PAPER
 
 HEADER = ("contestant", "a second", "spread", "ours is faster", "spread", "of the limit", "peak MB", "a lap, ms", "")
 TITLE = "Seqward beside its peers"
 SHOWN = ("train", "rank", "head", "ranks", "ccql", "serve")
 """Kinds of tasks in the picture."""
-ROW, WIDTH, HEAD, FOOT, LEFT = 15, 860, 30, 46, 170
-"""Of the picture, in its own units."""
+ROW, WIDTH, HEAD, FOOT, LEFT, RIGHT = 17, 420, 46, 40, 128, 8
+"""Of the picture, in its own units, which on a phone are about the page's pixels."""
 OTHERS = "#8b929c"
 WORDS = (
     "Every contestant runs in a process and a virtual environment of its own, on the same synthetic sessions: items by "
@@ -44,6 +45,12 @@ WORDS = (
     "A share of the limit is what the least arithmetic of the task takes at the machine's faster matrix product (2048 "
     "cubed, fp32 or bf16), or for one answer what reading the table once in 8 bits takes from memory; a table that "
     "stays in cache may beat that. The limits are measured in the same rounds.",
+)
+
+REACHED = "What was to be reached"
+ABOUT_GOALS = (
+    "By processor time of one thread, at the full shapes. The ratios were set on a processor that multiplies in bf16, "
+    "where the catalogue's product runs at more than twice the rate of fp32."
 )
 
 Result = Mapping[str, Any]
@@ -91,14 +98,20 @@ def tables(result: Result) -> Iterator[tuple[Task, int, list[Standing]]]:
         yield found[0].task, threads, found
 
 
-def caption(task: Task, threads: int, result: Result) -> str:
+def caption(task: Task, threads: int, found: Sequence[Standing], result: Result) -> str:
     """What is counted in a table, by which clock."""
     shape = Shape(**result["shapes"][task.shape])
     clock = "one thread, processor time" if threads == 1 else f"{threads} threads, time on the wall"
     size = "" if task.kind in ("import", "prepare") else f"; {shape.items:,} items"
     if task.kind == "prepare":
         size = f"; {result['extent']['events']:,} events"
-    return f"{task.unit.capitalize()} a second, {clock}{size}."
+    return f"{task.unit.capitalize()} a second, {clock}{size}; {rounds_of(found)}."
+
+
+def rounds_of(found: Sequence[Standing]) -> str:
+    """How many rounds the figures are of."""
+    most, least = (choose(one.rounds for one in found) for choose in (max, min))
+    return f"{most} round{'s' * (most > 1)}" if most == least else f"{least} to {most} rounds"
 
 
 def about(result: Result) -> list[str]:
@@ -147,24 +160,38 @@ def markdown(result: Result, picture: str = "peers.svg") -> str:
         *(f"{word}\n" for word in WORDS),
     ]
     lines += [*(f"- {line}" for line in [*about(result), *missing(result)]), ""]
+    lines += [f"## {REACHED}", "", ABOUT_GOALS, "", *table(goals.HEADER, goals.rows(result)), ""]
     for task, threads, found in tables(result):
-        lines += [f"## {task.title}" if threads == task.threads[0] else "", "", caption(task, threads, result), ""]
-        if threads == task.threads[0] and task.name in GOALS:
-            lines += [f"To reach: {GOALS[task.name]}.", ""]
-        lines += ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
-        lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows_of(found)] + [""]
+        lines += [
+            f"## {task.title}" if threads == task.threads[0] else "",
+            "",
+            caption(task, threads, found, result),
+            "",
+        ]
+        lines += [*table(HEADER, rows_of(found)), ""]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """The lines of a table in Markdown."""
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
 
 
 def html(result: Result) -> str:
     """The page as one file; nothing is fetched from outside."""
     parts = [OPENING, f"<h1>{TITLE}</h1>", f"<figure>{picture(result)}</figure>", *(f"<p>{escape(w)}" for w in WORDS)]
     parts += ["<ul>", *(f"<li>{escape(line)}" for line in [*about(result), *missing(result)]), "</ul>"]
+    parts += [f"<h2>{REACHED}</h2><p>{escape(ABOUT_GOALS)}", "<div class=scroll><table>"]
+    parts.append("<tr>" + "".join(f"<th>{name}" for name in goals.HEADER))
+    parts += ["<tr>" + "".join(f"<td>{escape(cell)}" for cell in row) for row in goals.rows(result)]
+    parts.append("</table></div>")
     for task, threads, found in tables(result):
         if threads == task.threads[0]:
             parts.append(f"<h2>{escape(task.title)}</h2>")
-            parts += [f"<p>To reach: {escape(GOALS[task.name])}."] if task.name in GOALS else []
-        parts += [f"<p>{escape(caption(task, threads, result))}", "<div class=scroll><table>"]
+        parts += [f"<p>{escape(caption(task, threads, found, result))}", "<div class=scroll><table>"]
         parts.append("<tr>" + "".join(f"<th>{escape(name)}" for name in HEADER))
         for one, row in zip(found, rows_of(found), strict=True):
             kind = " class=ours" if one.contestant.startswith(OURS) else ""
@@ -181,7 +208,7 @@ OPENING = f"""<!doctype html>
 <style>
 :root{{color-scheme:light dark}}body{{margin:0;font:16px/1.45 system-ui,sans-serif}}
 main{{max-width:64rem;margin:auto;padding:.5rem 1rem 3rem}}h2{{font-size:1.1rem;margin-top:2rem}}
-figure{{margin:0;background:{PAPER}}}figure svg{{width:100%;height:auto}}.scroll{{overflow-x:auto}}
+figure{{margin:0;background:{PAPER}}}figure svg{{width:100%;max-width:34rem;height:auto}}.scroll{{overflow-x:auto}}
 table{{border-collapse:collapse;font-size:.85rem}}td,th{{padding:.2rem .6rem;text-align:right;white-space:nowrap}}
 td{{font-variant-numeric:tabular-nums;border-top:1px solid #8884}}td:first-child,th:first-child{{text-align:left}}
 td:last-child{{text-align:left;white-space:normal;min-width:14rem}}.ours{{font-weight:600}}
@@ -193,29 +220,42 @@ td:last-child{{text-align:left;white-space:normal;min-width:14rem}}.ours{{font-w
 
 
 def picture(result: Result) -> str:
-    """SVG: how many times faster ours is, and beside it how much of the machine's limit each contestant uses."""
-    limits = machine_limits(result)[1]
+    """SVG: how many times faster ours is, and below how much of the machine's limit each contestant uses."""
     groups = [(task, found) for task, threads, found in tables(result) if threads == 1 and task.kind in SHOWN]
-    rows = sum(len(found) + 1 for _, found in groups)
-    height = HEAD + FOOT + ROW * max(rows, 1)
+    ratios = [(task, [one for one in found if one.ratio]) for task, found in groups if any(one.ratio for one in found)]
+    shares = [(task, [one for one in found if one.share]) for task, found in groups if any(one.share for one in found)]
+    heights = [HEAD + FOOT + ROW * sum(len(found) + 1 for _, found in part) for part in (ratios, shares)]
+    height = sum(heights) + ROW
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**LOOK, "svg.hashsalt": TITLE, "font.size": 10, "figure.facecolor": PAPER})
+        matplotlib.rcParams.update({**LOOK, "svg.hashsalt": TITLE, "font.size": 11, "figure.facecolor": PAPER})
         figure = Figure(figsize=(WIDTH / 72, height / 72))
-        left, right = (_axes(figure, begin, wide, rows, height) for begin, wide in ((LEFT, 360), (LEFT + 400, 260)))
-        _ratios(left, groups)
-        _shares(right, groups, result, limits)
-        figure.text(8 / WIDTH, 1 - 16 / height, TITLE, fontsize=12, fontweight="bold")
+        _ratios(_axes(figure, ratios, heights[1] + ROW, height), ratios)
+        _shares(_axes(figure, shares, ROW, height), shares, machine_limits(result)[1])
+        for top, title in ((height, "How many times as fast is Seqward"), (ROW + heights[1], "Share of the limit")):
+            figure.text(8 / WIDTH, (top - 22) / height, title, fontsize=13, fontweight="bold")
         cpu = result["machine"]["cpu"].split(" (")[0]
-        figure.text(8 / WIDTH, 6 / height, f"{cpu}, one thread, medians; lines: lowest to highest round", fontsize=8)
+        figure.text(
+            8 / WIDTH, 6 / height, f"{cpu}, one thread{_smaller(result)}; medians; thin lines: range", fontsize=10
+        )
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = file.getvalue()
+    svg = re.sub(r'(width|height)="([\d.]+)pt"', r'\1="\2"', file.getvalue(), count=2)
     return svg[svg.index("<svg") :].replace(f"'{LOOK['font.family']}'", "system-ui, sans-serif")
 
 
-def _axes(figure: Figure, begin: int, wide: int, rows: int, height: int) -> Axes:
-    axes = figure.add_axes((begin / WIDTH, FOOT / height, wide / WIDTH, (height - HEAD - FOOT) / height))
+def _smaller(result: Result) -> str:
+    return ", SMALL DATA" if result["extent"]["shrink"] else ""
+
+
+Groups = Sequence[tuple[Task, list[Standing]]]
+
+
+def _axes(figure: Figure, groups: Groups, bottom: int, height: int) -> Axes:
+    """Room for a row for each title and contestant, so far above the picture's foot."""
+    rows = sum(len(found) + 1 for _, found in groups)
+    place = (LEFT / WIDTH, (bottom + FOOT) / height, (WIDTH - LEFT - RIGHT) / WIDTH, max(ROW * rows, 1) / height)
+    axes = figure.add_axes(place)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_yticks([])
     axes.grid(axis="y", visible=False)
@@ -224,71 +264,55 @@ def _axes(figure: Figure, begin: int, wide: int, rows: int, height: int) -> Axes
     return axes
 
 
-def _lines(groups: Sequence[tuple[Task, list[Standing]]]) -> Iterator[tuple[int, Task, Standing | None]]:
-    """The rows from top to bottom: a task's title, with no standing, and its contestants."""
-    place = 0
+def _lines(axes: Axes, groups: Groups) -> Iterator[tuple[int, Standing]]:
+    """Write the titles of tasks and the names of contestants, and tell the row of each contestant."""
+    row, left = 0, -LEFT / (WIDTH - LEFT - RIGHT)
     for task, found in groups:
-        for one in (None, *found):
-            yield place, task, one
-            place += 1
+        title = {"x": left + 0.03, "y": row, "s": task.short, "fontweight": "bold"}
+        axes.text(**title, transform=axes.get_yaxis_transform(), va="center", fontsize=10, color=INK)
+        for place, one in enumerate(found, row + 1):
+            where = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 10}
+            axes.text(-0.02, place, one.contestant, **where)
+            yield place, one
+        row += len(found) + 1
 
 
-def _ratios(axes: Axes, groups: Sequence[tuple[Task, list[Standing]]]) -> None:
-    for place, task, one in _lines(groups):
-        if one is None:
-            axes.text(
-                -LEFT / 360 + 0.02, place, task.title, transform=_beside(axes), va="center", fontsize=9, color=INK
-            )
-            continue
-        axes.text(-0.02, place, one.contestant, transform=_beside(axes), va="center", ha="right", fontsize=9)
-        if one.ratio is None:
-            axes.text(1, place, f" {rounded(one.rate.middle)} {task.unit} a second", va="center", fontsize=9)
-            continue
-        _bar(axes, place, 1.0, one.ratio, one.contestant)
+def _ratios(axes: Axes, groups: Groups) -> None:
+    for place, one in _lines(axes, groups):
+        assert one.ratio is not None
+        _bar(axes, place, 1.0, one.ratio, one.contestant, times(one.ratio.middle), beyond=one.reach or 0)
         if one.reach:
-            axes.plot([one.reach] * 2, [place - 0.42, place + 0.42], color=INK, linewidth=1.4)
+            axes.plot([one.reach] * 2, [place - 0.42, place + 0.42], color=INK, linewidth=1.6)
     low, high = axes.get_xlim()
-    axes.set_xlim(min(0.5, low), max(high * 1.9, 10))
-    _ticks(axes)
-    axes.set_xlabel("times as fast is Seqward; upright line: to reach")
-
-
-def _shares(
-    axes: Axes, groups: Sequence[tuple[Task, list[Standing]]], result: Result, limits: Mapping[str, Spread]
-) -> None:
-    shown = [(place, one) for place, _, one in _lines(groups) if one is not None and one.share is not None]
-    lowest = min((one.share.low for _, one in shown if one.share), default=0.01)
-    floor = min(0.01, lowest / 2)
-    for place, one in shown:
-        assert one.share is not None
-        _bar(axes, place, floor, one.share, one.contestant, percent=True)
-    axes.axvline(1.0, color=COLOURS[1], linewidth=1.4)
-    axes.set_xlim(floor, 4)
-    axes.xaxis.set_major_locator(LogLocator(numticks=6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    if limits:
-        roof = max(limits["fp32_gflops"].middle, limits["bf16_gflops"].middle)
-        said = f"of the limit: {rounded(roof)} GF/s, {rounded(limits['copy_gb_s'].middle)} GB/s"
-        axes.set_xlabel(said)
-
-
-def _bar(axes: Axes, place: int, floor: float, spread: Spread, name: str, percent: bool = False) -> None:
-    """A bar to the median from ``floor``, the line of its range, and the figure."""
-    colour = COLOURS[0] if name.startswith(OURS) else OTHERS
-    axes.barh(place, spread.middle - floor, left=floor, height=0.72, color=colour)
-    axes.plot([spread.low, spread.high], [place] * 2, color=INK, linewidth=0.8)
-    said = f"{spread.middle:.1%}" if percent else times(spread.middle)
-    axes.text(max(spread.high, floor), place, f" {said}", va="center", fontsize=9)
-
-
-def _ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    axes.set_xlim(min(0.5, low), max(high * 4, 10))
+    axes.xaxis.set_major_locator(LogLocator(numticks=8))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(1.0, color=GRID, linewidth=1)
+    axes.set_xlabel("times; upright line: to reach", fontsize=10)
 
 
-def _beside(axes: Axes) -> Any:
-    """Across in shares of the axes' width, along in rows."""
-    return axes.get_yaxis_transform()
+def _shares(axes: Axes, groups: Groups, limits: Mapping[str, Spread]) -> None:
+    floor = min([0.01, *(one.share.low / 2 for _, found in groups for one in found if one.share)])
+    for place, one in _lines(axes, groups):
+        assert one.share is not None
+        _bar(axes, place, floor, one.share, one.contestant, f"{one.share.middle:.1%}")
+    axes.axvline(1.0, color=COLOURS[1], linewidth=1.6)
+    axes.set_xlim(floor, 8)
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %" if value <= 1 else ""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if limits:
+        roof = max(limits["fp32_gflops"].middle, limits["bf16_gflops"].middle)
+        said = f"of the limit: {rounded(roof)} GF/s; serving: {rounded(limits['copy_gb_s'].middle)} GB/s"
+        axes.set_xlabel(said, fontsize=10)
+
+
+def _bar(axes: Axes, place: int, floor: float, spread: Spread, name: str, said: str, beyond: float = 0) -> None:
+    """A bar to the median from ``floor``, the line of its range, and the figure to the right of all."""
+    colour = COLOURS[0] if name.startswith(OURS) else OTHERS
+    axes.barh(place, spread.middle - floor, left=floor, height=0.72, color=colour)
+    axes.plot([spread.low, spread.high], [place] * 2, color=INK, linewidth=0.8)
+    paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}
+    where = (max(spread.high, floor, beyond), place)
+    axes.annotate(said, where, (4, 0), textcoords="offset points", va="center", fontsize=10, bbox=paper)

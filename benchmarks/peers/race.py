@@ -92,6 +92,7 @@ def race(
     guests: Sequence[tuple[str, Contestant, Path]] = (),
     minutes: float = 15.0,
     say: Say = lambda line: None,
+    wall_rounds: int | None = None,
 ) -> dict[str, Any]:
     """Carry out what is missing of a race in the file ``out``, and return its content.
 
@@ -100,13 +101,14 @@ def race(
         threads: which turns to take, with one thread, with two, or both.
         guests: (task, contestant, interpreter) that are not in the table.
         minutes: after which a contestant is given up.
+        wall_rounds: how many of the rounds have turns with two threads; all where nothing is said.
 
     Raises:
         SeqwardError: ``out`` holds results of another extent, or nothing fits ``only``.
     """
     result = begun(out, extent)
     pythons = {guest.name: python for _, guest, python in guests}
-    entries = [entry for entry in entries_of(rounds, guests) if entry.threads in threads and chosen(entry, only)]
+    entries = [e for e in entries_of(rounds, guests, wall_rounds) if e.threads in threads and chosen(e, only)]
     if not any(entry.task is not ROOFLINE for entry in entries):
         raise SeqwardError(f"no contestant fits {', '.join(only)}. Known: {', '.join(known())}.")
     missing = [e for e in entries if not any(key_of(r) == e.key and "error" not in r for r in result["records"])]
@@ -120,7 +122,8 @@ def race(
         begin = time.perf_counter()
         record = dict(zip(("round", "threads", "task", "contestant"), entry.key, strict=True))
         record |= turn(entry, extent, python, minutes)
-        say(f"[{number}/{len(missing)}] {told(record)} ({time.perf_counter() - begin:.0f} s)")
+        record["took"] = round(time.perf_counter() - begin, 1)
+        say(f"[{number}/{len(missing)}] {told(record)} ({record['took']:.0f} s)")
         result["records"] = [r for r in result["records"] if key_of(r) != entry.key] + [record]
         result["load_average"].append(round(os.getloadavg()[0], 2))
         write(out, result)
@@ -142,13 +145,17 @@ def begun(out: Path, extent: Extent) -> dict[str, Any]:
     return result
 
 
-def entries_of(rounds: int, guests: Sequence[tuple[str, Contestant, Path]] = ()) -> Iterator[Entry]:
+def entries_of(
+    rounds: int, guests: Sequence[tuple[str, Contestant, Path]] = (), wall_rounds: int | None = None
+) -> Iterator[Entry]:
     """All turns, in their order."""
+    most = {1: rounds, 2: rounds if wall_rounds is None else wall_rounds}
     for number in range(rounds):
         for threads in (1, 2):
             for task in (ROOFLINE, *TASKS):
                 extra = tuple(guest for name, guest, _ in guests if name == task.name)
-                if threads in task.threads:
+                last = min(most[threads], task.rounds or rounds)
+                if threads in task.threads and number < last:
                     yield from (Entry(number, threads, task, one) for one in task.contestants + extra)
 
 

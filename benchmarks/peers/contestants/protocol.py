@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from machine import peak_memory_mb
+from memory import peak_memory_mb
 
 LEAST_LAPS = 2
 

@@ -50,6 +50,9 @@ def config_of(ask: Any, folder: Path) -> Config:
             "use_gpu": False,
             "show_progress": False,
             "state": "ERROR",
+            # What it prepared it keeps and finds again, by its own means: no clock runs by then.
+            "save_dataset": True,
+            "save_dataloaders": True,
         },
     )
 
