@@ -23,7 +23,16 @@ from pydantic import TypeAdapter, ValidationError
 from seqward.errors import SeqwardError, did_you_mean
 from seqward.settings import RETIRED, to_dict
 
-__all__ = ["find_section", "from_dict", "from_keywords", "key_docs", "method_named_in", "read_config", "to_dict", "to_yaml"]
+__all__ = [
+    "find_section",
+    "from_dict",
+    "from_keywords",
+    "key_docs",
+    "method_named_in",
+    "read_config",
+    "to_dict",
+    "to_yaml",
+]
 
 Sections = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
@@ -277,7 +277,11 @@ class Recommender:
                 named = replace(named, users=None)  # their numbers are those of other people
         else:
             named = of_histories(histories, item_ids, report, columns)
-        among = None if items_to_recommend is None else torch.tensor(numbers_of(items_to_recommend, numbering(item_ids), report))
+        among = (
+            None
+            if items_to_recommend is None
+            else torch.tensor(numbers_of(items_to_recommend, numbering(item_ids), report))
+        )
         best = recommend(self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among, named.users)
         return named.frame(best, item_ids)
 

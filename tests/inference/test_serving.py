@@ -63,7 +63,12 @@ def test_lists_are_those_of_the_recommender_with_torch(
 ) -> None:
     """In order, but for neighbours that are closer than rounding."""
     model, ours = pair
-    asked: dict[str, Any] = {"histories": HISTORIES, "k": k, "filter_viewed": filter_viewed, "items_to_recommend": among}
+    asked: dict[str, Any] = {
+        "histories": HISTORIES,
+        "k": k,
+        "filter_viewed": filter_viewed,
+        "items_to_recommend": among,
+    }
     if model.scorer.critic is None and how.get("rank_by", "policy") != "policy":
         message = refusal(ours.recommend, **asked, **how)
         assert message == f"this run has no critic, so it cannot rank by {how['rank_by']}. Rank by policy."

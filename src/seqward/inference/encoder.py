@@ -45,7 +45,9 @@ class Encoder:
         """[Q, width] what a block makes of all of x [S, width] or of its last slot: ``Block.forward``."""
         name = f"blocks.{block}."
         q = self._norm(name + "norm_attention", asked)
-        attended = self._attended(self._linear(name + "query", q), *(self._linear(name + n, x) for n in ("key", "value")))
+        attended = self._attended(
+            self._linear(name + "query", q), *(self._linear(name + n, x) for n in ("key", "value"))
+        )
         if self.projection:
             attended = self._linear(name + "projection", attended)
         x = self._norm(name + "norm_feed", self.own * q + attended)

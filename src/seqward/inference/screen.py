@@ -114,7 +114,7 @@ class Screen:
     def _margin(self, state: Floats) -> float:
         """How far a product in fp32 may be from the settled score, as ``order.margins`` derives it."""
         bound = float(np.linalg.norm(state.astype(np.float64))) * self._norm + self._offset
-        if not bound < np.finfo(np.float32).max / 2:
+        if not bound < float(np.finfo(np.float32).max) / 2:
             raise _not_finite()
         return (self.width + 20) * UNIT * bound + LOST * self.width
 
@@ -133,7 +133,7 @@ def table_of(weight: Floats, bias: Floats | None) -> Table:
         usable = (largest >= 1e-30) & (largest < np.inf)
         scale[part] = np.where(usable, largest / np.float32(127), 0)
         step = np.where(usable, scale[part], 1)[:, None]
-        whole = np.where(usable[:, None], np.rint(rows / step), 0).clip(-127, 127)
+        whole = np.rint(np.where(usable[:, None], rows, 0) / step).clip(-127, 127)
         norm[part] = _above(np.linalg.norm(rows.astype(np.float64), axis=1))
         rest[part] = _above(np.linalg.norm(rows - whole.astype(np.float64) * scale[part][:, None], axis=1))
         padded = np.zeros((-(-len(rows) // BLOCK) * BLOCK, width), dtype=np.int8)

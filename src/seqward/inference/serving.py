@@ -27,7 +27,9 @@ class Inference:
     >>> Inference.load("run").recommend(histories=[["a", "b"]], k=10)
     """
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], item_ids: NDArray[Any]) -> None:
+    def __init__(
+        self, weights: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], item_ids: NDArray[Any]
+    ) -> None:
         """Args: weights and settings as a run holds them, ids of the items by number."""
         self.weights, self.item_ids = weights, item_ids
         self.encoder = Encoder(weights, settings["backbone"])
