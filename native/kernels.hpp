@@ -3,6 +3,7 @@
 #pragma once
 
 #include "rank.hpp"
+#include "screen.hpp"
 #include "sum.hpp"
 
 namespace seqward {
@@ -16,7 +17,8 @@ constexpr Kernels kernels(const char* name, bool (*runs)()) {
             sum<B>,
             spread<B>,
             rank<B>,
-            best<B>};
+            best<B>,
+            topk<B>};
 }
 
 }  // namespace

@@ -22,6 +22,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "questions.hpp"
+
 namespace seqward {
 namespace {  // a copy for each file that includes it, compiled for the processor of that file
 
@@ -151,6 +153,14 @@ struct Portable {
         for (int i = 0; i < Lanes; ++i) to[2 * i] = round(first.at[i]), to[2 * i + 1] = round(second.at[i]);
     }
     static void finish() {}
+
+    // The sums of ``groups`` of four products: rows [groups][kScreen][4], query [groups][4] -> [kScreen].
+    static void whole_products(const int8_t* rows, const int8_t* query, int64_t groups, int32_t* out) {
+        for (int64_t i = 0; i < kScreen; ++i) out[i] = 0;
+        for (; groups > 0; --groups, query += 4)
+            for (int64_t i = 0; i < kScreen; ++i, rows += 4)
+                for (int k = 0; k < 4; ++k) out[i] += rows[k] * query[k];
+    }
 };
 
 }  // namespace

@@ -47,5 +47,9 @@ SHOWN int seqward_best(int variant, const Best* q, int64_t first_row, int64_t la
     return kVariants[variant]->best(*q, first_row, last_row);
 }
 
+SHOWN int seqward_topk(int variant, const Topk* q, int64_t first_block, int64_t last_block) {
+    return kVariants[variant]->topk(*q, first_block, last_block);
+}
+
 // Python's build tools make and find the library as a module and ask for this name. Nothing imports it.
 SHOWN void* PyInit__native() { return nullptr; }

@@ -7,7 +7,7 @@
 
 namespace seqward {
 
-constexpr int kVersion = 1;  // of this interface; Python refuses a library that says otherwise
+constexpr int kVersion = 2;  // of this interface; Python refuses a library that says otherwise
 
 struct Scores {  // score of item i for row r: scale * (states[r] . weight[i] + bias[i])
     const float* states;  // [rows, width]
@@ -52,11 +52,34 @@ struct Best {
     int64_t* item;        // [rows] in: -1; out: its item
 };
 
+// Rows of a catalogue in whole numbers, made once (src/seqward/inference/screen.py): row = scale * codes + the rest.
+constexpr int64_t kScreen = 32;  // rows of a block; the last block is filled up with zeros
+
+struct Table {
+    const int8_t* codes;    // [blocks, width / 4, kScreen, 4], -127 .. 127
+    const float* scale;     // [blocks, kScreen]
+    const float* bias;      // [blocks, kScreen] or null
+    const float* norm;      // [blocks] at least the length of each row
+    const float* residual;  // [blocks] at least the length of each rest
+    const float* offset;    // [blocks] at least the size of each bias but -inf; inf where one is no number or +inf
+};
+
+// The k best items of one state, see screen.hpp. ``scores`` has one row; its scale is 1.
+struct Topk {
+    Scores scores;
+    Table table;
+    const int64_t* excluded;  // [n_excluded] items that are no candidates, ascending
+    int64_t n_excluded, k;
+    float* value;   // [k] out: settled scores in order; -inf where fewer are candidates
+    int64_t* item;  // [k] out: their items, the lower number first among equals; -1 where fewer are candidates
+};
+
 struct Shape {
     int32_t lanes, panel, block, bytes;  // floats a vector, rows a panel, items a block, bytes a kept number
 };
 
-// 0 on success, 1 where memory is short. Ranges: rows [first, last), first a multiple of the panel; or blocks of items.
+// 0 on success, 1 where memory is short, 2 where a score may not be finite (topk only: the others are asked about what
+// Python has looked through). Ranges: rows [first, last), first a multiple of the panel; or blocks of items.
 struct Kernels {
     const char* name;
     Shape shape;
@@ -65,6 +88,7 @@ struct Kernels {
     int (*spread)(const Spread&, int64_t first_block, int64_t last_block);
     int (*rank)(const Rank&, int64_t first_row, int64_t last_row);
     int (*best)(const Best&, int64_t first_row, int64_t last_row);
+    int (*topk)(const Topk&, int64_t first_block, int64_t last_block);
 };
 
 }  // namespace seqward

@@ -20,6 +20,7 @@ int seqward_sum(int, const Sum*, int64_t, int64_t);
 int seqward_spread(int, const Spread*, int64_t, int64_t);
 int seqward_rank(int, const Rank*, int64_t, int64_t);
 int seqward_best(int, const Best*, int64_t, int64_t);
+int seqward_topk(int, const Topk*, int64_t, int64_t);
 }
 
 namespace {
@@ -107,6 +108,45 @@ void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bi
     std::free(kept);
 }
 
+// A table of codes, made here in the plainest way, and its answers beside those of all scores.
+void check_topk(int variant, int64_t items, int64_t width, bool with_bias, int64_t k) {
+    const char* name = seqward_name(variant);
+    const int64_t blocks = (items + kScreen - 1) / kScreen, padded = blocks * kScreen;
+    const auto state = numbers(width), weight = numbers(items * width);
+    auto bias = numbers(padded);
+    if (with_bias) bias[0] = -INFINITY;
+    std::vector<int8_t> codes(padded * width, 0);
+    std::vector<float> scale(padded, 1.0f / 127), norm(blocks, 0.0f), residual(blocks, 0.0f), offset(blocks, 1.0f);
+    std::vector<double> scores(items, 0.0);
+    for (int64_t i = 0; i < items; ++i) {
+        double size = 0.0, rest = 0.0;
+        for (int64_t j = 0; j < width; ++j) {
+            const double w = weight[i * width + j], whole = std::nearbyint(w / scale[i]);
+            codes[(i / kScreen * (width / 4) + j / 4) * kScreen * 4 + i % kScreen * 4 + j % 4] = int8_t(whole);
+            size += w * w, rest += (w - whole * scale[i]) * (w - whole * scale[i]);
+            scores[i] += w * state[j];
+        }
+        if (with_bias) scores[i] += bias[i];
+        norm[i / kScreen] = std::fmax(norm[i / kScreen], float(std::sqrt(size) * 1.000001));
+        residual[i / kScreen] = std::fmax(residual[i / kScreen], float(std::sqrt(rest) * 1.000001));
+    }
+    std::vector<int64_t> excluded;
+    for (int64_t i = 3; i < items; i += 5) excluded.push_back(i), scores[i] = -INFINITY;
+    std::vector<float> value(k);
+    std::vector<int64_t> item(k);
+    const Scores s{state.data(), weight.data(), with_bias ? bias.data() : nullptr, 1, items, width, 1.0f};
+    const Table table{codes.data(), scale.data(), s.bias, norm.data(), residual.data(), offset.data()};
+    const Topk q{s, table, excluded.data(), int64_t(excluded.size()), k, value.data(), item.data()};
+    expect(!seqward_topk(variant, &q, 0, blocks), "memory", name, 1, items, width);
+    for (int64_t place = 0; place < k; ++place) {
+        int64_t most = 0;
+        for (int64_t i = 1; i < items; ++i) most = scores[i] > scores[most] ? i : most;
+        const bool left = scores[most] > -INFINITY;
+        expect(left ? std::fabs(value[place] - scores[most]) < 1e-5 : item[place] == -1, "place", name, 1, items, width);
+        if (item[place] >= 0) scores[item[place]] = -INFINITY;
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -117,6 +157,9 @@ int main() {
                 for (int64_t width : {16, 48, 64})
                     for (int options = 0; options < 4; ++options)
                         check(variant, rows, items, width, options & 1, options & 2);
+        for (int64_t items : {1, 31, 33, 500, 9000})
+            for (int64_t width : {16, 48, 64})
+                for (int64_t k : {1, 20, 700}) check_topk(variant, items, width, k == 20, k);
         std::printf("%s: no complaint\n", seqward_name(variant));
     }
 }

@@ -12,7 +12,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,20 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from seqward.errors import SeqwardError, did_you_mean
+from seqward.settings import RETIRED, to_dict
+
+__all__ = [
+    "find_section",
+    "from_dict",
+    "from_keywords",
+    "key_docs",
+    "method_named_in",
+    "read_config",
+    "to_dict",
+    "to_yaml",
+]
 
 Sections = Mapping[str, Any]
-RETIRED = frozenset({"backbone.feed_forward"})
-"""Settings that no longer exist because they changed no result; what was written down before still names them."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,6 @@ def method_named_in(file: Path) -> str | None:
     if name is not None and not isinstance(name, str):
         raise SeqwardError(f"method: expected a name, got {name!r} (in {file}).")
     return name
-
-
-def to_dict(sections: Sections) -> dict[str, dict[str, Any]]:
-    """The settings as plain data, as they come back from JSON: a tuple is a list."""
-    return json.loads(json.dumps({name: asdict(section) for name, section in sections.items()}))
 
 
 def from_dict(defaults: Sections, values: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, Any]:

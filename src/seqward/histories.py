@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqward.catalogue import Best
 from seqward.data.dataset import OWNERS, Dataset
 from seqward.errors import SeqwardError
+from seqward.ids import UNKNOWN, Numbering, Report, known_ones, listed_ids, named_lists, numbered, numbering
 
 if TYPE_CHECKING:
+    from seqward.catalogue import Best
     from seqward.data.columns import Columns
 
-Report = Callable[[str], Any]
-"""Receives what the user should know."""
-Numbering = Callable[[Any], int | None]
-"""Id -> number; None where it is unknown."""
-UNKNOWN = -1
 PARTS = (*OWNERS, "item_id", "time", "order")
 """The columns of a frame of histories that are read."""
 
@@ -75,13 +70,8 @@ def of_histories(
         return _of_frame(histories, columns, number, report)
     if columns is not None:
         raise SeqwardError("columns=... renames the columns of a frame; these histories are lists.")
-    lists = _lists(list(histories.values()) if isinstance(histories, Mapping) else histories)
-    if not lists:
-        raise SeqwardError("there is no history to recommend for: expected at least one.")
-    owners = list(histories) if isinstance(histories, Mapping) else list(range(len(lists)))
-    if not any(all(isinstance(owner, kind) for owner in owners) for kind in (str, Integral)):
-        raise SeqwardError("the names of histories must be texts or whole numbers, all of one kind.")
-    return NamedHistories("session_id", owners, _numbered(lists, number, report))
+    owners, lists = named_lists(histories)
+    return NamedHistories("session_id", owners, numbered(lists, number, report))
 
 
 def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> NamedHistories:
@@ -121,32 +111,6 @@ def _sessions_of(data: Dataset, wanted: Sequence[Any]) -> tuple[list[int | None]
     return found, column
 
 
-def listed_ids(name: str, ids: Any) -> list[Any]:
-    """The ids of an argument.
-
-    Raises:
-        SeqwardError: it is a single one.
-    """
-    if isinstance(ids, str) or not hasattr(ids, "__iter__"):
-        raise SeqwardError(f"{name} must be a list of ids, such as [{ids!r}]; got {ids!r}.")
-    return list(ids)
-
-
-def numbering(ids: NDArray[Any]) -> Numbering:
-    """Finds the number of an id, or of its text: "7" is 7 and 7 is "7", while "007" is another id than either."""
-    by_id = {name: number for number, name in enumerate(ids.tolist())}
-    by_text = {str(name): number for name, number in by_id.items()}
-
-    def number(name: Any) -> int | None:
-        try:
-            found = by_id.get(name)
-        except TypeError:
-            raise SeqwardError(f"ids must be texts or whole numbers; got {name!r}.") from None
-        return by_text.get(str(name)) if found is None and isinstance(name, str | Integral) else found
-
-    return number
-
-
 def parts_of_histories(columns: Columns, names: Sequence[str]) -> dict[str, str]:
     """Part -> column, for the ``PARTS`` among ``names``; of session and user the one that counts.
 
@@ -156,14 +120,6 @@ def parts_of_histories(columns: Columns, names: Sequence[str]) -> dict[str, str]
     parts = columns.resolve(names, rewards=True, timed=False)
     owner = next(part for part in OWNERS if part in parts)
     return {part: name for part, name in parts.items() if part in PARTS and part not in {*OWNERS} - {owner}}
-
-
-def _lists(histories: Sequence[Any]) -> list[list[Any]]:
-    if any(isinstance(h, str) or not hasattr(h, "__iter__") for h in histories):
-        raise SeqwardError('histories must be lists of item ids, such as [["a", "b"]]; got a list of single ids.')
-    if strange := [h for h in histories if isinstance(h, Set | Mapping)]:
-        raise SeqwardError(f"a history is a list of item ids in order; got a {type(strange[0]).__name__}.")
-    return [list(h) for h in histories]
 
 
 def _of_frame(frame: Any, columns: Columns | None, number: Numbering, report: Report) -> NamedHistories:
@@ -196,27 +152,6 @@ def _of_frame(frame: Any, columns: Columns | None, number: Numbering, report: Re
     ends = np.cumsum(np.bincount(place))
     known = np.array([UNKNOWN if (n := number(name)) is None else n for name in ids.tolist()])[item]
     strange = next(iter(ids[item[known == UNKNOWN][:1]].tolist()), None)
-    lists = _known(np.split(known[rows], ends[:-1]), strange, report)
+    lists = known_ones(np.split(known[rows], ends[:-1]), strange, report)
     backend = kind.implementation if isinstance(kind, nw.DataFrame) else "polars"
     return NamedHistories(column, owner_ids[first].tolist(), lists, backend)
-
-
-def _numbered(lists: Sequence[Sequence[Any]], number: Numbering, report: Report) -> list[NDArray[np.int64]]:
-    """Item numbers of each history, the unknown ones skipped and reported."""
-    found = [[number(item) for item in items] for items in lists]
-    pairs = (pair for items in zip(lists, found, strict=True) for pair in zip(*items, strict=True))
-    strange = next((item for item, n in pairs if n is None), None)
-    return _known([np.array([UNKNOWN if n is None else n for n in ns], np.int64) for ns in found], strange, report)
-
-
-def _known(lists: Sequence[NDArray[np.int64]], strange: Any, report: Report) -> list[NDArray[np.int64]]:
-    """Each list without what is unknown, of which ``strange`` is an example."""
-    kept = [items[items != UNKNOWN] for items in lists]
-    unknown = sum(map(len, lists)) - sum(map(len, kept))
-    if unknown:
-        empty = sum(len(known) == 0 and len(items) > 0 for known, items in zip(kept, lists, strict=True))
-        report(
-            f"Items of the histories that are not in the catalogue were skipped: {unknown}, such as {strange!r}"
-            + (f"; of the histories, {empty} held no other and were read as empty." if empty else ".")
-        )
-    return kept

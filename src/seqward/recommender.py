@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
@@ -25,7 +25,8 @@ from seqward.data.dataset import VALIDATION, Dataset
 from seqward.errors import SeqwardError, check_whole
 from seqward.evaluate import compare
 from seqward.fitting import check_length, named_state, validator, warn_of_idle, warn_of_phases
-from seqward.histories import listed_ids, numbering, of_dataset, of_histories
+from seqward.histories import of_dataset, of_histories
+from seqward.ids import numbering, numbers_of
 from seqward.method import Method
 from seqward.methods import method_named
 from seqward.methods.needs import refuse_unfit
@@ -285,7 +286,11 @@ class Recommender:
                 named = replace(named, users=None)  # their numbers are those of other people
         else:
             named = of_histories(histories, item_ids, report, columns)
-        among = None if items_to_recommend is None else _numbers_of(items_to_recommend, item_ids, report)
+        among = (
+            None
+            if items_to_recommend is None
+            else torch.tensor(numbers_of(items_to_recommend, numbering(item_ids), report))
+        )
         best = recommend(self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among, named.users)
         return named.frame(best, item_ids)
 
@@ -441,15 +446,3 @@ def device_named(name: str) -> torch.device:
 
 def _refuse(message: str) -> None:
     raise SeqwardError(message)
-
-
-def _numbers_of(ids: Iterable[Any], item_ids: np.ndarray, report: Callable[[str], Any]) -> Tensor:
-    """Ascending numbers of the known ones among item ids; reports the others."""
-    number, wanted = numbering(item_ids), listed_ids("items_to_recommend", ids)
-    known = sorted({n for i in wanted if (n := number(i)) is not None})
-    unknown = [i for i in wanted if number(i) is None]
-    if unknown:
-        report(f"{len(unknown)} of {len(wanted)} items to recommend are not in the catalogue, such as {unknown[0]!r}.")
-    if not known:
-        raise SeqwardError("no item of items_to_recommend is in the catalogue, so nothing can be recommended.")
-    return torch.tensor(known)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seqward
-from seqward.config import RETIRED, to_dict
 from seqward.data.dataset import Dataset, fingerprint_of_catalogue
 from seqward.errors import SeqwardError
+from seqward.settings import RETIRED, to_dict
 
 
 @dataclass(frozen=True)

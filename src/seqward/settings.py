@@ -6,8 +6,10 @@ lets pydantic read the same annotations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, TypeVar, dataclass_transform
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -27,3 +29,12 @@ def settings(section: type[T]) -> type[T]:
     """Frozen, keyword-only dataclass whose unknown keys and loose types ``config.py`` refuses."""
     section.__pydantic_config__ = {"extra": "forbid", "strict": True, "allow_inf_nan": False}  # type: ignore[attr-defined]
     return dataclass(frozen=True, kw_only=True)(section)
+
+
+RETIRED = frozenset({"backbone.feed_forward"})
+"""Settings that no longer exist because they changed no result; what was written down before still names them."""
+
+
+def to_dict(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings as plain data, as they come back from JSON: a tuple is a list."""
+    return json.loads(json.dumps({name: asdict(section) for name, section in sections.items()}))

@@ -253,7 +253,7 @@ def test_a_library_that_is_not_ours_is_not_asked(
         monkeypatch.setattr(native.math, "isclose", lambda *a, **k: False)
     assert native.variant_for(torch.float32) is None
     (message,) = said.messages
-    assert ("its interface is version 1, not 99" if fault == "version" else "variant gives wrong sums") in message
+    assert ("its interface is version 2, not 99" if fault == "version" else "variant gives wrong sums") in message
 
 
 def test_a_variant_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture) -> None:

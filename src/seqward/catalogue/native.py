@@ -4,6 +4,8 @@ The library is optional. It is looked for beside this file, opened by ctypes, as
 and tried on a sum that is known; where any of that fails the torch engines answer, and a warning says so once. A call
 releases the interpreter's lock, so ranges of one question run in threads side by side.
 
+torch is imported by what needs it only: ``seqward.inference`` asks the kernels without it.
+
 ``SEQWARD_NATIVE`` chooses: ``auto``, ``off``, or the name of a variant (``names()``), for tests and measurements.
 """
 
@@ -20,15 +22,18 @@ from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int32,
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 """Of the interface; ``kVersion`` in native/questions.hpp."""
 FP32, BF16 = ("avx2",), ("avx512-bf16",)
 """Variants that ``auto`` may take for sums in fp32 and in bfloat16, best first. The plain ones are for tests."""
+SCREEN = (*BF16, *FP32)
+"""Variants that ``auto`` may take for screens, best first: all answer alike, and VNNI is the fastest."""
 SMALL = 1 << 22
 """Multiplications below which a second thread does not pay."""
 
@@ -86,6 +91,33 @@ class BestQuestion(Structure):
     _fields_ = (("scores", ScoresQuestion), ("margin", c_void_p), ("value", c_void_p), ("item", c_void_p))
 
 
+class TableQuestion(Structure):
+    """``Table``."""
+
+    _fields_ = (
+        ("codes", c_void_p),
+        ("scale", c_void_p),
+        ("bias", c_void_p),
+        ("norm", c_void_p),
+        ("residual", c_void_p),
+        ("offset", c_void_p),
+    )
+
+
+class TopkQuestion(Structure):
+    """``Topk``."""
+
+    _fields_ = (
+        ("scores", ScoresQuestion),
+        ("table", TableQuestion),
+        ("excluded", c_void_p),
+        ("n_excluded", c_int64),
+        ("k", c_int64),
+        ("value", c_void_p),
+        ("item", c_void_p),
+    )
+
+
 class _Shape(Structure):
     _fields_ = (("lanes", c_int32), ("panel", c_int32), ("block", c_int32), ("bytes", c_int32))
 
@@ -108,6 +140,8 @@ class Variant:
 
     @property
     def dtype(self) -> torch.dtype:
+        import torch
+
         return torch.float32 if self.bytes == 4 else torch.bfloat16
 
     @property
@@ -132,7 +166,7 @@ class Library:
         self.calls = ctypes.CDLL(str(file))
         self.calls.seqward_name.restype = c_char_p
         self.calls.seqward_shape.argtypes = (c_int, POINTER(_Shape))
-        for name in ("sum", "spread", "rank", "best"):
+        for name in ("sum", "spread", "rank", "best", "topk"):
             self.call(name).argtypes = (c_int, c_void_p, c_int64, c_int64)
         version = self.calls.seqward_version()
         if version != VERSION:
@@ -221,18 +255,29 @@ def using(name: str) -> Iterator[None]:
 
 def variant_for(dtype: torch.dtype) -> Variant | None:
     """The variant that sums in ``dtype``, or in fp32 where none does; None where torch has to answer."""
+    import torch
+
+    named = _chosen((*BF16, *FP32) if dtype == torch.bfloat16 else FP32)
+    # A variant in bfloat16 answers nothing that is asked in fp32.
+    return None if named is None or (named.bytes == 2 and dtype == torch.float32) else named
+
+
+def screening_variant() -> Variant | None:
+    """The variant that answers ``topk``; None where NumPy has to."""
+    return _chosen(SCREEN)
+
+
+def _chosen(wanted: tuple[str, ...]) -> Variant | None:
+    """The first of the wanted variants that runs, or the one that is forced."""
     library, choice = found().library, _forced or os.environ.get("SEQWARD_NATIVE", "auto")
     if library is None or choice == "off":
         return None
     runnable = {name: variant for name, variant in library.variants.items() if variant.runs}
-    if choice != "auto":
-        if choice not in runnable:
-            warn_once(f"SEQWARD_NATIVE={choice} is none of auto, off, {', '.join(runnable)}; torch answers.")
-        named = runnable.get(choice)
-        # A variant in bfloat16 answers nothing that is asked in fp32.
-        return None if named is None or (named.bytes == 2 and dtype == torch.float32) else named
-    wanted = (*BF16, *FP32) if dtype == torch.bfloat16 else FP32
-    return next((runnable[name] for name in wanted if name in runnable), None)
+    if choice == "auto":
+        return next((runnable[name] for name in wanted if name in runnable), None)
+    if choice not in runnable:
+        warn_once(f"SEQWARD_NATIVE={choice} is none of auto, off, {', '.join(runnable)}; torch answers.")
+    return runnable.get(choice)
 
 
 @cache
@@ -250,6 +295,8 @@ def ask(name: str, variant: Variant, question: Structure, count: int, step: int,
     Raises:
         MemoryError: there is too little for a thread's workspace.
     """
+    import torch
+
     library = found().library
     assert library is not None
     call: Callable[..., int] = library.call(name)
