@@ -66,6 +66,26 @@ def test_version(seqward: Command) -> None:
     assert seqward("--version") == ["seqward 0.1.0"]
 
 
+def test_module_has_the_exit_status_of_the_command(tmp_path: Path) -> None:
+    """A shell that runs `python -m seqward` sees a refusal as one, and success as 0."""
+    module = [sys.executable, "-m", "seqward"]
+    refused = subprocess.run([*module, "prepare", "none.csv", "--out", "data"], cwd=tmp_path, capture_output=True)
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert refused.stderr.startswith(b"none.csv does not exist.")
+    assert subprocess.run([*module, "--version"], capture_output=True).returncode == 0
+
+
+def test_ctrl_c_before_a_command_begins_is_130_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqward.cli.app", interrupted)
+    assert main(["methods"]) == 130
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_printed_configuration_is_the_defaults_and_explains_every_key(
     seqward: Command, name: str, tmp_path: Path
