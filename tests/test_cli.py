@@ -66,6 +66,26 @@ def test_version(seqward: Command) -> None:
     assert seqward("--version") == ["seqward 0.1.0"]
 
 
+def test_module_has_the_exit_status_of_the_command(tmp_path: Path) -> None:
+    """A shell that runs `python -m seqward` sees a refusal as one, and success as 0."""
+    module = [sys.executable, "-m", "seqward"]
+    refused = subprocess.run([*module, "prepare", "none.csv", "--out", "data"], cwd=tmp_path, capture_output=True)
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert refused.stderr.startswith(b"none.csv does not exist.")
+    assert subprocess.run([*module, "--version"], capture_output=True).returncode == 0
+
+
+def test_ctrl_c_before_a_command_begins_is_130_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqward.cli.app", interrupted)
+    assert main(["methods"]) == 130
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_printed_configuration_is_the_defaults_and_explains_every_key(
     seqward: Command, name: str, tmp_path: Path
@@ -206,6 +226,23 @@ def test_parameter_free_methods_train_like_any(shop_data: Path, seqward: Command
     assert rows[1][1:3] == [name, "fitted"]
     seqward("evaluate", tmp_path / "run", "--split", "all")
     assert json.loads((tmp_path / "run" / "metrics-all.json").read_text())["split"] == "all"
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize(
+    "name", [pytest.param(m.name, marks=[pytest.mark.slow] if m.trained else []) for m in METHODS.values()]
+)
+def test_every_method_goes_through_the_commands(shop_data: Path, seqward: Command, tmp_path: Path, name: str) -> None:
+    run, sections = tmp_path / "run", METHODS[name].sections
+    small = {"n_factors": 8, "batch_size": 64, "pretrain_epochs": 1, "warmup_events": 0.5}
+    known = {key for section in sections.values() for key in vars(section)}
+    options = [word for key in known & small.keys() for word in ("--set", f"{key}={small[key]}")]
+    rows = table(seqward("train", shop_data, "--method", name, "--out", run, "--epochs", 2, *options))
+    assert rows[1][1:3] == [name, "all 2 epochs done" if METHODS[name].trained else "fitted"]
+    seqward("evaluate", run)
+    assert json.loads((run / "metrics.json").read_text())["model"]["all"]["n"] > 0
+    best = table(seqward("recommend", run, "--history", "1,2", "-k", 3))
+    assert [row[3] for row in best[1:]] == ["1", "2", "3"][: len(best) - 1]
 
 
 def test_ctrl_c_saves_and_exits_with_130(shop_data: Path, tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         app(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
+    except KeyboardInterrupt:  # while the commands were being read; from there on typer says the same
+        return 130
     except SeqwardError as error:
         print(error, file=sys.stderr)
         return error.exit_status

@@ -55,12 +55,12 @@ def train(
     Run(out).check_free(force, resume)
     dataset = Dataset.load(data)
     recommender = Recommender.from_sections(entry.name, sections, seed, device)
-    total = int((dataset.split == TRAIN).sum()) * (sections["train"].epochs if sections else 1)
+    total = int((dataset.split == TRAIN).sum()) * (sections["train"].epochs if entry.trained else 1)
     with training_progress(total, max_minutes) as observe:
         recommender.fit(dataset, out, resume=resume, force=force, max_minutes=max_minutes, observe=observe)
     description = Run(out).description
     best = description.get("best") or {"step": None, "value": None}
-    metric = sections["train"].metric if sections else "metric"
+    metric = sections["train"].metric if entry.trained else "metric"
     print_table(
         ("run", "method", "state", f"best validation {metric}", "at step"),
         [(out, entry.name, description["state"], best["value"], best["step"])],
