@@ -356,7 +356,7 @@ class Step:
         states, items = states[piece, slot + 1], items[piece, slot]
         if self.sampling is None:
             return Cloze(self.online.scores(head, states), items)
-        events = Events(items, self.batch.data.session[self.batch.slots[piece, 0]])
+        events = Events(items, self.batch.sessions[piece])
         return Cloze(self._sums(self.sampling, head, states, events, "cloze"), items)
 
     def _shared_negatives(self, k: int, draw: Draw) -> Tensor:

@@ -16,6 +16,7 @@ from seqward.methods.contrastive import CL4SRecSettings, crop_mask_reorder
 from seqward.objectives import contrastive
 from seqward.step import Step
 from seqward.train import Networks, total_loss
+from worlds import data_of
 
 PRETRAINED = ("cp4rec", "s3-rec")
 
@@ -28,7 +29,7 @@ def test_two_views_are_told_from_those_of_other_sessions(name: str, symbol: str)
     loss = loss_of(job, symbol)(step)
     augment = one_of(crop(0.6), mask(0.5, token=True), reorder(0.6))
     views = [apart.view(view, augment) for view in ("one", "two")]
-    torch.testing.assert_close(loss, contrastive.nt_xent(*views, 2.0, "dot"))
+    torch.testing.assert_close(loss, contrastive.nt_xent(*views, 2.0, "dot", apart.batch.sessions))
     assert loss.shape == (2 * len(step.batch.items),)
     assert not torch.allclose(*views), "the views are drawn apart"
     defaults = loss_of(job_of(name, shop(), contrast_temperature=2.0), symbol)(loud_step(job))
@@ -146,9 +147,25 @@ def test_neither_task_of_s3_rec_reads_what_it_asks_for(monkeypatch: pytest.Monke
 def test_sasrec_co_moves_items_only(name: str, augment: Augment) -> None:
     job = job_of("sasrec-co", shop(), augment=name, augment_share=0.75, contrast_temperature=0.5)
     apart = loud_step(job)
-    expected = contrastive.nt_xent(apart.state(), apart.view("augmented", augment), 0.5)
+    expected = contrastive.nt_xent(apart.state(), apart.view("augmented", augment), 0.5, session=apart.batch.sessions)
     for phase in (0, 1):
         torch.testing.assert_close(loss_of(job, "L_CO", phase)(loud_step(job)), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [("sasrec-co", "L_CO"), ("sasrec-ccql", "L_CO"), ("cl4srec", "λ L_CL"), ("cp4rec", "L_CL"), ("s3-rec", "β L_SP")],
+)
+def test_pieces_of_one_long_session_are_not_told_apart(name: str, symbol: str) -> None:
+    """Alone in a batch they have no negatives, so each loss is 0; beside another session it is not."""
+    sessions = [list(range(12)), [12, 13, 14]]
+    alone, beside = (
+        loud_step(job_of(name, data_of(several, 15), session_max_len=3)) for several in (sessions[:1], sessions)
+    )
+    assert len(alone.batch.items) > 1
+    term = loss_of(job_of(name, shop()), symbol)
+    assert torch.equal(term(alone), torch.zeros(2 * len(alone.batch.items)))
+    assert float(term(beside).detach().mean()) > 0.01
 
 
 def test_sasrec_co_draws_no_negatives(monkeypatch: pytest.MonkeyPatch) -> None:

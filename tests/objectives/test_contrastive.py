@@ -54,6 +54,26 @@ def test_two_sessions_worked_by_hand() -> None:
     torch.testing.assert_close(contrastive.nt_xent(first, second, 2.0), torch.tensor(expected))
 
 
+def test_another_row_of_the_same_session_is_no_negative() -> None:
+    """Rows 0 and 2 are of one session: their anchors see their own other view and those of row 1 only.
+
+    Decoys: as three sessions the loss of every row differs; row 1, alone in its session, has the loss that it had.
+    """
+    first, second = normal(3, 5), normal(3, 5, seed=1)
+    found = contrastive.nt_xent(first, second, 0.5, session=torch.tensor([7, 4, 7]))
+    for rows in ([0, 1], [1, 2]):
+        pair = contrastive.nt_xent(first[rows], second[rows], 0.5)
+        its = rows.index(0) if 0 in rows else rows.index(2)
+        row = rows[its]
+        torch.testing.assert_close(found[[row, row + 3]], pair[[its, its + 2]])
+    apart = contrastive.nt_xent(first, second, 0.5)
+    assert bool((apart[[0, 2, 3, 5]] > found[[0, 2, 3, 5]]).all())
+    assert torch.equal(apart[[1, 4]], found[[1, 4]])
+    assert torch.equal(apart, contrastive.nt_xent(first, second, 0.5, session=torch.tensor([2, 0, 1])))
+    alone = contrastive.nt_xent(first, second, 0.5, session=torch.zeros(3, dtype=torch.int64))
+    torch.testing.assert_close(alone, torch.zeros_like(alone))
+
+
 def test_equal_orthogonal_views() -> None:
     """Each anchor: 1 to its other view, 0 to the two of the other session: log(1 + 2 e^(-1 / t))."""
     views = torch.eye(2)

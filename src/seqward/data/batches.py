@@ -47,6 +47,11 @@ class Batch:
         """[B] number of each piece's user."""
         return self.data.user[self.slots[:, 0]]
 
+    @property
+    def sessions(self) -> Tensor:
+        """[B] the session of each piece."""
+        return self.data.session[self.slots[:, 0]]
+
     def returns(self, gamma: float) -> Tensor:
         """[B, S + 1] the return from each row of the states on; NaN but at the rows before counted events."""
         rows, slots = self.items.shape
