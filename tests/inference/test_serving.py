@@ -15,6 +15,7 @@ import torch
 from asking import IDS, refusal
 from jobs import recommender, shop
 from seqward.backbones.backbone import Histories
+from seqward.errors import SeqwardError
 from seqward.inference import Inference
 from seqward.recommender import Recommender
 
@@ -140,3 +141,12 @@ def test_nothing_of_torch_is_loaded_in_a_fresh_interpreter(pair: tuple[Recommend
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert len(IDS) == 12
+
+
+@pytest.mark.parametrize("changes", [{"critic": "bounded"}, {"critic_norm": True}])
+def test_a_critic_that_is_no_plain_product_is_left_to_torch(changes: dict[str, Any], tmp_path: Path) -> None:
+    recommender("sasrec-sqn", epochs=1, n_factors=16, **changes).fit(shop()).save(tmp_path / "run")
+    ours = Inference.load(tmp_path / "run")
+    assert ours.recommend(histories=HISTORIES)["item_id"]
+    with pytest.raises(SeqwardError, match="this run's Q is no plain product of state and item"):
+        ours.recommend(histories=HISTORIES, rank_by="q")

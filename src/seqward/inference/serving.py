@@ -34,6 +34,8 @@ class Inference:
         self.weights, self.item_ids = weights, item_ids
         self.encoder = Encoder(weights, settings["backbone"])
         self.rank_by = settings["objective"].get("rank_by", "policy")
+        o = settings["objective"]
+        self.plain_critic = o.get("critic", "linear") == "linear" and not o.get("critic_norm", False)
         self.number = numbering(item_ids)
         self._screens: dict[tuple[str, float], Screen] = {}
         self._screen(None, 1.0)
@@ -74,8 +76,8 @@ class Inference:
 
         They are those of the frame that ``Recommender.recommend`` gives (``polars.DataFrame(found)``, say). Items
         outside the catalogue are skipped in histories, which is logged; a history of nothing else is read as empty.
-        States are computed in fp32 by NumPy here and by torch there, which round differently: scores agree to about
-        1e-6 of their size, and two items that are nearer to each other than that may stand in either order.
+        States are computed in fp32 by NumPy here and by torch there, which round differently: two items whose scores
+        differ by no more than that may stand in either order.
 
         Args:
             histories: lists of item ids, or a mapping of id to such a list.
@@ -110,6 +112,11 @@ class Inference:
             raise SeqwardError(f"rank_by must be policy, q or mixture; got {rank_by!r}.")
         if rank_by != "policy" and "heads.q.linear.weight" not in self.weights:
             raise SeqwardError(f"this run has no critic, so it cannot rank by {rank_by}. Rank by policy.")
+        if rank_by != "policy" and not self.plain_critic:
+            raise SeqwardError(
+                f"this run's Q is no plain product of state and item (objective.critic or critic_norm), which is all "
+                f"that is read here. Rank by policy, or: {INSTEAD}"
+            )
         if not np.isfinite(beta):
             raise SeqwardError(f"beta must be a finite number; got {beta!r}.")
         key = (rank_by, float(beta) if rank_by == "mixture" else 1.0)
@@ -124,7 +131,8 @@ class Inference:
         if rank_by == "mixture":
             (weight, bias), (q, q_bias) = self._head("policy", beta), self._head("q", beta)
             biases = [b for b in (bias, None if q_bias is None else beta * q_bias) if b is not None]
-            return weight + beta * q, sum(biases[1:], biases[0]) if biases else None
+            both = sum(biases[1:], biases[0]).astype(np.float32) if biases else None
+            return (weight + beta * q).astype(np.float32), both
         own = self.weights.get(f"heads.{rank_by}.linear.weight")
         if own is not None:
             return own, self.weights.get(f"heads.{rank_by}.linear.bias")
