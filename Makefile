@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread a test process: two of them share the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow test-all lint bench bench-peers paper-tables tier-a tier-b clean
+.PHONY: demo test test-slow test-all lint bench bench-peers paper-tables tier-a tier-b zoo clean
 
 demo: .venv/installed              ## simulate, prepare, train, evaluate, recommend: about two minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh demo
@@ -50,6 +50,9 @@ tier-b: .venv/installed            ## next-item methods beside published figures
 	$(STUDY) benchmarks/studies/tier-b-ml-1m.yaml
 	$(STUDY) benchmarks/studies/tier-b-beauty.yaml
 	$(BIN)/python benchmarks/results_page.py
+
+zoo: .venv/installed               ## which runs go wrong, and how early the guard says so: about two hours of two cores
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py run
 
 clean:
 	rm -rf .venv demo build dist

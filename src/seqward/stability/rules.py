@@ -26,6 +26,8 @@ REFERENCE = 8
 """Probes that say what is usual, for rules about change."""
 SLACK = 0.5
 """Standard deviations that a cumulative sum forgives at every probe (Page 1954)."""
+EARNED = 0.3
+"""Share of the largest possible return up to which Q may grow as it likes."""
 DIVERGED = 10.0
 """Times the largest possible return from which Q has diverged."""
 
@@ -95,9 +97,11 @@ def growth(history: History) -> float:
     """Where the law that |Q| has followed over the last probes leads in as many more, over the largest possible return.
 
     Of a line, an exponential and a hyperbola (1 / Q falls on a line to a crash: SEEM, Yue et al. 2023, with plain
-    gradients; with Adam growth is polynomial) the one that fits best, where it explains nine tenths of the change.
+    gradients; with Adam growth is polynomial) the one that fits best, where it explains nine tenths of the change. A Q
+    that is far below the largest return has every reason to grow.
     """
-    return law_of_growth(history.of("q_over_bound"))[1]
+    q = history.of("q_over_bound")
+    return law_of_growth(q)[1] if q and q[-1] > EARNED else 0.0
 
 
 def law_of_growth(q: Sequence[float]) -> tuple[str, float]:

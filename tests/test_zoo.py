@@ -1,0 +1,94 @@
+"""The divergence zoo: runs are labelled by what became of them, thresholds hold on the half that set them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zoo
+from seqward.bench.study import read_study
+from seqward.stability.rules import RULES
+from zoo import Seen, fallen_for_good, set_thresholds, stopped_early, told, wilson
+
+
+def run(name: str, values: list[float], q: list[float] | None = None, gone: int | None = None) -> Seen:
+    """Validations at steps 10, 20, ..., and a probe at each, with those values of Q over its bound."""
+    q = q or [0.1] * len(values)
+    probes = [{"step": 10 * (i + 1), "signals": {"q_over_bound": x}} for i, x in enumerate(q)]
+    return Seen(name, probes, [(10 * (i + 1), v) for i, v in enumerate(values)], gone)
+
+
+def test_a_fall_counts_where_it_lasts() -> None:
+    """.5 is the best, and below .475 is more than 5 % under it."""
+    assert fallen_for_good([(1, 0.5), (2, 0.47), (3, 0.47), (4, 0.47)]) == 2
+    assert fallen_for_good([(1, 0.5), (2, 0.47), (3, 0.476), (4, 0.47), (5, 0.47)]) is None
+    assert fallen_for_good([(1, 0.5), (2, 0.47), (3, 0.47)]) is None
+    assert fallen_for_good([(1, 0.3), (2, 0.4), (3, 0.5)]) is None
+
+
+def test_labels_are_of_outcomes() -> None:
+    assert run("s/a/0", [0.3, 0.4, 0.5]).outcome == ("healthy", None)
+    assert run("s/a/0", [0.5, 0.4, 0.4, 0.4]).outcome == ("decays", 20)
+    assert run("s/a/0", [0.5, 0.5, 0.5, 0.5], q=[0.1, 5.0, 11.0, 12.0]).outcome == ("diverges", 30)
+    assert run("s/a/0", [0.5, 0.4, 0.4, 0.4], q=[0.1, 5.0, 11.0, 12.0]).outcome == ("diverges", 20)
+    assert run("s/a/0", [0.5, 0.5], gone=25).outcome == ("diverges", 25)
+
+
+def test_thresholds_are_above_every_healthy_run_and_catch_what_stands_out() -> None:
+    """Healthy runs have Q up to .8 of the bound; one that decays at step 40 had 2.0 at step 20."""
+    healthy = [run(f"s/a/{i}", [0.3, 0.4, 0.5, 0.5, 0.5, 0.5], q=[0.1, 0.2, 0.3, 0.4, 0.5, 0.8]) for i in range(4)]
+    bad = run("s/b/0", [0.3, 0.4, 0.5, 0.3, 0.3, 0.3], q=[0.1, 2.0, 2.0, 2.0, 2.0, 2.0])
+    rules = set_thresholds([*healthy, bad])
+    bound = next(rule for rule in rules if rule.name == "value bound")
+    assert bound.threshold == pytest.approx(1.25 * 0.8) and bound.alone
+    assert not any(rule.alone for rule in rules if rule.name != "value bound")
+    found = told([*healthy, bad], rules)
+    assert (found.false_alarms, found.in_time, found.late, found.lead) == (0, 1, 0, pytest.approx(0.5))
+    assert told([bad], rules, tolerance=3).in_time == 0
+    late = run("s/c/0", [0.3, 0.5, 0.3, 0.3, 0.3, 0.3], q=[0.1, 0.1, 0.1, 0.1, 0.1, 2.0])
+    assert told([late], rules).late == 1
+
+
+def test_what_early_stopping_keeps() -> None:
+    """The best of before three that were no better: .9 comes too late."""
+    assert stopped_early([(1, 0.5), (2, 0.4), (3, 0.5), (4, 0.45), (5, 0.9)]) == 0.5
+    assert stopped_early([(1, 0.5), (2, 0.4), (3, 0.6), (4, 0.45), (5, 0.9)]) == 0.9
+
+
+def test_intervals_of_shares() -> None:
+    """Wilson's: z^2 / (n + z^2) above for none of n."""
+    assert wilson(0, 10)[1] == pytest.approx(3.8415 / 13.8415, abs=1e-4)
+    low, high = wilson(5, 10)
+    assert (low, high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = [
+        {"kind": "validation", "step": 0, "metrics": {"goal": {"hr@20": 0.1}}},
+        {"kind": "step", "step": 5},
+        {"kind": "guard", "step": 5, "state": "healthy", "signals": {"q_over_bound": 0.25}},
+        {"kind": "guard", "step": 9, "state": "warning", "text": "at a validation"},
+        {"kind": "validation", "step": 9, "metrics": {"goal": {"hr@20": 0.4}}},
+        {"kind": "event", "step": 11, "text": "diverged: the loss term L_Q is nan"},
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    seen = zoo.seen_in(tmp_path, "s/a/0")
+    assert seen == Seen("s/a/0", [{"step": 5, "signals": {"q_over_bound": 0.25}}], [(9, 0.4)], 11)
+
+
+def test_the_studies_of_the_zoo_can_be_run() -> None:
+    runs = {name: len(read_study(zoo.STUDIES / f"{name}.yaml").runs()) for name in zoo.STUDY_NAMES}
+    assert runs["zoo-shop"] >= 190 and runs["zoo-trivago"] == 20
+
+
+@pytest.mark.skipif(not zoo.FILE.is_file(), reason="the zoo was not run yet: make zoo")
+def test_the_page_is_what_the_runs_say_and_the_thresholds_are_theirs() -> None:
+    assert zoo.PAGE.read_text() == zoo.page()
+    shop = [run for run in zoo.runs_of(zoo.read(zoo.FILE)) if run.name.startswith("zoo-shop/")]
+    for mine, shipped in zip(set_thresholds([run for run in shop if run.first_half]), RULES, strict=True):
+        assert shipped.threshold == pytest.approx(mine.threshold, rel=0.05), shipped.name
+        assert shipped.alone is mine.alone, shipped.name
