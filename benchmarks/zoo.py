@@ -38,8 +38,8 @@ METRIC = ("goal", "hr@20")
 FALL, IN_A_ROW = 0.05, 3
 MARGIN = 1.25
 """How far above the highest score of a healthy run of the first half a threshold is set. Within that half, when an
-eighth of the methods was left out in turn, 1.1 gave two false alarms in 80, 1.25 one and 1.5 none, with 9, 9 and 8 of 21
-bad runs told in time (161 runs)."""
+eighth of the methods was left out in turn, 1.1 gave two false alarms in 80, 1.25 one and 1.5 none, with 9, 9 and 8 of
+21 bad runs told in time (161 runs)."""
 PATIENCE = 3
 """Validations without a better one after which plain early stopping ends a run."""
 TOLERANCES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
