@@ -92,7 +92,7 @@ def test_printed_configuration_is_the_defaults_and_explains_every_key(
 ) -> None:
     file = tmp_path / "method.yaml"
     file.write_text("\n".join(seqward("config", name)))
-    sections = METHODS[name].sections
+    sections = METHODS[name].all_sections
     assert config.method_named_in(file) == name
     assert config.read_config(sections, file) == sections
     for section in sections.values():

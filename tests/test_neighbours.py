@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -66,10 +67,13 @@ def slow(kind: str, o: Any, sessions: list[list[int]], ages: list[float], histor
         if kind == "stan":
             similarity *= 1 / math.sqrt(len(set(sessions[s])))
             similarity *= math.exp(-ages[s] / o.lambda_2)
-        found.append((similarity, s, min(common, key=lambda i: back[i])))
+        found.append((similarity, s, min(common, key=lambda i: back[i]), sorted(near.values())))
     found.sort(key=lambda x: (-np.float32(x[0]), x[1]))
+    # Sums of other numbers may be equal, as .4 + 1 and .6 + .8 are, and then rounding decides who is nearer.
+    for one, other in pairwise(found):
+        assume(one[3] == other[3] or abs(one[0] - other[0]) > 1e-6)
     scores: dict[int, float] = {}
-    for similarity, s, latest in found[: o.neighbours]:
+    for similarity, s, latest, _ in found[: o.neighbours]:
         places = last_places(sessions[s])
         for item, place in places.items():
             if kind == "vsknn":

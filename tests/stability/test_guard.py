@@ -225,7 +225,8 @@ def test_only_the_newest_snapshots_are_kept(tmp_path: Path) -> None:
 def test_a_run_says_what_became_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alarms_from(6, monkeypatch)
     data = shop()
-    r = recommender("snqn", probe_every=2, actions="repair", ladder=["clip"])
+    r = recommender("snqn")
+    r.guard = replace(REPAIR, ladder=("clip",))
     r.fit(data, tmp_path / "run")
     stability = Run(tmp_path / "run").description["stability"]
     assert stability["worst"] == "warning" and [repair["action"] for repair in stability["repairs"]] == ["clip"]
