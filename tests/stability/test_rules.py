@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,8 +28,9 @@ def validated(*values: float) -> History:
     return found
 
 
-def rule(name: str) -> rules.Rule:
-    return next(rule for rule in RULES if rule.name == name)
+def trusted(*names: str, threshold: float = 1.0) -> list[rules.Rule]:
+    """The rules with one threshold, of which these are trusted alone."""
+    return [replace(rule, threshold=threshold, alone=rule.name in names) for rule in RULES]
 
 
 def test_nothing_seen_is_healthy() -> None:
@@ -37,14 +39,21 @@ def test_nothing_seen_is_healthy() -> None:
 
 
 def test_q_beyond_the_largest_return_is_a_warning_and_beyond_ten_times_a_divergence() -> None:
-    bound = rule("value bound").threshold
-    assert judge(history(q_over_bound=[0.9 * bound])).state == "healthy"
-    warned = judge(history(q_over_bound=[0.4 * bound, 1.1 * bound]))
-    assert warned.state == "warning" and "the largest return that is possible" in warned.reason
+    alone = trusted("value bound", threshold=4.0)
+    assert judge(history(q_over_bound=[3.9]), rules=alone).state == "healthy"
+    warned = judge(history(q_over_bound=[1.9, 4.1]), rules=alone)
+    assert warned.state == "warning"
+    assert warned.reason == "Q reaches 4.1 times the largest return that is possible"
     assert warned.onset == 10  # the last probe below half of the threshold
+    assert judge(history(q_over_bound=[2.1, 4.1]), rules=alone).onset == 0
     assert judge(history(q_over_bound=[10.1])).state == "diverged"
     assert judge(history(q_over_bound=[10.1]), tolerance=100).state == "diverged"
-    assert judge(history(q_over_bound=[1.1 * bound]), tolerance=2).state == "healthy"
+    assert judge(history(q_over_bound=[4.1]), 2.0, alone).state == "healthy"
+
+
+def test_q_far_beyond_the_largest_return_is_a_warning_as_shipped() -> None:
+    assert judge(history(q_over_bound=[9.9])).state == "warning"
+    assert judge(history(q_over_bound=[0.9])).state == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -114,13 +123,14 @@ def test_a_metric_below_its_best_adds_up_and_a_new_best_forgives() -> None:
 
 
 def test_what_is_not_trusted_alone_takes_two() -> None:
-    asleep = rule("dormant units").threshold * 1.01
-    loud = rule("loss").threshold * 1.01
-    assert not rule("dormant units").alone and not rule("loss").alone
-    assert judge(history(dormant=[asleep], loss_ratio=[1.0])).state == "healthy"
-    verdict = judge(history(dormant=[asleep], loss_ratio=[loud]))
+    nobody = trusted(threshold=0.5)
+    assert judge(history(dormant=[0.6], loss_ratio=[0.4]), rules=nobody).state == "healthy"
+    verdict = judge(history(dormant=[0.6], loss_ratio=[3.0]), rules=nobody)
     assert verdict.state == "warning" and [alarm.rule for alarm in verdict.alarms] == ["loss", "dormant units"]
-    assert "; " in verdict.reason
+    assert verdict.reason == "the loss was 3 times its median over the last steps; 60% of the units are dormant"
+    assert judge(history(dormant=[0.6], loss_ratio=[0.4]), rules=trusted("dormant units", threshold=0.5)).state == (
+        "warning"
+    )
 
 
 def test_a_critic_that_is_frozen_is_judged_no_more() -> None:
