@@ -15,7 +15,7 @@ from seqward import SeqwardError
 from seqward.bench.results import ends_alike, finished_before
 from seqward.bench.runner import run_study
 from seqward.bench.study import Study, read_study
-from seqward.bench.summary import mean_of_best, method_table, published_check
+from seqward.bench.summary import mean_of_best, method_table, published_check, remark_of
 from seqward.bench.summary import published_table as beside_published
 from seqward.methods import METHODS
 
@@ -338,3 +338,15 @@ def test_a_wrong_study_is_refused(before: str, after: str, message: str, tmp_pat
     file.write_text(STUDY.replace(before, after))
     with pytest.raises(SeqwardError, match=message):
         read_study(file)
+
+
+def test_a_repaired_run_is_no_reproduction_and_says_so() -> None:
+    """Of two seeds the guard touched one: the other alone is held against what was published, and the table tells."""
+    run = {"data": "d", "method": "m", "state": "finished", "stopped": "", "test": {"all": {"hr@10": 0.3}}}
+    touched = {"state": "healthy", "worst": "diverged", "repairs": [{"step": 9, "action": "clip", "text": ""}]}
+    runs = [{**run, "seed": 0, "stability": None}, {**run, "seed": 1, "stability": touched}]
+    published = [{"method": "m", "figures": {"hr@10": [0.3, 0.01]}}]
+    assert [row["seed"] for row in published_check(published, runs)["comparisons"]] == [0]
+    assert remark_of(runs) == "repaired (1 of 2), diverged (1 of 2)"
+    assert remark_of(runs[1:]) == "repaired, diverged"
+    assert remark_of(runs[:1]) == ""
