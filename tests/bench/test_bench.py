@@ -175,13 +175,12 @@ def test_a_killed_study_goes_on(done: tuple[Path, Outcome], tmp_path: Path) -> N
     """Killed without a word while it trains; begun again, it has the figures of one that was never killed."""
     study_in(tmp_path, re.sub("  broken.*\n", "", STUDY))
     command = [sys.executable, "-m", "seqward", "bench", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out")]
-    begun = subprocess.Popen([*command, "--jobs", "2"], stderr=subprocess.PIPE, text=True)
-    assert begun.stderr is not None
-    for line in begun.stderr:
-        if "finished" in line:
-            break
-    begun.kill()
-    begun.wait()
+    with subprocess.Popen([*command, "--jobs", "2"], stderr=subprocess.PIPE, text=True) as begun:
+        assert begun.stderr is not None
+        for line in begun.stderr:
+            if "finished" in line:
+                break
+        begun.kill()
     time.sleep(3)  # until its runs have noticed
     assert main(command[3:]) == 0
     runs = {(r["method"], r["seed"]): r for r in json.loads((tmp_path / "out" / "results.json").read_text())["runs"]}
