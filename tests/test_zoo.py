@@ -10,7 +10,7 @@ import pytest
 
 import zoo
 from seqward.bench.study import read_study
-from seqward.stability.rules import RULES
+from seqward.stability.rules import RULES, History, judge
 from zoo import Seen, fallen_for_good, set_thresholds, stopped_early, told, wilson
 
 
@@ -50,6 +50,18 @@ def test_thresholds_are_above_every_healthy_run_and_catch_what_stands_out() -> N
     assert told([bad], rules, tolerance=3).in_time == 0
     late = run("s/c/0", [0.3, 0.5, 0.3, 0.3, 0.3, 0.3], q=[0.1, 0.1, 0.1, 0.1, 0.1, 2.0])
     assert told([late], rules).late == 1
+
+
+def test_alarms_are_those_of_the_guard() -> None:
+    """Judged record by record, as a training would."""
+    one = run("s/a/0", [0.3, 0.5, 0.4, 0.3, 0.3, 0.3, 0.2], q=[0.1, 0.4, 2.0, 4.0, 6.0, 9.0, 12.0])
+    for tolerance in (0.3, 1.0, 3.0):
+        history, first = History(), None
+        for record in one.records():
+            history.add(record)
+            if first is None and judge(history, tolerance).state != "healthy":
+                first = record["step"]
+        assert first is not None and one.alarm(tolerance=tolerance) == first
 
 
 def test_what_early_stopping_keeps() -> None:
