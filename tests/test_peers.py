@@ -199,8 +199,9 @@ def test_refusals(tmp_path: Path) -> None:
 def test_a_peer_needs_no_seqward() -> None:
     """What a contestant of another environment imports of ours, where Seqward cannot be imported."""
     code = "import sys; sys.modules['seqward'] = None; import peers.contestants.onnx_graph, peers.contestants.protocol"
-    command, folder = [sys.executable, "-c", code], str(ROOT / "benchmarks")
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": folder})
+    command, folder = [sys.executable, "-c", f"{code}; print('loaded')"], str(ROOT / "benchmarks")
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": folder}, capture_output=True, text=True)
+    assert done.stdout == "loaded\n", done.stderr
 
 
 def test_contestants_and_environments_exist() -> None:

@@ -253,8 +253,11 @@ def test_rewards_are_held_to_the_hits() -> None:
 
 
 def test_protocols_may_leave_entries_out() -> None:
-    refuse_mixed({"a": {"events": 3}, "b": {}}, "table")
-    refuse_mixed({}, "table")
+    """What one row leaves out is no contradiction; what two rows say differently is."""
+    assert refuse_mixed({"a": {"events": 3}, "b": {}}, "table") is None
+    assert refuse_mixed({}, "table") is None
+    with pytest.raises(Finding):
+        refuse_mixed({"a": {"events": 3}, "b": {}, "c": {"events": 4}}, "table")
 
 
 # Does RL help ------------------------------------------------------------------------------------------------------

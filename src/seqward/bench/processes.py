@@ -19,9 +19,6 @@ from typing import Any, Literal
 Task = tuple[Any, ...]
 ATTEMPTS = 2
 """How often a call is made whose process dies."""
-SPINS = "1000"
-"""Times that a thread of OpenMP looks whether the others are done before it sleeps. By default it looks on and on, and
-holds up everything where another program keeps a core busy; a short spin costs 5 % where none does (docs/log.md)."""
 PARENT = 1.0
 """Seconds between two looks whether the parent lives."""
 
@@ -29,6 +26,15 @@ PARENT = 1.0
 def cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spin_briefly() -> None:
+    """Have threads of OpenMP sleep where they wait for long; read when torch is loaded, here or in a child process.
+
+    Threads that wait for each other by spinning slow training tenfold and more where another program keeps a core busy;
+    a short spin costs 5 % where none does (docs/log.md). What the user has set stays.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def threads_each(at_once: int) -> int:
@@ -50,7 +56,7 @@ def side_by_side(
     waiting = deque((task, ATTEMPTS) for task in tasks)
     running: dict[BaseProcess, tuple[Task, int]] = {}
     spawn, threads = get_context("spawn"), threads_each(at_once)
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when the children load torch
+    spin_briefly()
     try:
         while waiting or running:
             while waiting and len(running) < at_once:

@@ -6,7 +6,6 @@ Commands import what they need when they run, so that ``seqward --help`` loads n
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,6 +13,7 @@ from typing import Annotated
 import typer
 
 import seqward
+from seqward.bench.processes import spin_briefly
 from seqward.cli import bench, data, runs
 from seqward.errors import SeqwardError
 
@@ -59,9 +59,7 @@ def _options(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; what the user can mend is told on standard error in a few lines."""
-    # Read when torch loads. Threads that wait for each other by spinning slow training tenfold and more where another
-    # program keeps a core busy; a short spin costs 5 % where none does (docs/log.md).
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    spin_briefly()
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
     try:

@@ -241,7 +241,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("metric", metric_fall, 0.893, "the validation metric stays below its best ({score:.2g} of it in all)"),
 )
-"""Thresholds as ``benchmarks/zoo.py`` set them; see docs/log.md for what they catch and miss."""
+"""Thresholds as ``benchmarks/zoo.py`` set them; see docs/stability.md for what they catch and miss."""
 
 
 class Alarm(NamedTuple):
