@@ -272,7 +272,7 @@ TASKS = (
         "import",
         "imports",
         (
-            Contestant(OURS, "importing", options={"code": "from seqward.recommender import Recommender"}),
+            Contestant(OURS, "importing", options={"code": "from seqward.inference import Inference"}),
             Contestant("torch alone", "importing", options={"code": "import torch"}),
             Contestant("onnxruntime", "importing", "onnxruntime", options={"code": "import onnxruntime"}),
             Contestant(

@@ -12,20 +12,20 @@ from ccql_step import job_of as ccql_job_of
 from ccql_step import sections
 from peers.contestants.plain_torch import world
 from peers.contestants.protocol import Meter, Sessions, answer, asked
-from seqward import Recommender
-from seqward.backbones.backbone import Histories
 from seqward.catalogue import scores_of
 from seqward.checkpoint import Progress
 from seqward.config import from_keywords
 from seqward.data.batches import Batch, TrainingEvents
 from seqward.data.dataset import TEST, TRAIN, Dataset
 from seqward.evaluate import outcomes, ranks_of
+from seqward.inference import Inference
 from seqward.method import Method
 from seqward.methods import method_named
 from seqward.methods.sceptics import SoftmaxSettings
 from seqward.metrics import summarise
 from seqward.model import Model, NetworkScorer
 from seqward.reading import targets
+from seqward.settings import to_dict
 from seqward.train import Job, Networks, scorer_of, take_step
 
 BATCH, BEST = 256, 20
@@ -173,29 +173,27 @@ def ranks(ask: Any, meter: Meter) -> str:
     return f"engine {type(scores_of(states, weight, None, ask.options.engine)).__name__}"
 
 
-@torch.no_grad()
 def serve(ask: Any, meter: Meter) -> str:
-    of, rng = scorer(ask), np.random.default_rng(0)
-    recommender = recommender_of(of)
+    """An untrained network behind ``seqward.inference``: item numbers to item numbers, or the public object."""
+    inference, rng = inference_of(ask), np.random.default_rng(0)
+    screen = inference.screen()
 
     def one() -> float:
-        history = rng.integers(ask.shape.items, size=(1, ask.shape.context))
-        if getattr(ask.options, "call", "score") == "recommend":
-            recommender.recommend(histories=history.tolist(), k=BEST)
+        history = rng.integers(ask.shape.items, size=ask.shape.context)
+        if getattr(ask.options, "call", "numbers") == "recommend":
+            inference.recommend([history.tolist()], k=BEST)
         else:
-            of.score(Histories(torch.from_numpy(history))).topk(BEST)
+            screen.topk(inference.encoder.state(history), BEST)
         return 1.0
 
     meter.run(one)
-    return engine(of.model)
+    return f"int8 screen, {screen.variant.name}" if screen.variant else "no native kernels"
 
 
-def recommender_of(of: NetworkScorer) -> Recommender:
-    """The public object around an untrained network."""
-    recommender = Recommender("sasrec", device="cpu")
-    recommender.scorer, recommender.item_ids = of, np.arange(of.model.vocabulary.n_items)
-    recommender.description = {"data": {}}
-    return recommender
+def inference_of(ask: Any) -> Inference:
+    weights = {name: value.numpy() for name, value in scorer(ask).model.state_dict().items()}
+    sections = from_keywords(method_named("sasrec").sections, settings(ask))
+    return Inference(weights, to_dict(sections), np.arange(ask.shape.items))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Inference:
         self.plain_critic = o.get("critic", "linear") == "linear" and not o.get("critic_norm", False)
         self.number = numbering(item_ids)
         self._screens: dict[tuple[str, float], Screen] = {}
-        self._screen(None, 1.0)
+        self.screen()
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -94,7 +94,7 @@ class Inference:
         among = None
         if items_to_recommend is not None:
             among = np.array(numbers_of(items_to_recommend, self.number, logger.warning), dtype=np.int64)
-        screen = self._screen(rank_by, beta)
+        screen = self.screen(rank_by, beta)
         found: dict[str, list[Any]] = {"session_id": [], "item_id": [], "score": [], "rank": []}
         for owner, history in zip(owners, numbered(lists, self.number, logger.warning), strict=True):
             exclude = history if filter_viewed else NONE
@@ -105,8 +105,8 @@ class Inference:
             found["rank"] += range(1, len(items) + 1)
         return found
 
-    def _screen(self, rank_by: str | None, beta: float) -> Screen:
-        """Of the head or mixture that ranks; the last few are kept, as making one reads the whole table."""
+    def screen(self, rank_by: str | None = None, beta: float = 1.0) -> Screen:
+        """The catalogue under what ranks; the last few are kept, as making one reads the whole table."""
         rank_by = rank_by or self.rank_by
         if rank_by not in ("policy", "q", "mixture"):
             raise SeqwardError(f"rank_by must be policy, q or mixture; got {rank_by!r}.")
