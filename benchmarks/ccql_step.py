@@ -30,10 +30,12 @@ from seqward.augment import permutation
 from seqward.checkpoint import Progress
 from seqward.config import from_keywords
 from seqward.data.batches import TrainingEvents
+from seqward.job import Job
 from seqward.method import Method
 from seqward.methods import method_named
 from seqward.model import Model
-from seqward.train import Job, Networks, take_step
+from seqward.networks import Networks
+from seqward.train import take_step
 from shape import retailrocket_shape
 
 SESSIONS = 20_000

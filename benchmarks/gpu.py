@@ -36,10 +36,12 @@ from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import TRAIN, VALIDATION, Dataset
 from seqward.data.world import RETAILROCKET_ITEMS, RETAILROCKET_SESSIONS
 from seqward.evaluate import ranks_of
-from seqward.method import Method
+from seqward.job import Job
+from seqward.method import Method, scorer_of
 from seqward.methods import method_named
+from seqward.networks import Networks
 from seqward.reading import targets
-from seqward.train import Job, Networks, scorer_of, take_step
+from seqward.train import take_step
 from shape import retailrocket_shape
 
 WIDTH, GOAL = 64, 0.5

@@ -16,11 +16,13 @@ from seqward import train as training
 from seqward.checkpoint import Progress
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
+from seqward.job import Job
 from seqward.method import Loss, Method, Term
 from seqward.methods import METHODS, Entry
+from seqward.networks import Networks
 from seqward.recommender import Recommender
 from seqward.step import Step
-from seqward.train import Job, Networks, take_step
+from seqward.train import take_step
 from worlds import data_of, random_sessions, split_by_session
 
 SMALL: dict[str, Any] = {

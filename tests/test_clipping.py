@@ -14,7 +14,8 @@ from jobs import after_steps, assert_same_bits, job_of, shop
 from seqward import clipping, train
 from seqward.checkpoint import Progress
 from seqward.errors import SeqwardError
-from seqward.train import Networks, TrainSettings
+from seqward.job import TrainSettings
+from seqward.networks import Networks
 
 
 def seen(norms: list[float], z: float = 2.5) -> tuple[list[float], Progress]:

@@ -14,10 +14,12 @@ from seqward.catalogue.valued import Binned
 from seqward.critic import Critic
 from seqward.data.dataset import Dataset
 from seqward.errors import SeqwardError
+from seqward.job import Job
+from seqward.method import scorer_of
+from seqward.networks import Networks
 from seqward.objectives import bins
 from seqward.step import Step
 from seqward.terms import td_loss
-from seqward.train import Job, Networks, scorer_of
 from worlds import data_of
 
 GAMMA = 0.9

@@ -16,7 +16,7 @@ import pytest
 
 from jobs import TRAINED, after_steps, job_of, shop
 from seqward.data.dataset import Dataset
-from seqward.train import Job
+from seqward.job import Job
 from test_policy_worlds import HISTORIES, expectile
 from test_worlds import MDP, behaviour_q, five_items_of_thirty, liking, q_of
 from worlds import Floats, data_of

@@ -17,12 +17,15 @@ from torch import Tensor
 
 from jobs import TRAINED, recommender, shop, weights
 from seqward.catalogue import ENGINES, Pairs, scores_of
+from seqward.checkpoint import Progress
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
+from seqward.job import Job
 from seqward.method import Method
+from seqward.networks import Networks
 from seqward.recommender import Recommender
 from seqward.runlog import read_log
-from seqward.train import Job, Networks, Progress, take_step
+from seqward.train import take_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 DEVICE = "cuda"

@@ -16,10 +16,12 @@ from seqward.backbones.backbone import Vocabulary
 from seqward.config import from_keywords
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import Dataset
+from seqward.job import Job
 from seqward.method import Method
 from seqward.methods import method_named
+from seqward.networks import Networks
 from seqward.step import Step
-from seqward.train import Job, Networks, total_loss
+from seqward.train import total_loss
 from shape import retailrocket_shape
 
 CONTEXT = 8

@@ -23,11 +23,14 @@ from torch import Tensor
 from jobs import after_steps, assert_same_bits, job_of, recommender, shop, weights
 from seqward import train as training
 from seqward.checkpoint import Progress
+from seqward.clock import Clock
 from seqward.errors import Finding, SeqwardError
+from seqward.job import Job
 from seqward.method import Phase, Term
+from seqward.networks import Networks
 from seqward.runlog import read_log
 from seqward.step import Step
-from seqward.train import Clock, Job, Networks, metric_named, take_step, total_loss, train
+from seqward.train import metric_named, take_step, total_loss, train
 from worlds import data_of, split_by_session
 
 
@@ -334,7 +337,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from jobs import recommender, shop
-from seqward.train import Clock
+from seqward.clock import Clock
 Clock.checkpoint_due = lambda self, minutes: True
 def kill(record):
     if record["kind"] == "step" and record["step"] == 10:

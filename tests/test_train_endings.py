@@ -18,11 +18,13 @@ from torch import Tensor
 from jobs import after_steps, assert_same_bits, job_of, recommender, shop, weights
 from seqward.cli import main
 from seqward.cli.progress import training_progress
+from seqward.clock import Clock
 from seqward.errors import Finding, SeqwardError
+from seqward.job import Job
 from seqward.method import Term
 from seqward.recommender import Recommender
 from seqward.step import Step
-from seqward.train import Clock, Job, train
+from seqward.train import train
 from test_train import clock_of_steps, constant, records, validated, with_terms
 
 

@@ -17,8 +17,8 @@ from jobs import TRAINED, after_steps, job_of
 from seqward.backbones.backbone import Histories
 from seqward.data.dataset import TEST, Dataset
 from seqward.heads import HeadFactory
+from seqward.method import scorer_of
 from seqward.model import Model
-from seqward.train import scorer_of
 from worlds import Floats, Fork, Mdp, Ring, data_of, random_sessions, ranks
 
 MDP = Mdp(np.array([[0.0, 1.0, 0.3], [1.0, 0.0, 0.2], [0.1, 0.9, 0.0], [0.5, 0.5, 0.5]]), survival=0.8, noise=0.2)

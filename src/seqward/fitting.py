@@ -14,12 +14,13 @@ from seqward.checkpoint import newest_checkpoint, read_progress
 from seqward.data.dataset import Dataset
 from seqward.errors import Finding, SeqwardError
 from seqward.evaluate import outcomes, q_of_log, ranks_of
+from seqward.job import Job, TrainSettings
 from seqward.methods.idle import without_effect
 from seqward.metrics import q_against_returns, summarise
 from seqward.model import NetworkScorer
 from seqward.reading import targets
 from seqward.run import Run
-from seqward.train import Job, TrainSettings, metric_named
+from seqward.train import metric_named
 
 VALIDATION_Q = 2000
 """Events whose Q is compared with the return at each validation."""

@@ -27,7 +27,8 @@ from seqward.evaluate import compare
 from seqward.fitting import check_length, named_state, validator, warn_of_idle, warn_of_phases
 from seqward.histories import of_dataset, of_histories
 from seqward.ids import numbering, numbers_of
-from seqward.method import Method
+from seqward.job import Job, TrainSettings
+from seqward.method import Method, scorer_of
 from seqward.methods import method_named
 from seqward.methods.needs import refuse_unfit
 from seqward.model import Model, NetworkScorer, Scorer
@@ -35,7 +36,7 @@ from seqward.randomness import seeded
 from seqward.run import Run, check_catalogue, describe, evaluated
 from seqward.runlog import Observe, read_log
 from seqward.stability.guard import GuardSettings, repairs_of, stability_of
-from seqward.train import Job, TrainSettings, rehearse, scorer_of, train
+from seqward.train import rehearse, train
 
 if TYPE_CHECKING:
     from seqward.data.columns import Columns

@@ -19,10 +19,12 @@ from seqward.backbones.prl import PRL, PRLSettings
 from seqward.checkpoint import Progress, load_checkpoint, save_checkpoint
 from seqward.critic import Critic
 from seqward.heads import item_head
+from seqward.job import Job
 from seqward.method import Phase, Term
+from seqward.networks import Networks
 from seqward.target import Ema, Twin
 from seqward.terms import td_loss
-from seqward.train import Job, Networks, take_step
+from seqward.train import take_step
 
 ROWS = [[1, 2, 3, 4, 5], [PAD, 6, PAD, 7, PAD]]
 

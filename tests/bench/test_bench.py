@@ -189,6 +189,22 @@ def test_a_killed_study_goes_on(done: tuple[Path, Outcome], tmp_path: Path) -> N
             assert runs[run["method"], run["seed"]]["test"] == run["test"]
 
 
+@pytest.mark.slow
+def test_ctrl_c_ends_a_study_in_words(tmp_path: Path) -> None:
+    """Each of its runs saves, and none of them prints a traceback."""
+    study_in(tmp_path, re.sub("  broken.*\n", "", STUDY).replace("epochs: 2", "epochs: 1000"))
+    command = [sys.executable, "-m", "seqward", "bench", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out")]
+    with subprocess.Popen([*command, "--jobs", "2"], stderr=subprocess.PIPE, text=True) as begun:
+        assert begun.stderr is not None
+        said: list[str] = []
+        for line in begun.stderr:
+            if "step" in line and not any("step" in earlier for earlier in said):
+                begun.send_signal(signal.SIGINT)
+            said.append(line)
+    assert begun.returncode == 130
+    assert "Traceback" not in "".join(said)
+
+
 # What the runs say together ------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,8 @@ from seqward import train as training
 from seqward.checkpoint import Progress, read_progress
 from seqward.critic import CriticSettings
 from seqward.methods import METHODS
-from seqward.train import Networks, total_loss
+from seqward.networks import Networks
+from seqward.train import total_loss
 
 CRITICS = [name for name in TRAINED if job_of(name, shop()).method.critic]
 OPTIONS: dict[str, dict[str, Any]] = {

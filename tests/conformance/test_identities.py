@@ -14,9 +14,11 @@ from torch import Tensor
 
 from jobs import after_steps, assert_same_bits, job_of, shop, step_of
 from seqward.errors import SeqwardError
+from seqward.job import Job
 from seqward.methods import METHODS
+from seqward.networks import Networks
 from seqward.objectives import policy, supervised
-from seqward.train import Job, Networks, total_loss
+from seqward.train import total_loss
 
 ONE_PHASE = {"phases": 1}
 WEIGHTED = {"phases": 2, "warmup_events": 0}

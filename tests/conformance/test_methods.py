@@ -34,12 +34,14 @@ from jobs import (
 from seqward import train as training
 from seqward.backbones.nextitnet import NextItNetSettings
 from seqward.checkpoint import Progress
+from seqward.clock import Clock
 from seqward.data.dataset import TEST, TRAIN, Dataset
 from seqward.methods import METHODS
+from seqward.networks import Networks
 from seqward.recommender import Recommender
 from seqward.runlog import read_log
 from seqward.target import Ema, Twin
-from seqward.train import Clock, Networks, total_loss
+from seqward.train import total_loss
 from worlds import data_of, ranks
 
 every_method = pytest.mark.parametrize("name", METHODS)

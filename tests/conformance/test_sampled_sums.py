@@ -27,7 +27,9 @@ from jobs import (
 from seqward import train as training
 from seqward.checkpoint import Progress
 from seqward.errors import SeqwardError
-from seqward.train import Job, Networks, TrainSettings, total_loss
+from seqward.job import Job, TrainSettings
+from seqward.networks import Networks
+from seqward.train import total_loss
 from worlds import data_of
 
 every_trained = pytest.mark.parametrize("name", TRAINED)

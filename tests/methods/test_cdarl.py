@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from jobs import after_steps, assert_same_bits, job_of, loss_of, loud_step, shop
+from seqward.job import Job
 from seqward.objectives import td
-from seqward.train import Job
 
 ALIKE = {"lr": 0.01, "batch_size": 8, "target": "ema"}
 

@@ -13,9 +13,10 @@ from jobs import after_steps, assert_same_bits, job_of, loss_of, loud_step, shop
 from seqward.augment import Augment, crop, mask, one_of, permutation, reorder
 from seqward.methods import METHODS
 from seqward.methods.contrastive import CL4SRecSettings, crop_mask_reorder
+from seqward.networks import Networks
 from seqward.objectives import contrastive
 from seqward.step import Step
-from seqward.train import Networks, total_loss
+from seqward.train import total_loss
 from worlds import data_of
 
 PRETRAINED = ("cp4rec", "s3-rec")

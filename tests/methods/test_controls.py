@@ -10,11 +10,12 @@ import torch
 
 from jobs import after_steps, assert_same_bits, job_of, shop
 from seqward.errors import SeqwardError
+from seqward.job import Job
 from seqward.methods import METHODS
+from seqward.networks import Networks
 from seqward.objectives import supervised, value
 from seqward.recommender import Recommender
 from seqward.step import Step
-from seqward.train import Job, Networks
 
 MYOPIC = {"sasrec-sqn-gamma-0": "sasrec-sqn", "sasrec-ccql-gamma-0": "sasrec-ccql"}
 

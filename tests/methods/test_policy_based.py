@@ -11,9 +11,10 @@ from torch import Tensor
 
 from jobs import after_steps, assert_same_bits, in_phase, job_of, loss_of, loud_step, shop
 from seqward.data.dataset import Dataset
+from seqward.job import Job
 from seqward.methods import METHODS
+from seqward.networks import Networks
 from seqward.step import Step
-from seqward.train import Job, Networks
 from worlds import data_of
 
 ALIKE = {"lr": 0.01, "batch_size": 8, "target": "ema", "phases": 1, "dropout_rate": 0.2}

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from jobs import after_steps, assert_same_bits, job_of, loss_of, loud_step, shop
+from seqward.method import scorer_of
 from seqward.methods import METHODS
 from seqward.recommender import Recommender
 from seqward.step import Step
 from seqward.target import Ema
-from seqward.train import scorer_of, total_loss
+from seqward.train import total_loss
 
 ITEMS = 12
 

@@ -16,12 +16,12 @@ from seqward import train as training
 from seqward.backbones.backbone import Vocabulary
 from seqward.catalogue import ENGINES
 from seqward.data.batches import TrainingEvents
+from seqward.job import Job
 from seqward.method import Method, Term
 from seqward.methods import METHODS
 from seqward.model import Model
 from seqward.objectives import conservative
 from seqward.step import Step
-from seqward.train import Job
 from worlds import data_of, random_sessions
 
 N = 60

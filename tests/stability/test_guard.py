@@ -16,13 +16,14 @@ from torch import Tensor
 from jobs import TRAINED, assert_same_bits, job_of, recommender, shop, weights
 from seqward.cli import main
 from seqward.errors import Finding, SeqwardError
+from seqward.job import Job
 from seqward.method import Term
 from seqward.recommender import Recommender
 from seqward.run import Run
 from seqward.runlog import read_log
 from seqward.stability.guard import GuardSettings, stability_of
 from seqward.stability.rules import Alarm, History, Verdict
-from seqward.train import Job, train
+from seqward.train import train
 from test_train import constant, records, with_terms
 from test_train_endings import at
 
@@ -196,8 +197,9 @@ def test_a_batch_that_is_not_finite_is_passed_over(tmp_path: Path) -> None:
 def test_a_lower_rate_for_the_critic_is_one_for_its_head_alone(tmp_path: Path) -> None:
     """The same step at a quarter of the critic's rate: its head moves a quarter as far, and all else as before."""
     from seqward.checkpoint import Progress
+    from seqward.networks import Networks
     from seqward.stability.repair import Control
-    from seqward.train import Networks, take_step
+    from seqward.train import take_step
 
     moved = []
     for share in (1.0, 0.25):

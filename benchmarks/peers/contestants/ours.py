@@ -19,14 +19,16 @@ from seqward.data.batches import Batch, TrainingEvents
 from seqward.data.dataset import TEST, TRAIN, Dataset
 from seqward.evaluate import outcomes, ranks_of
 from seqward.inference import Inference
-from seqward.method import Method
+from seqward.job import Job
+from seqward.method import Method, scorer_of
 from seqward.methods import method_named
 from seqward.methods.sceptics import SoftmaxSettings
 from seqward.metrics import summarise
 from seqward.model import Model, NetworkScorer
+from seqward.networks import Networks
 from seqward.reading import targets
 from seqward.settings import to_dict
-from seqward.train import Job, Networks, scorer_of, take_step
+from seqward.train import take_step
 
 BATCH, BEST = 256, 20
 

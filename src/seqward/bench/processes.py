@@ -82,7 +82,10 @@ def _child(work: Callable[..., Any], task: Task, threads: int, parent: int) -> N
     if "torch" in sys.modules:  # with what ``work`` needs, it was loaded as the process began
         sys.modules["torch"].set_num_threads(threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    work(*task)
+    try:
+        work(*task)
+    except KeyboardInterrupt:  # training has saved and said so
+        raise SystemExit(130) from None
 
 
 def _end_with(parent: int) -> None:

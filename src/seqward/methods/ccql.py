@@ -6,6 +6,7 @@ from typing import Literal
 
 from seqward.augment import AUGMENTATIONS
 from seqward.backbones.sasrec import SASRecSettings
+from seqward.job import TrainSettings
 from seqward.method import Method, Phase, Term
 from seqward.methods.contrastive import ContrastSettings
 from seqward.methods.registry import method
@@ -21,7 +22,6 @@ from seqward.terms import (
     q_weighted,
     td_loss,
 )
-from seqward.train import TrainSettings
 
 
 @settings

@@ -7,6 +7,7 @@ from typing import Literal
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.critic import CriticSettings
 from seqward.heads import pair_head
+from seqward.job import TrainSettings
 from seqward.method import Method, Phase, Term
 from seqward.methods.contrastive import PretrainingSettings, ViewSettings, of_views, pretrained
 from seqward.methods.registry import method
@@ -14,7 +15,6 @@ from seqward.methods.supervised import SNQN_SASREC
 from seqward.methods.value_based import with_critic
 from seqward.settings import Count, NonNegative, settings
 from seqward.terms import cross_entropy, judged, td_loss, with_intrinsic
-from seqward.train import TrainSettings
 
 CDARL_2022 = "reconstruction of CDARL: Liu et al., Knowledge and Information Systems 64, 2022"
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from seqward.augment import AUGMENTATIONS, Augment, crop, mask, one_of, reorder
 from seqward.backbones.sasrec import SASRecSettings
+from seqward.job import TrainSettings
 from seqward.method import Loss, Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import CCQL_SASREC, SNQN_SASREC, SupervisedSettings, next_item
@@ -14,7 +15,6 @@ from seqward.methods.value_based import ActorCriticSettings, actor_critic, sqn_t
 from seqward.objectives.contrastive import Similarity
 from seqward.settings import NonNegative, Positive, Share, settings
 from seqward.terms import contrast, contrast_of_segments, contrast_of_views, masked_items, q_weighted
-from seqward.train import TrainSettings
 
 # Two views of one session --------------------------------------------------------------------------------------------
 

@@ -16,13 +16,13 @@ from seqward.backbones.sasrec import SASRecSettings
 from seqward.critic import CriticSettings
 from seqward.errors import SeqwardError
 from seqward.heads import item_head, value_head
+from seqward.job import TrainSettings
 from seqward.method import Method, Phase, Term
 from seqward.methods.ccql import CCQLSettings, sasrec_ccql
 from seqward.methods.registry import METHODS, method
 from seqward.methods.value_based import Build, sqn
 from seqward.settings import NonNegative, settings
 from seqward.terms import count, cross_entropy
-from seqward.train import TrainSettings
 
 # No future -----------------------------------------------------------------------------------------------------------
 

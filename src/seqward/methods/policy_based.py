@@ -12,6 +12,7 @@ from seqward.backbones.prl import PRLSettings
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.critic import CriticSettings
 from seqward.heads import item_head, value_head
+from seqward.job import TrainSettings
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import SNQN_SASREC
@@ -33,7 +34,6 @@ from seqward.terms import (
     weighted_by,
     what_followed,
 )
-from seqward.train import TrainSettings
 
 # By what followed, corrected for who acted ----------------------------------------------------------------------------
 

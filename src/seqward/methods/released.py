@@ -9,13 +9,13 @@ from typing import Literal
 
 from seqward.augment import permutation_with_padding
 from seqward.backbones.sasrec import SASRecSettings
+from seqward.job import TrainSettings
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import CCQL_SASREC
 from seqward.methods.value_based import ActorCriticSettings, actor_critic, sqn_terms
 from seqward.settings import NonNegative, Positive, settings
 from seqward.terms import conservative_as_released, contrast, contrast_by_coordinate, q_weighted_as_released
-from seqward.train import TrainSettings
 
 SOURCE = "the paper's released code (what differs from the paper: docs/paper-differences.md)"
 

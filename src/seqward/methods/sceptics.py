@@ -15,12 +15,12 @@ from seqward.backbones.narm import NARMSettings
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.backbones.srgnn import SRGNNSettings
 from seqward.heads import item_head
+from seqward.job import TrainSettings
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import SupervisedSettings, next_item
 from seqward.settings import Count, Share, settings
 from seqward.terms import binary_cross_entropy, masked_items, pairwise, sampled_softmax
-from seqward.train import TrainSettings
 
 
 @settings

@@ -11,11 +11,11 @@ from seqward.backbones.gru4rec import GRU4RecSettings
 from seqward.backbones.nextitnet import NextItNetSettings
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.heads import item_head
+from seqward.job import TrainSettings
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.settings import settings
 from seqward.terms import cross_entropy
-from seqward.train import TrainSettings
 
 SNQN_SASREC = SASRecSettings(scale_embedding=False, init="xavier")
 """SASRec of the SQN, SNQN and SA2C code."""

@@ -17,6 +17,7 @@ from seqward.backbones.nextitnet import NextItNetSettings
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.critic import CriticSettings
 from seqward.heads import HeadFactory, item_head
+from seqward.job import TrainSettings
 from seqward.method import Method, Phase, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import SNQN_SASREC
@@ -33,7 +34,6 @@ from seqward.terms import (
     td_on_negatives,
     weighted_by,
 )
-from seqward.train import TrainSettings
 
 Warmup = Whole | Annotated[float, Gt(0), Lt(1)]
 """A number of training events, or below 1 the share of those planned (epochs times the events of an epoch)."""

@@ -27,7 +27,8 @@ from seqward.stability.signals import StepSignals, largest_return, lists_of, of_
 from seqward.step import Step
 
 if TYPE_CHECKING:
-    from seqward.train import Job, Networks
+    from seqward.job import Job
+    from seqward.networks import Networks
 
 SNAPSHOTS = "guard"
 """Folder of a run's snapshots, the states that it may be rolled back to."""
