@@ -78,6 +78,8 @@ def settings(ask: Any) -> dict[str, Any]:
         "draw": "tails",
         "catalogue": ask.options.engine,
         "precision": ask.options.precision,
+        # The same steps; it pays where few rows of the table have a gradient.
+        "optimiser": "row-adam" if ask.negatives else "adam",
     }
 
 
