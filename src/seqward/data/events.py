@@ -148,7 +148,7 @@ class EventLog:
         found = [
             *_order_warnings(late, repeats, ties, log.n_events),
             *([] if rows.times is None else doubts_of_times(rows.times)),
-            *_appearance_warning(rows.item, len(rows.item_ids), rows.times),
+            *_appearance_warning(rows.item, rows.item_ids, rows.times),
             *_goal_warnings(log, goal, rewards),
             *mixed,
         ]
@@ -365,19 +365,30 @@ def _order_warnings(late: int, repeats: int, ties: int, events: int) -> list[str
     return [warning for warning, count in said.items() if count]
 
 
-def _appearance_warning(item: NDArray[np.int32], items: int, times: Times | None) -> list[str]:
+def _appearance_warning(item: NDArray[np.int32], ids: NDArray[Any], times: Times | None) -> list[str]:
     """Item ids that follow time tell a model that ranks ties by id what comes next."""
     warning = "Item ids are in order of first appearance, so they tell time. Items are numbered anew, by the seed."
-    if items < FEWEST_ITEMS:
+    if len(ids) < FEWEST_ITEMS:
         return []
+    numbers = _numbers(ids)
+    if numbers is not None:
+        item = np.argsort(np.argsort(numbers, kind="stable")).astype(np.int32)[item]
     by_item = bool((item[1:] >= item[:-1]).all())
     moments = ([] if by_item else [np.arange(len(item))]) + ([] if times is None else [times.values])
     for moment in moments:
-        first = np.full(items, moment.max(), moment.dtype)
+        first = np.full(len(ids), moment.max(), moment.dtype)
         np.minimum.at(first, item, moment)
         if np.mean(first[1:] > first[:-1]) >= APPEARANCE:
             return [warning]
     return []
+
+
+def _numbers(ids: NDArray[Any]) -> NDArray[np.int64] | None:
+    """[items] the number at the end of each id; None where they are numbers, or not all end in one."""
+    if ids.dtype.kind in "iu":
+        return None
+    numbers = pl.Series(ids.astype(str)).str.extract(r"^\D*(\d{1,18})$").cast(pl.Int64)
+    return None if numbers.has_nulls() else numbers.to_numpy()
 
 
 def _goal_warnings(log: EventLog, goal: str | None, rewards: Mapping[str, float] | None) -> list[str]:
