@@ -75,6 +75,25 @@ def test_module_has_the_exit_status_of_the_command(tmp_path: Path) -> None:
     assert subprocess.run([*module, "--version"], capture_output=True).returncode == 0
 
 
+def test_ctrl_c_while_the_command_line_is_loaded_is_130() -> None:
+    """In a process of its own, whose first import of ``seqward.cli`` is interrupted."""
+    code = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Interrupts(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "seqward.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupts())
+from seqward.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_ctrl_c_before_a_command_begins_is_130_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
