@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import typer
 
 from machine import RESULTS, ROOT
+from peers import goals
 from peers.install import install
-from peers.page import HEADER, caption, html, markdown, missing, picture, rows_of, tables
+from peers.page import HEADER, REACHED, caption, html, markdown, missing, picture, rows_of, tables
 from peers.race import QUICK, Extent, changed, guest_of, race
 from seqward.cli.output import print_table
 from seqward.errors import SeqwardError
@@ -77,6 +78,7 @@ def page(
 def tell(result: dict[str, Any]) -> None:
     for task, threads, found in tables(result):
         print_table(HEADER, rows_of(found), title=f"{task.title}. {caption(task, threads, found, result)}")
+    print_table(goals.HEADER, list(goals.rows(result)), title=REACHED)
     for line in missing(result):
         say(line)
 

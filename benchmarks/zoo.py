@@ -29,7 +29,7 @@ from machine import RESULTS, ROOT
 from run import STUDIES, WORK
 from seqward.bench.results import read, write
 from seqward.runlog import read_log
-from seqward.stability.rules import DIVERGED, RULES, History, Rule
+from seqward.stability.rules import DIVERGED, LOUDEST, RULES, History, Rule
 
 FILE = RESULTS / "zoo.json"
 PAGE = ROOT / "docs" / "stability.md"
@@ -86,14 +86,16 @@ class Seen:
     def alarm(self, rules: Sequence[Rule] = RULES, tolerance: float = 1.0) -> int | None:
         """The step of the first alarm, as ``rules.judge`` would have raised it."""
         for place, step in enumerate(self.steps):
-            loud = [rule for rule in rules if self.scores[rule.name][place] > tolerance * rule.threshold]
+            loud = [rule for rule in rules if self.scores[rule.name][place] > rule.limit(tolerance)]
             if len(loud) > 1 or any(rule.alone for rule in loud) or self.scores["value bound"][place] > DIVERGED:
                 return step
         return None
 
     def first_above(self, rule: Rule) -> float:
         """The first step at which a rule has more than its threshold."""
-        found = (step for step, score in zip(self.steps, self.scores[rule.name], strict=True) if score > rule.threshold)
+        found = (
+            step for step, score in zip(self.steps, self.scores[rule.name], strict=True) if score > rule.limit(1.0)
+        )
         return next(found, math.inf)
 
     def highest(self, rule: Rule) -> float:
@@ -170,7 +172,7 @@ def repairs_in(study: str) -> dict[str, Any]:
 
 
 def set_thresholds(runs: Sequence[Seen]) -> tuple[Rule, ...]:
-    """Rules whose thresholds no healthy run reaches; trusted alone are those that catch a bad one by themselves.
+    """Rules whose thresholds hardly any healthy run reaches; trusted alone are those that catch a bad one themselves.
 
     Rules are taken one by one: each time the one that tells most runs in time that none before it has, and then most
     at all. What is left over alarms only in twos.
@@ -180,8 +182,9 @@ def set_thresholds(runs: Sequence[Seen]) -> tuple[Rule, ...]:
     rules = []
     for rule in RULES:
         scores = sorted(run.highest(rule) for run in healthy)
-        threshold = scores[-1 - math.floor(LOST * len(scores))] if scores else rule.threshold
-        rules.append(replace(rule, threshold=max(MARGIN * threshold, 1e-3), alone=False))
+        highest = scores[-1 - math.floor(LOST * len(scores))] if scores else rule.threshold
+        threshold = min(max(MARGIN * highest, 1e-3), LOUDEST * rule.most)
+        rules.append(replace(rule, threshold=threshold, alone=False))
     first = {(rule.name, run.name): run.first_above(rule) for rule in rules for run in bad}
     falls = {run.name: _fall(run) for run in bad}
     in_time = {rule.name: {name for name, fall in falls.items() if first[rule.name, name] < fall} for rule in rules}
@@ -338,7 +341,7 @@ def _thresholds(rules: Sequence[Rule], second: Sequence[Seen]) -> str:
     rows = []
     for rule in rules:
         told_by = sum(run.first_above(rule) < _fall(run) for run in bad)
-        false = sum(run.highest(rule) > rule.threshold for run in healthy)
+        false = sum(run.highest(rule) > rule.limit(1.0) for run in healthy)
         mine = shipped[rule.name]
         ships = f"{mine.threshold:.3g}{'' if mine.alone else ', in twos'}"
         rows.append([rule.name, f"{rule.threshold:.3g}{'' if rule.alone else ', in twos'}", ships, told_by, false])

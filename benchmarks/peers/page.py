@@ -38,7 +38,8 @@ WORDS = (
     "the wall, which does not. The first lap warms up. Peak memory is that of the process from then on.",
     "A position is an item of a session to learn from that has an item before it, within the context; what else a "
     "contestant computes (pads, the first item) is not counted, ours included. Width 64, feed-forward 64, one head, "
-    "dropout 0.1, Adam, fp32 weights, batches of 256 sessions (RecBole: 256 positions), item embeddings score.",
+    "dropout 0.1, Adam (ours, with sampled negatives: one whose steps are Adam's and that leaves rows alone which no "
+    "step reads), fp32 weights, batches of 256 sessions (RecBole: 256 positions), item embeddings score.",
     "Models are not the same to the bit: RecBole's blocks are BERT's, RecTools' and the plain one's the original's, "
     "RePlay's its own. RecTools knows only the items of the last events that it keeps of each session. RePlay's own "
     "reading of data is left out, which flatters it. Nothing here is about quality: no model is trained to an end.",

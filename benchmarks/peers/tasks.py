@@ -15,6 +15,8 @@ WIDTH = 64
 NEGATIVES = 256
 OURS = "Seqward"
 """Whom the ratios are of."""
+PORTABLE = "Seqward, plain torch"
+"""Ours without the native kernels."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ def ours(name: str = OURS, **options: Any) -> Contestant:
 
 
 WINDOWS = "encodes a window for each position; its blocks are BERT's; batches of 256 positions, not sessions"
+SMALL_BATCH = "batches of 256 transitions, ours of 256 sessions"
+SAME_BATCH = "Seqward, 256 transitions"
 LEARNS_FIRST = "also learns the first item of a session, which is not counted"
 PADS_SCORED = "scores padded positions, too"
 GIVEN = "its own reading of data is left out: batches are collated beforehand"
@@ -120,7 +124,7 @@ TASKS = (
         "positions",
         (
             ours(),
-            ours("Seqward, plain torch", engine="chunked"),
+            ours(PORTABLE, engine="chunked"),
             Contestant("plain torch", "plain_torch", reach=6, aim=9),
             Contestant("RecBole", "recbole", "recbole", reach=9.5, aim=14, differs=WINDOWS),
             Contestant("RePlay", "replay", "replay", reach=12, aim=20, differs=f"{LEARNS_FIRST}; {PADS_SCORED}"),
@@ -184,7 +188,15 @@ TASKS = (
         "transitions",
         (
             ours(conservative="negatives"),
-            Contestant("straightforward", "naive_ccql", options={"conservative": "negatives"}, reach=11.5, aim=20),
+            ours(SAME_BATCH, conservative="negatives", transitions=256),
+            Contestant(
+                "straightforward",
+                "naive_ccql",
+                options={"conservative": "negatives"},
+                reach=11.5,
+                aim=20,
+                differs=SMALL_BATCH,
+            ),
         ),
         short="SASRec-CCQL training",
         work=8,
@@ -196,7 +208,8 @@ TASKS = (
         "transitions",
         (
             ours(conservative="catalogue"),
-            Contestant("straightforward", "naive_ccql", options={"conservative": "catalogue"}),
+            ours(SAME_BATCH, conservative="catalogue", transitions=256),
+            Contestant("straightforward", "naive_ccql", options={"conservative": "catalogue"}, differs=SMALL_BATCH),
         ),
         short="SASRec-CCQL, conservative over all items",
         work=14,
@@ -221,7 +234,7 @@ TASKS = (
         "Cross-entropy over the catalogue alone, with its gradients, RetailRocket's shape",
         "head",
         "rows",
-        (ours(), Contestant("plain torch", "plain_torch")),
+        (ours(), ours(PORTABLE, engine="chunked"), Contestant("plain torch", "plain_torch")),
         short="cross-entropy alone",
         work=6,
     ),

@@ -26,7 +26,8 @@ class TrainSettings:
     """Sessions (or transitions) a step."""
     draw: Draw = "sessions"
     """What a batch is made of: whole sessions, every event of which counts; transitions, single events as in the paper;
-    or tails, the last events of each session that fit the context, as SASRec was published."""
+    or tails, the last events of each session that fit the context, the first of them only read, as SASRec was
+    published."""
     lr: Positive = 0.001
     """Learning rate of Adam (of the first phase, where there are two)."""
     lr_warmup: Whole = 0

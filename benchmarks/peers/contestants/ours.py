@@ -116,7 +116,7 @@ def train(ask: Any, meter: Meter) -> str:
 
     def step() -> float:
         take_step(job, networks, progress)
-        return float((events.last.row > 0).sum())  # it learns the first item of a session, too, as no peer is counted
+        return float(len(events.last.event))
 
     meter.run(step)
     return engine(networks.evaluated)
@@ -125,7 +125,9 @@ def train(ask: Any, meter: Meter) -> str:
 def ccql(ask: Any, meter: Meter) -> str:
     data, form = dataset_of(ask), ask.options.conservative
     events = TrainingEvents(data, context=sections(form)["backbone"].session_max_len)
-    run = {"batch_size": BATCH, "catalogue": ask.options.engine, "precision": ask.options.precision}
+    transitions = getattr(ask.options, "transitions", None)
+    sessions = BATCH if transitions is None else max(2, round(transitions * events.n_pieces / events.n_events))
+    run = {"batch_size": sessions, "catalogue": ask.options.engine, "precision": ask.options.precision}
     job, progress = ccql_job_of(events, sections(form, **run)), Progress()
     networks = Networks(job)
 
@@ -157,7 +159,9 @@ def head(ask: Any, meter: Meter) -> str:
 
     def one() -> float:
         states.grad = weight.grad = None
-        scores_of(states, weight, None, ask.options.engine).nll(wanted).mean().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=ask.options.precision == "bf16"):
+            loss = scores_of(states, weight, None, ask.options.engine).nll(wanted).mean()
+        loss.backward()
         return float(len(wanted))
 
     meter.run(one)

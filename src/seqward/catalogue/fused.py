@@ -40,7 +40,14 @@ class FusedScores:
     """Scores ``states @ weight.T + bias``, asked of the native kernels."""
 
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Args: states [n, width], weight [items, width], bias [items]."""
+        """Args: states [n, width], weight [items, width], bias [items].
+
+        Raises:
+            ValueError: they do not fit together; the kernels would read what is not theirs.
+        """
+        if states.shape[1:] != weight.shape[1:] or (bias is not None and bias.shape != weight.shape[:1]):
+            shapes = ", ".join(str(list(part.shape)) for part in (states, weight, bias) if part is not None)
+            raise ValueError(f"states [n, width], rows [items, width] and a bias [items] do not fit together: {shapes}")
         self.states, self.weight, self.bias = states.float(), weight, bias
         self.portable = ChunkedScores(states, weight, bias)
         self.refusal = refusal(self.states, weight, bias)
@@ -97,7 +104,7 @@ class FusedScores:
         if variant is None:
             return self.portable.rank_of(items, exclude)
         states, weight, bias = parts = self._parts()
-        items = items.contiguous()
+        items = items.long().contiguous()
         margin = margins(states, weight, bias, variant.unit)
         own = settled(*parts, torch.arange(self.n_rows), items)
         own = own.masked_fill(excluded(items, exclude, self.n_items), -torch.inf)

@@ -17,7 +17,8 @@ from seqward.data.returns import discounted_returns
 from seqward.randomness import generator_of
 
 Draw = Literal["sessions", "transitions", "tails"]
-"""Whole sessions in overlapping pieces; single events, each with its history; or the last piece of each session."""
+"""Whole sessions in overlapping pieces; single events, each with its history; or the last piece of each session, whose
+first event is only read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,10 +208,13 @@ def cut_transitions(begins: NDArray[np.int64], lengths: NDArray[np.int64], conte
 
 
 def cut_tails(begins: NDArray[np.int64], lengths: NDArray[np.int64], context: int) -> Pieces:
-    """The last context + 1 events of each session, as SASRec was published; earlier events are never a target."""
-    stop = begins + lengths
-    begin = np.maximum(begins, stop - context - 1)
-    return begin, stop, begin
+    """The last context + 1 events of each session, as SASRec was published: each but the first of them is a target.
+
+    So a session of one event teaches nothing, and nothing is learned of how sessions begin.
+    """
+    stop = (begins + lengths)[lengths > 1]
+    begin = np.maximum(begins[lengths > 1], stop - context - 1)
+    return begin, stop, begin + 1
 
 
 CUTS = {"sessions": cut_sessions, "transitions": cut_transitions, "tails": cut_tails}

@@ -22,7 +22,7 @@ from seqward.method import Term, scorer_of
 from seqward.runlog import RunLog, read_log
 from seqward.settings import Count, Positive, settings
 from seqward.stability.repair import LADDER, Action, Control, Repairs, has_conservative, supervised_terms
-from seqward.stability.rules import STATES, History, State, Verdict, judge
+from seqward.stability.rules import STATES, History, State, Verdict, judge, onset
 from seqward.stability.signals import StepSignals, largest_return, lists_of, of_critic, of_lists, of_states, probe_of
 from seqward.step import Step
 
@@ -136,7 +136,7 @@ class Guard:
         changed = verdict.state != self.state
         self.state = verdict.state
         if signals is not None or changed:
-            said = {"state": verdict.state, "reason": verdict.reason, "rules": [a.rule for a in verdict.alarms]}
+            said = {"state": verdict.state, "reason": verdict.reason, "rules": [a.rule.name for a in verdict.alarms]}
             text = f"{verdict.state}: {verdict.reason}" if verdict.alarms else "healthy again"
             self.log.guard({**said, **({"signals": signals} if signals else {})}, self.progress, changed * text)
         if self.may_repair and verdict.state != "healthy":
@@ -178,7 +178,7 @@ class Guard:
         while self.repairs.rung < len(self.settings.ladder):
             rung = self.settings.ladder[self.repairs.rung]
             self.repairs.rung += 1
-            done = self._rungs[rung](verdict.onset)
+            done = self._rungs[rung](onset(self.history, verdict, self.settings.tolerance))
             if done is not None:
                 self._note(rung, done, verdict.reason)
                 return

@@ -7,6 +7,7 @@ probe; it has ``diverged`` where |Q| is beyond ten times the largest possible re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -24,12 +25,18 @@ WINDOW = 8
 """Probes that a law of growth is fitted to."""
 REFERENCE = 8
 """Probes that say what is usual, for rules about change."""
+LOUDEST = 0.95
+"""Share of the largest number that a rule can make above which it alarms at any tolerance."""
 SLACK = 0.5
 """Standard deviations that a cumulative sum forgives at every probe (Page 1954)."""
 EARNED = 0.3
 """Share of the largest possible return up to which Q may grow as it likes."""
 DIVERGED = 10.0
 """Times the largest possible return from which Q has diverged."""
+FORETOLD = 1000.0
+"""Times the largest possible return beyond which it makes no difference where Q is heading."""
+FORGIVEN = 0.05
+"""Share of its best by which the validation metric may lie below it at every validation."""
 
 
 class Probe(NamedTuple):
@@ -60,8 +67,15 @@ class History:
 
     def cut(self, step: int) -> None:
         """Forget what came after a step: the weights are again those of then."""
-        self.probes = [probe for probe in self.probes if probe.step <= step]
-        self.validations = [validation for validation in self.validations if validation.step <= step]
+        before = self.until(step)
+        self.probes, self.validations = before.probes, before.validations
+
+    def until(self, step: int) -> History:
+        """What there was to be seen at a step."""
+        return History(
+            [probe for probe in self.probes if probe.step <= step],
+            [validation for validation in self.validations if validation.step <= step],
+        )
 
     @property
     def last_step(self) -> int:
@@ -86,6 +100,13 @@ class Rule:
     """What is said of an alarm; ``{score}`` stands for the number."""
     alone: bool = True
     """Whether it is trusted without a second one."""
+    most: float = math.inf
+    """The largest number that it can make."""
+
+    def limit(self, tolerance: float) -> float:
+        """Above which it alarms; what has diverged has at any tolerance."""
+        limit = min(tolerance * self.threshold, LOUDEST * self.most)
+        return min(limit, DIVERGED) if self.score is value_bound else limit
 
 
 def value_bound(history: History) -> float:
@@ -122,7 +143,7 @@ def law_of_growth(q: Sequence[float]) -> tuple[str, float]:
             foretold = float(back(start + slope * ahead))
         explained = 1 - float(((y - fitted) ** 2).sum() / max(((y - y.mean()) ** 2).sum(), 1e-12))
         if explained > best[2]:
-            best = (name, min(foretold, 1e6), explained)
+            best = (name, min(foretold, FORETOLD), explained)
     return best[:2]
 
 
@@ -177,13 +198,13 @@ def churn(history: History) -> float:
 
 
 def metric_fall(history: History) -> float:
-    """A cumulative sum of how far below its best the validation metric lies, as shares of the best."""
+    """A cumulative sum of how far below its best the validation metric lies, as shares of the best (Page 1954)."""
     best, total = -np.inf, 0.0
     for _, value in history.validations:
         if value > best:
             best, total = value, 0.0
         elif best > 0:
-            total += (best - value) / best
+            total = max(0.0, total + (best - value) / best - FORGIVEN)
     return total
 
 
@@ -212,9 +233,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "growth of Q",
         growth,
-        1250000.0,
+        950.0,
         "Q grows {law}: it is on its way to {score:.2g} times the largest possible return",
         alone=False,
+        most=FORETOLD,
     ),
     Rule("TD error", td_drift, 65.5, "the mean TD error has wandered off (cumulative sum {score:.3g})", alone=False),
     Rule(
@@ -233,23 +255,28 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("gradient", gradient, 11.7, "the gradient's norm spikes again and again (z of {score:.2g})", alone=False),
     Rule("loss", loss_spike, 2.47, "the loss was {score:.2g} times its median over the last steps"),
-    Rule("feature rank", feature_rank, 0.875, "the states have lost {score:.0%} of their rank"),
-    Rule("dormant units", dormant, 0.0391, "{score:.0%} of the units are dormant"),
-    Rule("coverage", coverage, 1.09, "the lists have lost {score:.0%} of the items that they held", alone=False),
+    Rule("feature rank", feature_rank, 0.875, "the states have lost {score:.0%} of their rank", most=1.0),
+    Rule("dormant units", dormant, 0.0391, "{score:.0%} of the units are dormant", most=1.0),
+    Rule(
+        "coverage",
+        coverage,
+        0.95,
+        "the lists have lost {score:.0%} of the items that they held",
+        alone=False,
+        most=1.0,
+    ),
     Rule(
         "churn", churn, 0.337, "{score:.0%} more of each list than usual has changed since the last probe", alone=False
     ),
-    Rule("metric", metric_fall, 0.893, "the validation metric stays below its best ({score:.2g} of it in all)"),
+    Rule("metric", metric_fall, 0.58, "the validation metric stays below its best ({score:.2g} of it in all)"),
 )
 """Thresholds as ``benchmarks/zoo.py`` set them; see docs/stability.md for what they catch and miss."""
 
 
 class Alarm(NamedTuple):
-    rule: str
+    rule: Rule
     score: float
     reason: str
-    onset: int
-    """The last step at which there was nothing to be seen of it."""
 
 
 class Verdict(NamedTuple):
@@ -261,11 +288,6 @@ class Verdict(NamedTuple):
         """In words; empty where all is well."""
         return "; ".join(alarm.reason for alarm in self.alarms)
 
-    @property
-    def onset(self) -> int:
-        """The earliest onset of its alarms."""
-        return min((alarm.onset for alarm in self.alarms), default=0)
-
 
 def judge(history: History, tolerance: float = 1.0, rules: Sequence[Rule] = RULES) -> Verdict:
     """The state after the last record.
@@ -274,26 +296,22 @@ def judge(history: History, tolerance: float = 1.0, rules: Sequence[Rule] = RULE
         tolerance: factor on every threshold; what has diverged has at any tolerance.
     """
     scores = [(rule, rule.score(history)) for rule in rules]
-    loud = [(rule, score) for rule, score in scores if score > tolerance * rule.threshold]
+    loud = [(rule, score) for rule, score in scores if score > rule.limit(tolerance)]
     diverged = value_bound(history) > DIVERGED
     if not diverged and not any(rule.alone for rule, _ in loud) and len(loud) < 2:
         return Verdict("healthy")
-    alarms = tuple(_alarm(history, rule, score, tolerance) for rule, score in loud)
+    law = law_of_growth(history.of("q_over_bound"))[0]
+    alarms = tuple(Alarm(rule, score, rule.words.format(score=score, law=law)) for rule, score in loud)
     return Verdict("diverged" if diverged else "warning", alarms)
 
 
-def _alarm(history: History, rule: Rule, score: float, tolerance: float) -> Alarm:
-    said = rule.words.format(score=score, law=law_of_growth(history.of("q_over_bound"))[0])
-    return Alarm(rule.name, score, said, _onset(history, rule, tolerance))
+def onset(history: History, verdict: Verdict, tolerance: float = 1.0) -> int:
+    """The last step at which there was nothing to be seen of any of its alarms: less than half of every threshold.
 
-
-def _onset(history: History, rule: Rule, tolerance: float) -> int:
-    """The step of the last probe at which the rule had less than half of its threshold."""
+    It judges the whole history over again, which is for those who are about to act, not for every probe.
+    """
     for probe in reversed(history.probes[:-1]):
-        before = History(
-            [p for p in history.probes if p.step <= probe.step],
-            [v for v in history.validations if v.step <= probe.step],
-        )
-        if rule.score(before) <= tolerance * rule.threshold / 2:
+        before = history.until(probe.step)
+        if all(alarm.rule.score(before) <= alarm.rule.limit(tolerance) / 2 for alarm in verdict.alarms):
             return probe.step
     return 0

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from seqward.backbones.backbone import Histories
-from seqward.clipping import SETTLING, usual
+from seqward.clipping import SETTLING, forget, usual
 from seqward.data.batches import Batch, TrainingEvents
+from seqward.errors import Finding
 from seqward.randomness import generator_of
 from seqward.step import Step
 
@@ -33,6 +34,8 @@ MASS = 0.99
 """Share of the singular values that the feature rank holds."""
 ASLEEP = 0.025
 """A unit is dormant whose mean activation is at most this share of the mean over all units."""
+BY_CHANCE = 2
+"""So many dormant units are none."""
 
 
 @dataclass
@@ -72,8 +75,9 @@ class StepSignals:
         return found
 
     def new_phase(self) -> None:
-        """Forget the losses: those of another phase are of another sum."""
-        self.losses, self.loss_ratio = [], 0.0
+        """Forget losses and norms: those of another phase are of another sum."""
+        self.losses, self.loss_ratio, self.largest_z = [], 0.0, 0.0
+        forget(self)
 
 
 def probe_of(data: TrainingEvents, sessions: int, seed: int) -> Batch:
@@ -95,6 +99,9 @@ def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, 
     log, over the standard deviation of the returns. ``conservative_gap``: mean of logsumexp Q - Q(logged), less the
     logarithm of the number of items: above 0 the logged item is worth less than items are on average. ``q_rise``: mean
     Q of the greedy items less that of the logged ones, over the bound.
+
+    Raises:
+        Finding: one of them is not finite.
     """
     logged, greedy = step.logged(critic), step.greedy(critic)
     returns, items = step.returns(gamma), step.online.vocabulary.n_items
@@ -115,11 +122,18 @@ def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, 
 
 def of_states(states: Tensor) -> dict[str, float]:
     """``feature_rank``: how many singular values of states [n, width] hold 99 % of their sum; ``dormant``: share of
-    the units whose mean activation is next to nothing beside that of the others."""
+    the units whose mean activation is next to nothing beside that of the others, where they are more than a few.
+
+    Raises:
+        Finding: a state is not finite.
+    """
+    if not torch.isfinite(states).all():
+        raise Finding("the states of the guard's probe are not finite.")
     values = torch.linalg.svdvals(states.float())
     rank = 1 + (values.cumsum(0) < MASS * values.sum()).sum()
     active = states.abs().mean(0)
-    return _plain({"feature_rank": rank, "dormant": (active <= ASLEEP * active.mean()).float().mean()})
+    asleep = (active <= ASLEEP * active.mean()).sum()
+    return _plain({"feature_rank": rank, "dormant": asleep / states.shape[1] * (asleep > BY_CHANCE)})
 
 
 def lists_of(scorer: NetworkScorer, batch: Batch) -> Tensor:
@@ -139,5 +153,9 @@ def of_lists(lists: Tensor, before: Tensor | None, n_items: int) -> dict[str, fl
 
 
 def _plain(figures: dict[str, Tensor]) -> dict[str, float]:
+    """As numbers. Raises Finding where one is not finite."""
     values = torch.stack([value.double() for value in figures.values()]).tolist()
+    for name, value in zip(figures, values, strict=True):
+        if not math.isfinite(value):
+            raise Finding(f"{name} of the guard's probe is {value}.")
     return dict(zip(figures, values, strict=True))
