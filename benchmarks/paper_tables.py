@@ -31,6 +31,7 @@ from seqward.cli.output import print_table
 from seqward.data.sources import find_source
 from seqward.data.sources.source import locate
 from seqward.metrics import impossible_pairs
+from seqward.stability.guard import repairs_of
 
 STUDIES = tuple(Path(__file__).parent / "studies" / f"paper-{data}.yaml" for data in ("retailrocket", "rc15", "yelp"))
 GROUP = {"purchase": "goal", "click": "click"}
@@ -139,11 +140,12 @@ def comparison(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A record for each published figure and method: ours over the seeds, what is published, and the difference.
 
     What the released code computes stands beside the published row of the method that it is of. What a list of the
-    history and popularity reach on the same events comes last.
+    history and popularity reach on the same events comes last. Runs that the guard repaired are no reproduction and are
+    left out.
     """
     runs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for run in report["runs"]:
-        if run["state"] == "finished":
+        if run["state"] == "finished" and not repairs_of(run):
             runs.setdefault((run["data"], run["method"]), []).append(run)
     found = [
         record

@@ -8,14 +8,16 @@ import math
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jobs import after_steps, assert_same_bits, job_of, recommender, shop, weights
+from seqward import train as training
 from seqward.cli import main
 from seqward.cli.progress import training_progress
 from seqward.clock import Clock
@@ -72,20 +74,42 @@ def poisoned(step: Step) -> Tensor:
     return 1.0 + (0.0 * step.logged("policy")).sqrt()
 
 
+def test_a_gradient_that_is_not_finite_changes_no_weight(tmp_path: Path) -> None:
+    """The loss of the fourth step is finite and its gradient is not: ``last`` is what three steps made."""
+    job = with_terms(job_of("sasrec", shop(), tmp_path), Term("L_X", 1.0, at(3, poisoned)))
+    with pytest.raises(Finding, match="the gradient's norm is nan at step 3: training has diverged"):
+        train(job)
+    assert about(tmp_path / "last")["step"] == 3
+    assert_same_bits(last_weights(tmp_path / "last"), steps_of(job, 3))
+
+
+def ruin(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the update of so many steps leave weights that are not finite, as one that overflows would."""
+    whole, taken = training.update, count(1)
+
+    def update(network: nn.Module, *rest: Any) -> None:
+        whole(network, *rest)
+        if next(taken) == after:
+            with torch.no_grad():
+                next(network.parameters()).fill_(math.inf)
+
+    monkeypatch.setattr("seqward.train.update", update)
+
+
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The update of the fourth step ruins them, the fifth sees it: the checkpoint in between is left out."""
     monkeypatch.setattr(Clock, "checkpoint_due", lambda self, minutes: True)
-    job = with_terms(job_of("sasrec", shop(), tmp_path), Term("L_X", 1.0, at(3, poisoned)))
-    with pytest.raises(Finding, match="L_X is nan at step 4"):
-        train(job)
+    ruin(4, monkeypatch)
+    with pytest.raises(Finding, match="at step 4"):
+        train(job_of("sasrec", shop(), tmp_path))
     assert about(tmp_path / "last")["step"] == 3
     assert all(bool(torch.isfinite(v).all()) for v in weights(tmp_path).values())
 
 
-def test_the_last_step_may_ruin_the_weights(tmp_path: Path) -> None:
-    job = with_terms(job_of("sasrec", shop(), tmp_path, epochs=1), Term("L_X", 1.0, at(5, poisoned)))
+def test_the_last_step_may_ruin_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruin(6, monkeypatch)
     with pytest.raises(Finding, match="the weights are not finite after step 6: training has diverged"):
-        train(job)
+        train(job_of("sasrec", shop(), tmp_path, epochs=1))
     assert not (tmp_path / "last").exists()
     assert not (tmp_path / "best").exists() or about(tmp_path / "best")["step"] == 0
 

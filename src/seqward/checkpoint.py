@@ -41,6 +41,11 @@ class Progress:
     """What the guard has to remember."""
 
 
+def finite(networks: nn.Module) -> bool:
+    """Whether every weight is a finite number; what is not is never saved."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in networks.parameters())
+
+
 def save_checkpoint(folder: Path, networks: nn.ModuleList, optimiser: torch.optim.Adam, progress: Progress) -> None:
     """Replace ``folder`` by a checkpoint of this moment."""
     new = _fresh(folder)

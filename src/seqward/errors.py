@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral
 
+STOPPED = "training has diverged and was stopped. Begin again with a lower train.lr, or with train.clip_norm."
+"""Said where a training ends because something is not finite."""
+
 
 class SeqwardError(Exception):
     """Bad input or a state that the user can change. The message says what was expected, what came, what to do."""

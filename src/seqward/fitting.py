@@ -20,6 +20,8 @@ from seqward.metrics import q_against_returns, summarise
 from seqward.model import NetworkScorer
 from seqward.reading import targets
 from seqward.run import Run
+from seqward.runlog import read_log
+from seqward.stability.guard import stability_of
 from seqward.train import metric_named
 
 VALIDATION_Q = 2000
@@ -69,14 +71,19 @@ def check_length(job: Job) -> None:
 
 @contextmanager
 def named_state(run: Run, kept: bool) -> Iterator[None]:
-    """Have ``run.json`` say how a training that is cut short in here ended, and tell what it left (if ``kept``)."""
+    """Have ``run.json`` say how a training that is cut short in here ended, what the guard saw, and what is left.
+
+    Args:
+        kept: whether to tell of what it left.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        run.update(state="interrupted", best=run.best)
+        run.update(state="interrupted", best=run.best, stability=stability_of(read_log(run.folder / "log.jsonl")))
         raise
     except Finding as finding:
-        run.update(state=f"diverged: {finding}", best=run.best)
+        stability = stability_of(read_log(run.folder / "log.jsonl"))
+        run.update(state=f"diverged: {finding}", best=run.best, stability=stability)
         raise Finding(f"{finding}\n{what_is_left(run)}" if kept else str(finding)) from None
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seqward.checkpoint import (
     Progress,
     copy_checkpoint,
+    finite,
     load_checkpoint,
     newest_checkpoint,
     replace_folder,
@@ -20,7 +21,7 @@ from seqward.checkpoint import (
 from seqward.clipping import clip, clip_norm, forget, gradients_of, update
 from seqward.clock import Clock, interruptible
 from seqward.data.batches import Batch
-from seqward.errors import Finding, SeqwardError
+from seqward.errors import STOPPED, Finding, SeqwardError
 from seqward.job import Job
 from seqward.method import Phase, scorer_of
 from seqward.networks import Networks
@@ -29,7 +30,6 @@ from seqward.stability.guard import Guard
 from seqward.stability.repair import Control
 from seqward.step import Step
 
-STOPPED = "training has diverged and was stopped. Begin again with a lower train.lr, or with train.clip_norm."
 BEST_BEFORE = "best.before"
 """The best weights of the validations on schedule, while ``best/`` holds those of a run that the time limit stopped."""
 
@@ -56,16 +56,16 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
                 if progress.stopped:
                     break
                 enter_phase(job, networks, progress, log)
+                step = progress.step
                 try:
                     means = take_step(job, networks, progress, guard.control())
+                    log.add(means)
+                    progress.seconds = clock.seconds()
+                    if progress.step % job.settings.log_every == 0:
+                        log.flush(progress)
+                    guard.step(means)
                 except Finding as finding:
-                    guard.rescue(finding)
-                    continue
-                log.add(means)
-                progress.seconds = clock.seconds()
-                if progress.step % job.settings.log_every == 0:
-                    log.flush(progress)
-                guard.step(means)
+                    guard.rescue(finding, step)
                 if validation_due(job, progress):
                     validation(job, networks, progress, log, guard)
                 progress.seconds = clock.seconds()
@@ -77,6 +77,7 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
             log.event(progress.stopped or "interrupted: resume with --resume", progress)
     except Finding as finding:
         diverged(job, networks, progress, log, finding)
+        guard.diverged(finding)
         raise
     finally:
         log.close()
@@ -152,11 +153,6 @@ def diverged(job: Job, networks: Networks, progress: Progress, log: RunLog, find
         save_checkpoint(job.folder / "last", networks.modules, networks.optimiser, progress)
 
 
-def finite(networks: nn.Module) -> bool:
-    """Whether every weight is a finite number; what is not is never saved."""
-    return all(bool(torch.isfinite(parameter).all()) for parameter in networks.parameters())
-
-
 def take_step(job: Job, networks: Networks, progress: Progress, control: Control | None = None) -> dict[str, Tensor]:
     """One batch, one backward pass, one update; the mean of every term, the gradient's norm and the scale of Q.
 
@@ -170,10 +166,14 @@ def take_step(job: Job, networks: Networks, progress: Progress, control: Control
     step = step_of(job, online, target, batch, progress.step)
     with job.precision:
         loss, means = total_loss(control.phase, step)
-    refuse_non_finite(means, progress.step)
     loss.backward()
     gradients = gradients_of(online)
     means["grad_norm"] = nn.utils.get_total_norm(gradients)  # before clipping, which hides what is to be seen
+    try:
+        refuse_non_finite(means, progress.step)
+    except Finding:
+        networks.optimiser.zero_grad(set_to_none=True)
+        raise
     if job.method.critic is not None and (progress.step + 1) % job.settings.log_every == 0:
         means |= scale_of_q(step, job.method.critic)
     clip(gradients, job.settings, progress)
@@ -222,11 +222,12 @@ def total_loss(phase: Phase, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
-    """Raise naming the first term whose mean is not finite; one look at the device for all of them."""
-    finite = torch.isfinite(torch.stack(list(means.values()))).tolist()
-    if not all(finite):
-        symbol = list(means)[finite.index(False)]
-        raise Finding(f"the loss term {symbol} is {means[symbol].item()} at step {step}: {STOPPED}")
+    """Raise naming the first term whose mean is not finite, or else the gradient; one look at the device for all."""
+    sound = torch.isfinite(torch.stack(list(means.values()))).tolist()
+    if not all(sound):
+        name = list(means)[sound.index(False)]
+        what = "the gradient's norm" if name == "grad_norm" else f"the loss term {name}"
+        raise Finding(f"{what} is {means[name].item()} at step {step}: {STOPPED}")
 
 
 def scale_of_q(step: Step, critic: str) -> dict[str, Tensor]:

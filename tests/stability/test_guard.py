@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,8 +22,8 @@ from seqward.method import Term
 from seqward.recommender import Recommender
 from seqward.run import Run
 from seqward.runlog import read_log
-from seqward.stability.guard import GuardSettings, stability_of
-from seqward.stability.rules import Alarm, History, Verdict
+from seqward.stability.guard import GuardSettings, repairs_of, stability_of, superfluous
+from seqward.stability.rules import RULES, Alarm, History, Verdict
 from seqward.train import train
 from test_train import constant, records, with_terms
 from test_train_endings import at
@@ -32,13 +33,32 @@ REPAIR = replace(OFTEN, actions="repair")
 
 
 def alarms_from(step: int, monkeypatch: pytest.MonkeyPatch, onset: int = 0) -> None:
-    """Every judgement from a step on is a warning."""
+    """Every judgement from a step on is a warning, of trouble that began after the step ``onset``."""
 
     def judge(history: History, tolerance: float) -> Verdict:
         late = history.last_step >= step
-        return Verdict("warning", (Alarm("value bound", 2.0, "Q is large", onset),)) if late else Verdict("healthy")
+        return Verdict("warning", (Alarm(RULES[0], 2.0, "Q is large"),)) if late else Verdict("healthy")
 
     monkeypatch.setattr("seqward.stability.guard.judge", judge)
+    monkeypatch.setattr("seqward.stability.guard.onset", lambda *_: onset)
+
+
+def poisoned(job: Job, step: int) -> Job:
+    """The job, of which the loss is finite and its gradient is not at a step."""
+
+    def loss(s: Any) -> Tensor:
+        x = s.nll("policy") * 0.0
+        # The slope of a root is infinite at 0, and that times 0 is no number.
+        return torch.sqrt(x * x) if s.grad and s.number == step else x
+
+    return with_more_terms(job, Term("L_X", 1.0, loss))
+
+
+def with_more_terms(job: Job, *terms: Term) -> Job:
+    phase = job.method.phases[0]
+    return replace(
+        job, method=replace(job.method, phases=(replace(phase, terms=(*phase.terms, *terms)), *job.method.phases[1:]))
+    )
 
 
 def actions(folder: Path) -> list[str]:
@@ -79,7 +99,6 @@ def told(record: dict[str, Any]) -> dict[str, Any]:
 
 def interrupted(job: Job, step: int) -> Any:
     """The method, whose first term presses Ctrl-C at a step."""
-    import signal
 
     def press(s: Any, loss: Any) -> Tensor:
         if s.number == step and s.grad:
@@ -163,7 +182,7 @@ def test_a_frozen_critic_learns_no_more_and_the_policy_does(tmp_path: Path, monk
     assert q and all(torch.equal(before[name], after[name]) for name in q)
     assert policy and not any(torch.equal(before[name], after[name]) for name in policy)
     last = records(tmp_path, "step")[-1]["terms"]
-    assert set(last) == {"L_CE", "L_CO"}  # what asks nothing of the critic, of both phases
+    assert set(last) == {"L_CE", "L_CO"}  # what asks nothing of the critic
     assert "q_over_bound" not in records(tmp_path, "guard")[-1]["signals"]
 
 
@@ -180,18 +199,67 @@ def test_a_critic_that_ranks_is_not_frozen(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_batch_that_is_not_finite_is_passed_over(tmp_path: Path) -> None:
-    """Step 9 is NaN: observed, that ends the run; repaired, the weights go back and training ends by itself."""
+    """Step 9 is NaN: observed, that ends the run, as diverged; repaired, training goes on from before, to its end."""
     job = with_terms(
         job_of("sasrec", shop(), tmp_path / "observed", epochs=4), Term("L_X", 1.0, at(9, constant(math.nan)))
     )
-    with pytest.raises(Finding, match="L_X is nan at step 9"):
+    with pytest.raises(Finding, match="L_X is nan at step 9: training has diverged and was stopped"):
         train(replace(job, guard=OFTEN))
-    repaired = replace(job, folder=tmp_path / "repaired", guard=REPAIR)
-    progress = train(repaired)
-    assert progress.stopped == "all 4 epochs done" and actions(repaired.folder) == ["rollback"]
-    assert records(repaired.folder, "repair")[0]["step"] == 10
-    with pytest.raises(Finding, match="L_X is nan at step 9"):
-        train(replace(job, folder=tmp_path / "no", guard=replace(REPAIR, ladder=("clip", "stop"))))
+    seen = stability_of(read_log(job.folder / "log.jsonl"))
+    assert seen and (seen["state"], seen["step"], seen["repairs"]) == ("diverged", 9, [])
+    repaired = replace(job, folder=tmp_path / "repaired", guard=replace(REPAIR, ladder=("rollback",)))
+    assert train(repaired).stopped == "all 4 epochs done"
+    (done,) = records(repaired.folder, "repair")
+    assert (done["action"], done["step"], done["back_to"]) == ("rollback", 10, 8)
+    assert done["text"] == (
+        "repaired: the weights are again those of step 8, because the loss term L_X is nan at step 9"
+    )  # no word of an end
+    seen = stability_of(read_log(repaired.folder / "log.jsonl"))
+    assert seen and (seen["worst"], seen["state"]) == ("diverged", "healthy")
+
+
+def test_what_is_not_finite_again_and_again_climbs_the_ladder_to_its_end(tmp_path: Path) -> None:
+    """Every step from 9 on is NaN: back and clip, back and back again, stop; the best weights are kept."""
+    job = job_of("sasrec", shop(), tmp_path, epochs=9)
+    always = Term("L_X", 1.0, lambda s: s.nll("policy") * (math.nan if s.number >= 9 and s.grad else 0.0))
+    job = replace(with_terms(job, always), guard=REPAIR)
+    progress = train(job)
+    assert progress.stopped == "the guard stopped it" and progress.step == 12
+    done = records(tmp_path, "repair")
+    assert [record["action"] for record in done] == ["clip", "rollback", "stop"]
+    assert "the weights are again those of step 8, and gradients are clipped to a norm of" in done[0]["text"]
+    assert all(torch.isfinite(weight).all() for weight in weights(tmp_path / "last").values())
+    with pytest.raises(Finding, match="L_X is nan at step 10"):
+        train(replace(job, folder=tmp_path / "short", guard=replace(REPAIR, ladder=("clip",))))
+
+
+@pytest.mark.parametrize("how", [OFTEN, REPAIR])
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(how: GuardSettings, tmp_path: Path) -> None:
+    """Its loss is finite, and the step before a probe is the one."""
+    job = replace(poisoned(job_of("snqn", shop(), tmp_path, epochs=4), 9), guard=how)
+    if how.actions == "observe":
+        with pytest.raises(Finding, match="the gradient's norm is nan at step 9"):
+            train(job)
+    else:
+        assert train(job).stopped == "all 4 epochs done"
+        assert records(tmp_path, "repair")[0]["step"] == 10
+    assert all(torch.isfinite(weight).all() for weight in weights(tmp_path / "last").values())
+
+
+def test_weights_that_are_not_finite_are_no_snapshot(tmp_path: Path) -> None:
+    """The other network's policy, which no probe reads, is spoilt at step 5: nothing of it is kept, all is mended."""
+    job = job_of("snqn", shop(), tmp_path, epochs=4)
+
+    def spoil(s: Any) -> Tensor:
+        if s.number == 5 and s.grad:
+            with torch.no_grad():
+                s.target.heads["policy"].linear.bias.fill_(math.nan)
+        return s.nll("policy") * 0.0
+
+    train(replace(with_more_terms(job, Term("L_X", 1.0, spoil)), guard=REPAIR))
+    assert "the weights are again those of step 2" in records(tmp_path, "repair")[0]["text"]
+    there = list((tmp_path / "guard").iterdir())
+    assert there and all(torch.isfinite(weight).all() for place in there for weight in weights(place).values())
 
 
 def test_a_lower_rate_for_the_critic_is_one_for_its_head_alone(tmp_path: Path) -> None:
@@ -214,11 +282,92 @@ def test_a_lower_rate_for_the_critic_is_one_for_its_head_alone(tmp_path: Path) -
         torch.testing.assert_close(quarter[name], factor * whole[name], rtol=1e-4, atol=1e-7)
 
 
-def test_only_the_newest_snapshots_are_kept(tmp_path: Path) -> None:
+def test_few_snapshots_are_kept_and_the_oldest_and_newest_of_them(tmp_path: Path) -> None:
     job = job_of("sasrec", shop(), tmp_path, epochs=12)
     train(replace(job, guard=REPAIR))
     kept = sorted(int(place.name) for place in (tmp_path / "guard").iterdir())
-    assert len(kept) == 4 and kept == [step for step in kept if step % 8 == 0]
+    assert len(kept) == 4 and kept[0] == 2 and kept[-1] == job.last_step // 8 * 8
+
+
+def test_snapshots_grow_apart_with_their_age() -> None:
+    """Of 8, 16, ..., 800, one is spared each time there are five; each that is left is twice as old as the next."""
+    kept: list[int] = []
+    for step in range(8, 801, 8):
+        kept.append(step)
+        if len(kept) > 4:
+            del kept[superfluous(kept)]
+    ages = [800 - step for step in kept]
+    assert ages[0] == 792 and ages[-1] == 0 and all(2 * b <= a for a, b in pairwise(ages))
+
+
+def test_trouble_older_than_any_snapshot_goes_back_to_the_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarms_from(40, monkeypatch, onset=1)
+    job = job_of("sasrec", shop(), tmp_path, epochs=20)
+    train(replace(job, guard=replace(REPAIR, ladder=("rollback",))))
+    assert "the weights are again those of step 2" in records(tmp_path, "repair")[0]["text"]
+
+
+def test_what_comes_after_a_roll_back_is_not_gone_back_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back from 24 to 2: the snapshots of 8 and 16 are of the stretch that was given up."""
+    alarms_from(24, monkeypatch)
+    onsets = iter([3, 20])
+    monkeypatch.setattr("seqward.stability.guard.onset", lambda *_: next(onsets))
+    job = job_of("sasrec", shop(), tmp_path, epochs=20)
+    train(replace(job, guard=replace(REPAIR, ladder=("rollback", "rollback"))))
+    assert [record["back_to"] for record in records(tmp_path, "repair")] == [2, 2]
+
+
+def test_a_new_phase_has_snapshots_and_norms_of_its_own(tmp_path: Path) -> None:
+    job = job_of("sasrec-ccql", shop(), tmp_path, epochs=6, warmup_events=200)
+    progress = train(replace(job, guard=REPAIR))
+    begun = next(r["step"] for r in records(tmp_path, "event") if "phase 2" in r["text"])
+    assert min(int(place.name) for place in (tmp_path / "guard").iterdir()) > begun
+    assert progress.guard is not None
+    assert progress.guard["steps"]["norm_count"] == progress.step - begun
+
+
+def test_nothing_is_done_to_a_run_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first alarm is that of the last step."""
+    job = job_of("sasrec", shop(), tmp_path, epochs=2, validate_every=0.5)
+    alarms_from(job.last_step, monkeypatch)
+    train(replace(job, guard=replace(REPAIR, probe_every=1)))
+    assert records(tmp_path, "guard")[-1]["state"] == "warning" and actions(tmp_path) == []
+
+
+def test_what_the_guard_stopped_stays_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alarms_from(6, monkeypatch)
+    job = replace(job_of("sasrec", shop(), tmp_path, epochs=20), guard=replace(REPAIR, ladder=("stop",)))
+    assert train(job).step == 6
+    again = train(job, resume=True)
+    assert (again.step, again.stopped) == (6, "the guard stopped it")
+
+
+def test_another_alarm_is_told_while_the_first_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge(history: History, tolerance: float) -> Verdict:
+        loud = [rule for rule, step in ((RULES[0], 4), (RULES[6], 8)) if history.last_step >= step]
+        return Verdict("warning" if loud else "healthy", tuple(Alarm(rule, 2.0, rule.name) for rule in loud))
+
+    monkeypatch.setattr("seqward.stability.guard.judge", judge)
+    train(replace(job_of("snqn", shop(), tmp_path, epochs=3), guard=OFTEN))
+    texts = [record["text"] for record in records(tmp_path, "guard") if "text" in record]
+    assert texts == ["warning: value bound", "warning: value bound; loss"]
+
+
+def test_a_run_that_was_cut_short_says_what_was_done_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alarms_from(6, monkeypatch)
+    r = recommender("snqn", epochs=20)
+    r.guard = replace(REPAIR, ladder=("clip",))
+
+    def press(record: dict[str, Any]) -> None:
+        if record["kind"] == "repair":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        r.fit(shop(), tmp_path / "run", observe=press)
+    description = Run(tmp_path / "run").description
+    assert description["state"] == "interrupted" and repairs_of(description) == ["clip"]
 
 
 # From the command line and from Python -------------------------------------------------------------------------------
@@ -243,6 +392,7 @@ def test_settings_of_the_guard_are_checked() -> None:
         ({"ladder": []}, "guard.ladder should have at least 1 item"),
         ({"ladder": ["pray"]}, "guard.ladder should be 'clip', 'critic', 'rollback', 'freeze' or 'stop'"),
         ({"tolerance": 0.0}, "guard.tolerance should be greater than 0, got 0.0"),
+        ({"watch": False, "actions": "repair"}, "watch=false sees nothing"),
     ):
         with pytest.raises(SeqwardError, match=message):
             Recommender("snqn", **changes)

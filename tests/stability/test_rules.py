@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqward.stability import rules
-from seqward.stability.rules import RULES, History, judge, law_of_growth
+from seqward.stability.rules import RULES, History, judge, law_of_growth, onset
 
 
 def history(**signals: list[float]) -> History:
@@ -44,10 +44,11 @@ def test_q_beyond_the_largest_return_is_a_warning_and_beyond_ten_times_a_diverge
     warned = judge(history(q_over_bound=[1.9, 4.1]), rules=alone)
     assert warned.state == "warning"
     assert warned.reason == "Q reaches 4.1 times the largest return that is possible"
-    assert warned.onset == 10  # the last probe below half of the threshold
-    assert judge(history(q_over_bound=[2.1, 4.1]), rules=alone).onset == 0
+    assert onset(history(q_over_bound=[1.9, 4.1]), warned) == 10  # the last probe below half of the threshold
+    assert onset(history(q_over_bound=[2.1, 4.1]), warned) == 0
     assert judge(history(q_over_bound=[10.1])).state == "diverged"
-    assert judge(history(q_over_bound=[10.1]), tolerance=100).state == "diverged"
+    far = judge(history(q_over_bound=[10.1]), tolerance=100)
+    assert far.state == "diverged" and far.reason.startswith("Q reaches 10 times")
     assert judge(history(q_over_bound=[4.1]), 2.0, alone).state == "healthy"
 
 
@@ -61,7 +62,7 @@ def test_q_far_beyond_the_largest_return_is_a_warning_as_shipped() -> None:
     [
         ("linearly", [0.1 * i for i in range(1, 9)], 1.6),  # .1 a probe: .8 after eight, 1.6 after as many more
         ("exponentially", [0.01 * 2**i for i in range(8)], 0.01 * 2**15),
-        ("ever faster, to a crash", [1 / (9 - i) for i in range(8)], 1e6),  # 1 / Q is 0 at the tenth probe
+        ("ever faster, to a crash", [1 / (9 - i) for i in range(8)], 1e3),  # 1 / Q is 0 at the tenth probe
     ],
 )
 def test_the_law_that_q_grows_by(law: str, values: list[float], foretold: float) -> None:
@@ -116,9 +117,11 @@ def test_churn_is_held_against_what_is_usual() -> None:
 
 
 def test_a_metric_below_its_best_adds_up_and_a_new_best_forgives() -> None:
-    """.5 is the best; .48 and .47 lie 4 and 6 % below it."""
-    assert rules.metric_fall(validated(0.4, 0.5, 0.48, 0.47)) == pytest.approx(0.10)
-    assert rules.metric_fall(validated(0.4, 0.5, 0.48, 0.47, 0.51)) == 0.0
+    """.5 is the best; .46 and .45 lie 8 and 10 % below it, and 5 % each time are forgiven."""
+    assert rules.metric_fall(validated(0.4, 0.5, 0.46, 0.45)) == pytest.approx(0.08)
+    assert rules.metric_fall(validated(0.4, 0.5, 0.46, 0.45, 0.5)) == pytest.approx(0.03)
+    assert rules.metric_fall(validated(0.4, 0.5, 0.46, 0.45, 0.51)) == 0.0
+    assert rules.metric_fall(validated(0.5, *[0.48] * 500)) == 0.0  # however long it stays there
     assert rules.metric_fall(validated(0.0, 0.0)) == 0.0
 
 
@@ -126,7 +129,10 @@ def test_what_is_not_trusted_alone_takes_two() -> None:
     nobody = trusted(threshold=0.5)
     assert judge(history(dormant=[0.6], loss_ratio=[0.4]), rules=nobody).state == "healthy"
     verdict = judge(history(dormant=[0.6], loss_ratio=[3.0]), rules=nobody)
-    assert verdict.state == "warning" and [alarm.rule for alarm in verdict.alarms] == ["loss", "dormant units"]
+    assert verdict.state == "warning" and [alarm.rule.name for alarm in verdict.alarms] == [
+        "loss",
+        "dormant units",
+    ]
     assert verdict.reason == "the loss was 3 times its median over the last steps; 60% of the units are dormant"
     assert judge(history(dormant=[0.6], loss_ratio=[0.4]), rules=trusted("dormant units", threshold=0.5)).state == (
         "warning"
@@ -177,6 +183,12 @@ def test_any_history_has_a_verdict_in_words(probes: list[dict[str, Any]], tolera
     for i, signals in enumerate(probes):
         found.add({"kind": "guard", "step": i + 1, "signals": signals})
     verdict = judge(found, tolerance)
-    assert (verdict.state == "healthy") == (not verdict.reason) or verdict.state == "diverged"
-    assert 0 <= verdict.onset <= len(probes)
+    assert (verdict.state == "healthy") == (not verdict.reason)
+    assert 0 <= onset(found, verdict, tolerance) <= len(probes)
     assert verdict == judge(found, tolerance)
+
+
+def test_every_rule_can_alarm() -> None:
+    """No threshold lies beyond what its rule can make, and none at a tolerance either."""
+    for rule in RULES:
+        assert rule.threshold < rule.most and rule.limit(100.0) < rule.most, rule.name

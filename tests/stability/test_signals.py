@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jobs import job_of, loud_step, shop
+from seqward.errors import Finding
 from seqward.stability.signals import StepSignals, largest_return, of_critic, of_lists, of_states, probe_of
 
 
@@ -101,11 +102,19 @@ def test_what_a_critic_says_is_worked_by_hand() -> None:
     )
 
 
-def test_every_critic_answers_and_learns_nothing() -> None:
-    job = job_of("snqn", shop())
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"critic": "bounded"}, {"critic": "hl-gauss"}, {"critic_norm": True}, {"target": "ema"}],
+    ids=str,
+)
+def test_every_kind_of_critic_answers(settings: dict[str, Any]) -> None:
+    job = job_of("snqn", shop(), **settings)
+    step = loud_step(job)
     with torch.no_grad():
-        found = of_critic(loud_step(job), "q", job.method.gamma, 2.0)
-    assert all(math.isfinite(value) for value in found.values())
+        found = of_critic(step, "q", job.method.gamma, 2.0)
+    assert found["q_over_bound"] >= float(step.logged("q").detach().abs().max()) / 2.0 - 1e-6
+    with torch.no_grad(), pytest.raises(Finding, match="q_over_bound of the guard's probe is nan"):
+        of_critic(step, "q", job.method.gamma, math.nan)
 
 
 def test_the_largest_return_is_that_of_the_best_reward_for_ever() -> None:
@@ -114,10 +123,13 @@ def test_the_largest_return_is_that_of_the_best_reward_for_ever() -> None:
 
 
 def test_rank_and_dormant_units() -> None:
-    """Two directions of equal mass and a third of next to none; of four units one is never active."""
-    states = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.001, 0.0]])
-    assert of_states(states) == {"feature_rank": 2.0, "dormant": 0.5}
+    """Two directions of equal mass and a third of next to none; of five units three are hardly ever active."""
+    states = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.001, 0.0, 0.0]])
+    assert of_states(states) == {"feature_rank": 2.0, "dormant": pytest.approx(0.6)}
+    assert of_states(states[:, :4])["dormant"] == 0.0  # two may be by chance
     assert of_states(torch.eye(4))["feature_rank"] == 4.0
+    with pytest.raises(Finding, match="the states of the guard's probe are not finite"):
+        of_states(states * torch.nan)
 
 
 def test_lists_that_hold_less_and_change_more() -> None:

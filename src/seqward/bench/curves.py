@@ -81,6 +81,12 @@ def _short(value: Any) -> float:
     return float(f"{float(value):.6g}")
 
 
+def _states_of(record: Record) -> list[tuple[str, str]]:
+    """State and reason that a record of the guard tells; after a roll back all is well."""
+    told = [(record["state"], record.get("reason") or "")] if "state" in record else []
+    return [*told, ("healthy", "")] if "back_to" in record else told
+
+
 def guarded(report: Record, folder: Path) -> dict[str, Any]:
     """Data set -> run -> ``end``, the last step, and ``states``: each ``[step, state, reason]`` where it changes.
 
@@ -91,9 +97,10 @@ def guarded(report: Record, folder: Path) -> dict[str, Any]:
         key = Key(run["data"], run["method"], run["seed"])
         log = read_log(place_of(key, folder) / "log.jsonl")
         states: list[list[Any]] = []
-        for record in (record for record in log if record["kind"] == "guard"):
-            if not states or states[-1][1] != record["state"]:
-                states.append([record["step"], record["state"], record.get("reason") or ""])
+        for record in (record for record in log if record["kind"] in ("guard", "repair")):
+            for state, reason in _states_of(record):
+                if not states or states[-1][1] != state:
+                    states.append([record["step"], state, reason])
         if states:
             name = f"{key.method}, seed {key.seed}"
             found.setdefault(key.data, {})[name] = {"end": max(r.get("step", 0) for r in log), "states": states}

@@ -33,6 +33,7 @@ from seqward.methods.needs import refuse_unfit
 from seqward.recommender import Recommender
 from seqward.run import Run, describe
 from seqward.runlog import read_log
+from seqward.stability.guard import repairs_of
 
 DONE = "result.json"
 """Written last into a run's folder."""
@@ -248,6 +249,8 @@ def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]
     keep_events(place / FILE, evaluation, data)
     metrics = {"split": "test", "model": evaluation.to_json(), "baselines": baselines_of(study, key.data, folder, data)}
     protocol = evaluation.protocol | {"method": method, "settings": recommender.settings, "model_seed": key.seed}
+    if repairs := repairs_of(recommender.description):
+        protocol["repairs"] = repairs
     write(place / "metrics.json", {"protocol": protocol, **metrics})
     rules = {name: value for name, value in evaluation.protocol.items() if name != "data"}
     result = {**key._asdict(), **of_training(Run(place)), "max_minutes": study.max_minutes}

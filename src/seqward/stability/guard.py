@@ -1,13 +1,14 @@
 """The guard of a run: measures at every step and on a probe now and then, judges, tells, and repairs where it may.
 
-It reads weights and changes none: with ``actions=observe`` a run has the bits that it would have without. What it needs
-to go on after an interruption is in the checkpoint and in the log.
+It reads weights and changes none: with ``actions=observe`` a run has the bits that it would have without. (But for the
+optimiser row-adam, which it has bring its rows up to date at every probe, as a validation does: sums in another order.)
+What it needs to go on after an interruption is in the checkpoint and in the log.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,8 +17,8 @@ import torch
 from annotated_types import MinLen
 from torch import Tensor
 
-from seqward.checkpoint import Progress, load_checkpoint, save_checkpoint
-from seqward.errors import Finding
+from seqward.checkpoint import Progress, finite, load_checkpoint, save_checkpoint
+from seqward.errors import STOPPED, Finding
 from seqward.method import Term, scorer_of
 from seqward.runlog import RunLog, read_log
 from seqward.settings import Count, Positive, settings
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 SNAPSHOTS = "guard"
 """Folder of a run's snapshots, the states that it may be rolled back to."""
 KEPT = 4
-"""Snapshots that are kept, the newest."""
+"""Snapshots that are kept: the oldest, the newest, and between them the further apart the older."""
 APART = 4
 """Probes between two of them."""
 REST = 4
 """Probes between two actions: what an action does takes a while to be seen."""
+ENDED = "the guard stopped it"
 
 
 @settings
@@ -45,20 +47,26 @@ class GuardSettings:
     """What watches over a run."""
 
     watch: bool = True
-    """Whether anything is measured beside the loss. It costs less than 3 % of training and changes no bit of it."""
+    """Whether anything is measured beside the loss. It costs less than 3 % of training and changes no bit of it (with
+    train.optimiser=row-adam, the last ones)."""
     actions: Literal["observe", "repair"] = "observe"
     """observe: tell what is seen, and stop where something is not finite. repair: act, rung by rung of the ladder; such
     a run is marked, and never set beside published figures."""
     ladder: Annotated[tuple[Action, ...], MinLen(1)] = LADDER
     """What is done, one rung at each alarm. clip: gradients to their usual norm. critic: half of the learning rate for
     its head, twice the conservative term. rollback: to the weights before the trouble began, and on with the next
-    batch. freeze: the critic learns no more. stop: the best weights are kept."""
-    probe_every: Count = 50
+    batch. freeze: the critic learns no more. stop: the best weights are kept. A batch that is not finite is passed over
+    by the next rung that can be taken, and where rollback is a rung, from the weights before."""
+    probe_every: Count = 25
     """Steps between two probes."""
     probe_sessions: Count = 64
     """Pieces of sessions that a probe reads, always the same."""
     tolerance: Positive = 1.0
     """Factor on the thresholds of all alarms: below 1 it alarms sooner and more often."""
+
+    def __post_init__(self) -> None:
+        if self.actions == "repair" and not self.watch:
+            raise ValueError("actions=repair repairs what is seen, and watch=false sees nothing: set watch=true")
 
 
 class Guard:
@@ -70,9 +78,14 @@ class Guard:
         self.settings, method = job.guard, job.method
         self.history = History()
         self.state: State = "healthy"
+        self.told: set[str] = set()
+        """Rules whose alarms were told since all was well."""
         for record in read_log(log.file):
             self.history.add(record)
-            self.state = record["state"] if record["kind"] == "guard" else self.state
+            if record["kind"] == "guard":
+                self._seen(record["state"], record["rules"])
+            elif "back_to" in record:
+                self._seen("healthy", ())
         kept = progress.guard or {}
         self.steps = StepSignals(**kept.get("steps", {}))
         self.lists = torch.tensor(kept["lists"]) if kept.get("lists") else None
@@ -80,7 +93,9 @@ class Guard:
         self.phase = progress.phase
         self.bound = largest_return(job.data, method.gamma) if method.critic else 0.0
         self._batch = probe_of(job.data, job.guard.probe_sessions, job.seed) if job.guard.watch else None
-        self._supervised: tuple[Term, ...] | None = None
+        self._supervised: dict[int, tuple[Term, ...]] = {}
+        if self.repairs.taken and self.repairs.taken[-1]["action"] == "stop":
+            progress.stopped = ENDED
         self._keep()
 
     # ------------------------------------------------------------------------------------------------- what it sees
@@ -89,9 +104,6 @@ class Guard:
         """See a step that was taken."""
         if not self.settings.watch:
             return
-        if self.progress.phase != self.phase:
-            self.steps.new_phase()
-            self.phase = self.progress.phase
         weights = {term.symbol: term.weight for term in self.control().phase.terms}
         values = torch.stack([*means.values()]).tolist()
         named = dict(zip(means, values, strict=True))
@@ -106,7 +118,7 @@ class Guard:
         where = {"step": self.progress.step, "kind": "guard"}
         self.history.add({**where, "signals": signals})
         self._tell(signals)
-        if self.may_repair and self.state == "healthy" and self._snapshot_due:
+        if self.may_repair and self.state == "healthy" and self._snapshot_due and finite(self.networks.modules):
             self._snapshot()
 
     def validated(self, value: float | None) -> None:
@@ -131,16 +143,26 @@ class Guard:
         self.lists = lists
         return signals
 
+    def diverged(self, finding: Finding) -> None:
+        """See the end of a run in which something is not finite."""
+        if self.settings.watch:
+            self.log.guard({"state": "diverged", "reason": cause_of(finding), "rules": []}, self.progress, "")
+
     def _tell(self, signals: dict[str, float] | None) -> None:
         verdict = judge(self.history, self.settings.tolerance)
-        changed = verdict.state != self.state
-        self.state = verdict.state
-        if signals is not None or changed:
-            said = {"state": verdict.state, "reason": verdict.reason, "rules": [a.rule.name for a in verdict.alarms]}
-            text = f"{verdict.state}: {verdict.reason}" if verdict.alarms else "healthy again"
-            self.log.guard({**said, **({"signals": signals} if signals else {})}, self.progress, changed * text)
+        rules = [alarm.rule.name for alarm in verdict.alarms]
+        news = verdict.state != self.state or not self.told.issuperset(rules)
+        self._seen(verdict.state, rules)
+        if signals is not None or news:
+            said = {"state": verdict.state, "reason": verdict.reason, "rules": rules}
+            text = "healthy again" if verdict.state == "healthy" else f"{verdict.state}: {verdict.reason}"
+            self.log.guard({**said, **({"signals": signals} if signals else {})}, self.progress, news * text)
         if self.may_repair and verdict.state != "healthy":
             self.act(verdict)
+
+    def _seen(self, state: State, rules: Iterable[str]) -> None:
+        self.state = state
+        self.told = set() if state == "healthy" else self.told.union(rules)
 
     # ------------------------------------------------------------------------------------------------- what it does
 
@@ -150,100 +172,129 @@ class Guard:
 
     def control(self) -> Control:
         """How the next step is to be taken."""
+        if self.progress.phase != self.phase:
+            self._enter_phase()
         phase = self.job.method.phases[self.progress.phase]
         phase = self.repairs.phase(phase, self.supervised if self.repairs.frozen else ())
         return Control(phase, self.repairs.clip_norm, self.repairs.critic_lr)
 
     @property
     def supervised(self) -> tuple[Term, ...]:
-        """The terms that are left where the critic is frozen."""
-        if self._supervised is None:
+        """The terms of this phase that are left where the critic is frozen."""
+        number, method = self.progress.phase, self.job.method
+        if number not in self._supervised:
             online, target = self.networks.modules[0], self.networks.modules[-1]
-            batch, method = self.job.data.batch(0, 2, self.job.seed), self.job.method
+            batch = self.job.data.batch(0, 2, self.job.seed)
+
+            def fresh() -> Step:
+                return Step(online, target, batch, self.job.seed, 0, method.wanted)  # type: ignore[arg-type]
+
             with torch.no_grad():
-                steps = [
-                    Step(online, target, batch, self.job.seed, 0, method.wanted)  # type: ignore[arg-type]
-                    for phase in method.phases
-                    for term in phase.terms
-                    if term.weight
-                ]
-                self._supervised = supervised_terms(method, steps)
-        return self._supervised
+                self._supervised[number] = supervised_terms(method, method.phases[number], fresh)
+        return self._supervised[number]
+
+    def _enter_phase(self) -> None:
+        """What was usual and what was kept is of another loss."""
+        self.phase = self.progress.phase
+        self.steps.new_phase()
+        for place in self._snapshots():
+            shutil.rmtree(place)
 
     def act(self, verdict: Verdict) -> None:
-        """Take the next rung of the ladder that can be taken, unless the last one was taken a moment ago."""
+        """Take the next rung of the ladder that can be taken, unless the last one was taken a moment ago.
+
+        Nothing is done to a run that ends here.
+        """
         rest = REST * self.settings.probe_every
-        if self.repairs.taken and self.progress.step < self.repairs.taken[-1]["step"] + rest:
+        soon = self.repairs.taken and self.progress.step < self.repairs.taken[-1]["step"] + rest
+        if soon or self.progress.stopped or self.progress.step >= self.job.last_step:
             return
+        if self.repairs.rung < len(self.settings.ladder):
+            begun = onset(self.history, verdict, self.settings.tolerance)
+            self._climb(begun, verdict.state, verdict.reason)
+
+    def rescue(self, finding: Finding, step: int) -> None:
+        """Go past the batch of a step that is not finite, by the next rung that can be taken.
+
+        Raises:
+            Finding: it may not, no rung is left, or there are no finite weights to go on from.
+        """
+        if not self.may_repair or self.repairs.rung >= len(self.settings.ladder):
+            raise finding
+        back = self._roll_back(step) if "rollback" in self.settings.ladder else None
+        if not finite(self.networks.modules):
+            raise finding
+        self.progress.step = step + 1
+        if not self._climb(step, "diverged", cause_of(finding), back):
+            raise finding
+
+    def _climb(self, begun: int, state: State, reason: str, back: str | None = None) -> bool:
+        """Take the next rung that can be taken, and say so; False where there is none.
+
+        Args:
+            begun: the last step before the trouble.
+            back: what a roll back did that came before.
+        """
         while self.repairs.rung < len(self.settings.ladder):
             rung = self.settings.ladder[self.repairs.rung]
             self.repairs.rung += 1
-            done = self._rungs[rung](onset(self.history, verdict, self.settings.tolerance))
+            done = back if back and rung == "rollback" else self._rungs[rung](begun)
             if done is not None:
-                self._note(rung, done, verdict.reason)
-                return
+                said = done if back in (None, done) else f"{back}, and {done}"
+                self._note(rung, said, state, reason, rolled_back=bool(back) or rung == "rollback")
+                return True
+        return False
 
-    def rescue(self, finding: Finding) -> None:
-        """Go back to the last snapshot and past the batch that is not finite.
-
-        Raises:
-            Finding: it may not, or there is no snapshot, or that was tried as often as there are rungs.
-        """
-        rungs = self.settings.ladder[self.repairs.rung :]
-        if not self.may_repair or "rollback" not in rungs or self._newest(self.progress.step) is None:
-            raise finding
-        step = self.progress.step
-        done = self._roll_back(step)
-        self.progress.step = step + 1
-        self.repairs.rung += 1
-        self._note("rollback", str(done), str(finding))
-
-    def _note(self, rung: Action, done: str, reason: str) -> None:
-        taken = {"step": self.progress.step, "action": rung, "done": done, "reason": reason}
-        self.repairs.taken.append(taken)
+    def _note(self, rung: Action, done: str, state: State, reason: str, rolled_back: bool) -> None:
+        self.repairs.taken.append({"step": self.progress.step, "action": rung, "done": done, "reason": reason})
         self._keep()
-        back = {"back_to": self.history.probes[-1].step if self.history.probes else 0} if rung == "rollback" else {}
-        self.log.repair(
-            {"action": rung, "reason": reason, **back}, self.progress, f"repaired: {done}, because {reason}"
-        )
+        back = {"back_to": self.history.last_step} if rolled_back else {}
+        said = {"action": rung, "state": state, "reason": reason, **back}
+        self.log.repair(said, self.progress, f"repaired: {done}, because {reason}")
 
     @property
     def _rungs(self) -> dict[Action, Callable[[int], str | None]]:
-        """What each rung does, given the onset of the trouble; None where it cannot be done."""
+        """What each rung does, given the last step before the trouble; None where it cannot be done."""
         return {
-            "clip": lambda onset: self.repairs.clip(self.steps.norm_mean),
+            "clip": self._clip,
             "critic": self._calm_critic,
             "rollback": self._roll_back,
             "freeze": self._freeze,
             "stop": self._stop,
         }
 
-    def _calm_critic(self, onset: int) -> str | None:
+    def _clip(self, begun: int) -> str | None:
+        return self.repairs.clip(self.steps.norm_mean) if self.steps.norm_count else None
+
+    def _calm_critic(self, begun: int) -> str | None:
         if self.job.method.critic is None or self.networks.rows or self.repairs.frozen:
             return None
         return self.repairs.calm_critic(has_conservative(self.job.method.phases[self.progress.phase]))
 
-    def _freeze(self, onset: int) -> str | None:
+    def _freeze(self, begun: int) -> str | None:
         method = self.job.method
         if method.critic is None or method.ranks == method.critic or not self.supervised or self.repairs.frozen:
             return None
         return self.repairs.freeze()
 
-    def _stop(self, onset: int) -> str:
-        self.progress.stopped = "the guard stopped it"
+    def _stop(self, begun: int) -> str:
+        self.progress.stopped = ENDED
         return "training is stopped, and the best weights are kept"
 
-    def _roll_back(self, onset: int) -> str | None:
-        """Weights and moments of before the onset; the place in the data and what was done so far stay."""
-        folder = self._newest(onset) or self._newest(self.progress.step)
-        if folder is None:
+    def _roll_back(self, begun: int) -> str | None:
+        """Weights and moments of before the trouble; the place in the data and what was done so far stay."""
+        there = self._snapshots()
+        if not there:
             return None
-        before = load_checkpoint(folder, self.networks.modules, self.networks.optimiser)
+        sound = [place for place in there if int(place.name) <= begun] or there[:1]
+        before = load_checkpoint(sound[-1], self.networks.modules, self.networks.optimiser)
+        for place in there[len(sound) :]:
+            shutil.rmtree(place)  # of the stretch that is given up
         kept = before.guard or {}
         self.steps = StepSignals(**kept["steps"])
         self.lists = torch.tensor(kept["lists"]) if kept.get("lists") else None
         self.history.cut(before.step)
-        self.state = "healthy"
+        self._seen("healthy", ())
         return f"the weights are again those of step {before.step}"
 
     # ------------------------------------------------------------------------------------------------- what it keeps
@@ -259,21 +310,30 @@ class Guard:
         save_checkpoint(
             folder / f"{self.progress.step:09d}", self.networks.modules, self.networks.optimiser, self.progress
         )
-        for old in sorted(self._snapshots())[:-KEPT]:
-            shutil.rmtree(old)
+        there = self._snapshots()
+        if len(there) > KEPT:
+            shutil.rmtree(there[superfluous([int(place.name) for place in there])])
 
     def _snapshots(self) -> list[Path]:
-        """Those of steps that were taken: what a lost stretch left is not among them."""
+        """Those of steps that were taken, the oldest first: what a lost stretch left is not among them."""
         there = sorted((self.job.folder / SNAPSHOTS).glob("[0-9]" * 9))
         return [place for place in there if int(place.name) <= self.progress.step]
-
-    def _newest(self, before: int) -> Path | None:
-        return next((place for place in reversed(self._snapshots()) if int(place.name) <= before), None)
 
     def _keep(self) -> None:
         """Leave in the progress, and so in the next checkpoint, what a resumed run needs."""
         lists = None if self.lists is None else self.lists.tolist()
         self.progress.guard = {"steps": asdict(self.steps), "lists": lists, "repairs": self.repairs.to_json()}
+
+
+def superfluous(steps: Sequence[int]) -> int:
+    """Which of the snapshots between the oldest and the newest can be spared: ages are to grow in proportion."""
+    age = [1 + steps[-1] - step for step in steps]
+    return min(range(1, len(steps) - 1), key=lambda i: age[i - 1] / age[i + 1])
+
+
+def cause_of(finding: Finding) -> str:
+    """What it says, without the advice to those whose run ends."""
+    return str(finding).removesuffix(f": {STOPPED}")
 
 
 def stability_of(records: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -282,13 +342,13 @@ def stability_of(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     ``state`` at the end; ``worst`` with the ``step`` at which it was first seen and its ``reason``; and ``repairs``,
     what was done about it.
     """
-    seen = [record for record in records if record["kind"] == "guard"]
+    seen = [record for record in records if record["kind"] in ("guard", "repair")]
     if not seen:
         return None
     worst = max(seen, key=lambda record: STATES.index(record["state"]))
     repairs = [{key: r[key] for key in ("step", "action", "text")} for r in records if r["kind"] == "repair"]
     figures = {"worst": worst["state"], "step": worst["step"], "reason": worst["reason"], "repairs": repairs}
-    return {"state": seen[-1]["state"], **figures}
+    return {"state": "healthy" if "back_to" in seen[-1] else seen[-1]["state"], **figures}
 
 
 def repairs_of(description: Mapping[str, Any]) -> list[str]:

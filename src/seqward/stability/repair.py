@@ -6,6 +6,7 @@ log, and is never set beside published figures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -83,18 +84,18 @@ def has_conservative(phase: Phase) -> bool:
     return any(is_conservative(term) and term.weight for term in phase.terms)
 
 
-def supervised_terms(method: Method, steps: list[Step]) -> tuple[Term, ...]:
-    """The terms of any phase that ask nothing of the critic, or cross-entropy where there is none.
+def supervised_terms(method: Method, phase: Phase, fresh: Callable[[], Step]) -> tuple[Term, ...]:
+    """The terms of a phase that ask nothing of the critic, and cross-entropy where none of them is one.
 
     Args:
-        steps: one for each term of the method, fresh: a term is known by what it asks.
+        fresh: makes a step that nobody has asked; a term is known by what it asks.
     """
-    critic, found = method.critic, {}
-    terms = [term for phase in method.phases for term in phase.terms if term.weight]
-    for term, step in zip(terms, steps, strict=False):
+    found = []
+    for term in (term for term in phase.terms if term.weight):
+        step = fresh()
         term.loss(step)
-        if critic not in step.heads_asked:
-            found.setdefault(term.symbol, term)
-    if "policy" in method.heads and "L_CE" not in found and not any("CE" in symbol for symbol in found):
-        found["L_CE"] = Term("L_CE", 1.0, cross_entropy)
-    return tuple(found.values())
+        if method.critic not in step.heads_asked:
+            found.append(term)
+    if "policy" in method.heads and not any("CE" in term.symbol for term in found):
+        found.append(Term("L_CE", 1.0, cross_entropy))
+    return tuple(found)
