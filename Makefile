@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread a test process: two of them share the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow test-all lint bench bench-peers paper-tables tier-a tier-b zoo clean
+.PHONY: demo test test-slow test-gpu test-all lint bench bench-peers paper-tables tier-a tier-b zoo clean
 
 demo: .venv/installed              ## simulate, prepare, train, evaluate, recommend: about two minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh demo
@@ -15,7 +15,14 @@ test: lint                         ## style, types and the fast tests
 test-slow: .venv/developing        ## what trains for a while, the fuzzing and the browser
 	$(TEST) -m slow
 
-test-all: test test-slow
+# Triton, which takes 1 GB, stays out of the environment: where it is, torch may use it.
+test-gpu: .venv/developing         ## the GPU's kernels on a processor, by Triton's interpreter (Linux)
+ifeq ($(shell uname),Linux)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/triton triton==3.9.0
+	PYTHONPATH=$(CURDIR)/.venv/triton $(TEST) tests/catalogue/test_gpu.py
+endif
+
+test-all: test test-slow test-gpu
 
 lint: .venv/developing
 	$(BIN)/ruff check

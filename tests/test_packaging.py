@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -83,15 +85,34 @@ def test_make_has_the_target(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
+def wheel_of(folder: Path, **environment: str) -> tuple[str, set[str]]:
+    """The name of a wheel that is built from a fresh copy of the sources, and the names of what it holds."""
+    ignore = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
+    for part in ("src", "native"):
+        shutil.copytree(ROOT / part, folder / "sources" / part, ignore=ignore)
+    for part in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / part, folder / "sources")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
+    subprocess.run([*pip, str(folder / "sources")], check=True, env={**os.environ, **environment})
+    (wheel,) = folder.glob("*.whl")
+    return wheel.name, set(zipfile.ZipFile(wheel).namelist())
+
+
 @pytest.mark.slow
-def test_wheel_holds_the_package_and_its_licence(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
-    subprocess.run(pip, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+def test_wheel_holds_the_package_its_kernels_and_its_licence(tmp_path: Path) -> None:
+    wheel, names = wheel_of(tmp_path)
     # One build serves every Python from 3.11 on.
-    assert wheel.name.startswith(f"seqward-{seqward.__version__}-cp311-abi3-")
-    names = zipfile.ZipFile(wheel).namelist()
+    assert wheel.startswith(f"seqward-{seqward.__version__}-cp311-abi3-")
     sources = {str(file.relative_to(ROOT / "src")) for file in (ROOT / "src/seqward").rglob("*.py")}
-    assert sources | {"seqward/py.typed"} <= set(names)
+    assert sources | {"seqward/py.typed"} <= names
     assert any(name.endswith("LICENSE") for name in names)
     assert not [name for name in names if name.startswith("tests")]
+    if shutil.which(os.environ.get("CXX", "g++")):
+        assert [name for name in names if name.startswith("seqward/catalogue/_native")]
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_package_installs_all_the_same(tmp_path: Path) -> None:
+    _, names = wheel_of(tmp_path, CC="false", CXX="false")
+    assert "seqward/catalogue/native.py" in names
+    assert not [name for name in names if name.startswith("seqward/catalogue/_native")]

@@ -32,7 +32,7 @@ def about_machine() -> list[tuple[str, Any]]:
         ("threads", torch.get_num_threads()),
         ("gpu", torch.cuda.get_device_name() if torch.cuda.is_available() else "none"),
         ("native kernels", native.found().why),
-        ("variants that run here", " ".join(runnable) or "none"),
+        ("variants that run here", " ".join(runnable) or "none: torch answers"),
         ("SEQWARD_NATIVE", os.environ.get("SEQWARD_NATIVE", "auto")),
         ("sums in fp32 by", _name(torch.float32)),
         ("sums under bf16 autocast by", _name(torch.bfloat16)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ class Networks:
     """The networks of a run and the optimiser over all of them."""
 
     def __init__(self, job: Job) -> None:
-        """Raises SeqwardError where the optimiser is to leave rows alone that the target network would read."""
+        """Raises SeqwardError where the optimiser is to leave rows alone that the target network would read, or where
+        there is no room for the networks."""
         self.target = job.method.target
         self.settings = job.settings
         self.rows = job.settings.optimiser == "row-adam"
@@ -32,6 +34,7 @@ class Networks:
                 "train.optimiser=row-adam leaves rows alone that are not read, and with objective.target=ema the "
                 "target follows every row at every step. Take adam, or objective.target=twin."
             )
+        refuse_too_large(job)
         self.modules = nn.ModuleList(self.target.networks(build_model(job, 0), lambda: build_model(job, 1)))
         self.modules.to(job.data.device)
         self.optimiser = self._fresh_optimiser(job.method.phases[0].lr)
@@ -82,3 +85,42 @@ def build_model(job: Job, number: int) -> Model:
     """A freshly initialised network; number 1 is the twin of number 0."""
     with seeded(job.seed, number, "init"):
         return Model(job.method.backbone, job.method.heads, job.data.vocabulary, job.settings.catalogue)
+
+
+def refuse_too_large(job: Job) -> None:
+    """Refuse what does not fit the memory that is free, before any of it is taken. Weights are counted, and for those
+    that learn a gradient and Adam's two moments; what a batch takes is not, but for a matrix of scores.
+
+    Raises:
+        SeqwardError: says how much is needed, and what would need less.
+    """
+    free = free_memory(job.data.device)
+    if free is None:
+        return
+    with torch.device("meta"):
+        networks = nn.ModuleList(job.method.target.networks(build_model(job, 0), lambda: build_model(job, 1)))
+    learning = sum(p.numel() for p in networks.parameters() if p.requires_grad)
+    need = 4 * (3 * learning + sum(p.numel() for p in networks.parameters()))
+    items, width = job.data.n_items, networks[0].backbone.width  # type: ignore[union-attr]
+    tables = sum(len(network.tables) for network in networks)  # type: ignore[arg-type,union-attr]
+    if need > free:
+        raise SeqwardError(
+            f"{tables} tables of {items:,} items x {width}, with the other weights, gradients and Adam's moments, need "
+            f"{need / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free. A smaller backbone.n_factors, a tied head "
+            "(objective.tied=true, where the method has it) or prepare --min-item-count would do."
+        )
+    events = job.data.n_events / max(1, job.steps_per_epoch)
+    if job.settings.catalogue == "dense" and (matrix := 4 * 2 * events * items) + need > free:
+        raise SeqwardError(
+            f"train.catalogue=dense writes {events:,.0f} x {items:,} scores a step and their gradients, "
+            f"{matrix / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free. With train.catalogue=auto no matrix is written."
+        )
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that may still be taken, on a GPU or of the machine's memory; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    told = Path("/proc/meminfo")
+    lines = dict(line.split(":", 1) for line in told.read_text().splitlines()) if told.is_file() else {}
+    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None

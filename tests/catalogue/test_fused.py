@@ -7,6 +7,7 @@ so the algorithm of that variant is held here on processors that lack its instru
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reference import slow_rank
+from reference import slow_order, slow_rank
 from seqward.catalogue import ENGINES, Pairs, chunked, native, scores_of
 from seqward.catalogue.fused import FusedScores
 from seqward.catalogue.order import settled
@@ -110,7 +111,7 @@ def rounded(part: Tensor) -> Tensor:
 @examples(deadline=None, max_examples=60)
 @given(recipe=recipes)
 def test_sums_and_gradients_are_those_of_a_double_matrix(variant: native.Variant, scratch: int, recipe: Recipe) -> None:
-    """To 1e-5 in fp32; in bfloat16 to its rounding of the operands, the scores being those of rounded operands.
+    """To 1e-5 in fp32; in bfloat16 to three roundings to eight bits, the scores being those of rounded operands.
 
     More is allowed where scores are so large that the last bits of their terms show.
     """
@@ -128,7 +129,7 @@ def test_sums_and_gradients_are_those_of_a_double_matrix(variant: native.Variant
     torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=(1e-5 + slack) * t)
     for one, other, size in zip(found[1:], expected[1:], sizes[1:], strict=True):
         assert bool(one.isfinite().all())
-        assert float((one - other).norm()) <= ((4e-3 if low else 1e-5) + slack) * float(size.norm()) + 1e-30
+        assert float((one - other).norm()) <= ((6e-3 if low else 1e-5) + slack) * float(size.norm()) + 1e-30
 
 
 @every_variant
@@ -196,12 +197,55 @@ def test_what_the_kernels_do_not_take_is_answered_in_chunks_and_said_once(
     assert said.messages == [f"catalogue: {why}. The chunked engine answers instead."]
 
 
-def test_auto_takes_the_kernels_where_they_run() -> None:
+def test_auto_takes_the_kernels_where_they_run(said: pytest.LogCaptureFixture) -> None:
+    """And says once where they run but do not take what comes; not where there are none to be had."""
     with native.using("plain"):
         assert type(scores_of(torch.zeros(1, 16), torch.zeros(5000, 16))) is FusedScores
         assert type(scores_of(torch.zeros(1, 20), torch.zeros(5000, 20))) is chunked.ChunkedScores
+        assert type(scores_of(torch.zeros(1, 20), torch.zeros(5000, 20))) is chunked.ChunkedScores
     with native.using("off"):
         assert type(scores_of(torch.zeros(1, 16), torch.zeros(5000, 16))) is chunked.ChunkedScores
+    (message,) = said.messages
+    assert message.startswith("catalogue: the native kernels take widths that are multiples of 16, not 20.")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_does_not_fit_together_is_refused(engine: str) -> None:
+    """Before a kernel reads what is not its own."""
+    states, weight = normal(4, 16), normal(1100, 16)
+    for parts in ((normal(4, 32), weight, None), (states, weight, torch.zeros(5)), (normal(4, 16, 1), weight, None)):
+        with pytest.raises((ValueError, RuntimeError)):
+            ENGINES[engine](*parts).logsumexp()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_item_numbers_of_another_type_are_the_same_items(engine: str) -> None:
+    scores, items = ENGINES[engine](normal(40, 16), normal(1500, 16, seed=1), None), torch.arange(40)
+    assert torch.equal(scores.rank_of(items.int()), scores.rank_of(items))
+    assert torch.equal(scores.nll(items.int()), scores.nll(items))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e38])
+def test_sums_over_what_is_not_finite_are_not_finite(engine: str, bad: float) -> None:
+    """So that training sees it; 1e38 times 16 ones is beyond fp32."""
+    weight, bias = normal(1100, 16), torch.zeros(1100)
+    if bad == 1e38:
+        weight[700] = bad
+    else:
+        bias[700] = bad
+    assert not bool(torch.isfinite(ENGINES[engine](torch.ones(3, 16), weight, bias).logsumexp()).any())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("scratch", [0, 1 << 20])
+def test_a_second_backward_pass_is_the_first_again(engine: str, scratch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunked, "SCRATCH", scratch)
+    leaves = [normal(5, 16).requires_grad_(), normal(1100, 16, seed=1).requires_grad_()]
+    loss = ENGINES[engine](*leaves, None).nll(torch.arange(5)).sum()
+    first = torch.autograd.grad(loss, leaves, retain_graph=True)
+    for one, other in zip(first, torch.autograd.grad(loss, leaves), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 # A library that is broken -------------------------------------------------------------------------------------------
@@ -275,7 +319,7 @@ def settled_matrix(parts: list[Tensor]) -> Tensor:
 @every_variant
 @examples(deadline=None, max_examples=40)
 @given(recipe=recipes, step=st.sampled_from([0.0, 1e-8, 1e-7, 1e-6, 1e-3]), seed=st.integers(0, 99))
-def test_ranks_are_those_of_the_settled_scores_by_every_engine(
+def test_orders_are_those_of_the_settled_scores_by_every_engine(
     variant: native.Variant, recipe: Recipe, step: float, seed: int
 ) -> None:
     """Rows that differ in their last bits or not at all: products part what is equal, and the order must not."""
@@ -292,6 +336,13 @@ def test_ranks_are_those_of_the_settled_scores_by_every_engine(
             for matrix, left in ((scores, None), (hidden, exclude)):
                 expected = [slow_rank(row, int(i), set()) for row, i in zip(matrix.tolist(), target, strict=True)]
                 assert asked.rank_of(target, left).tolist() == expected
+                listed = asked.topk(5, left)
+                for row, values, found in zip(
+                    matrix.tolist(), listed.values.tolist(), listed.items.tolist(), strict=True
+                ):
+                    order = slow_order(row, set())[:5]
+                    assert found == order + [-1] * (5 - len(order))
+                    assert values == [row[i] for i in order] + [-math.inf] * (5 - len(order))
         best = FusedScores(*parts).max().items
     assert best.tolist() == [-1 if max(row) == -torch.inf else row.index(max(row)) for row in scores.tolist()]
 

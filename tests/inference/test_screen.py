@@ -219,3 +219,21 @@ def test_without_a_library_that_works_numpy_answers(
         assert Screen(weight).topk(weight[4], 2)[1].tolist() == [4, 0]
     assert sum("NumPy answers instead" in message for message in said.messages) == 1
     assert len(said.messages) == (1 if fault == "none" else 2)
+
+
+@every_variant
+def test_what_does_not_fit_together_is_refused(variant: str) -> None:
+    """Before a kernel reads what is not its own."""
+    weight = np.ones((50, 16), dtype=np.float32)
+    with native.using(variant):
+        with pytest.raises(ValueError, match=r"a state \[16\] is expected, as wide as the rows; got \[32\]"):
+            Screen(weight).topk(np.ones(32, dtype=np.float32), 3)
+        with pytest.raises(ValueError, match=r"50 rows and \[3\] biases do not fit together"):
+            Screen(weight, np.zeros(3, dtype=np.float32))
+
+
+@every_variant
+def test_excluded_numbers_of_another_type_are_the_same_items(variant: str) -> None:
+    with native.using(variant):
+        best = Screen(np.ones((50, 16), np.float32)).topk(np.ones(16, np.float32), 3, np.array([0, 2], np.int32))
+    assert best[1].tolist() == [1, 3, 4]

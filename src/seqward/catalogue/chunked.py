@@ -14,7 +14,18 @@ import torch
 from torch import Tensor
 
 from seqward.catalogue.dense import drawn, topk_of_matrix, uniform
-from seqward.catalogue.order import PAIRS, beats, bounds, excluded, margins, ranks, settled
+from seqward.catalogue.order import (
+    PAIRS,
+    beats,
+    bounds,
+    excluded,
+    margins,
+    near_the_best,
+    none_of,
+    ranks,
+    settled,
+    write_best,
+)
 from seqward.catalogue.scores import Best, LinearScores, Pairs, evened, exact, refuse_nan
 
 CHUNK = 512
@@ -85,34 +96,45 @@ class ChunkedScores:
 
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
-        # The k best items lie in the k blocks with the largest maxima (ties to the lower block, as to the lower item).
-        parts = [self._topk_of_rows(rows, k, exclude) for rows in _slices(self.n_rows, ROWS)]
-        return Best(torch.cat([p.values for p in parts]), torch.cat([p.items for p in parts]))
+        best, margin = none_of(self.states, k), margins(self.states, self.weight, self.bias)
+        keys = None if exclude is None else exclude.rows * self.n_items + exclude.items
+        for rows in _slices(self.n_rows, ROWS) if k and self.n_rows else ():
+            self._topk_of_rows(rows, margin[rows], exclude, keys, best)
+        return best
 
-    def _topk_of_rows(self, rows: slice, k: int, exclude: Pairs | None) -> Best:
-        maxima = []
+    def _topk_of_rows(
+        self, rows: slice, margin: Tensor, exclude: Pairs | None, keys: Tensor | None, best: Best
+    ) -> None:
+        k, maxima = best.items.shape[1], []
         for _, scores in self._chunks(rows, exclude):
             short = -scores.shape[1] % BLOCK
             padded = torch.nn.functional.pad(scores, (0, short), value=-torch.inf) if short else scores
             maxima.append(padded.unflatten(1, (-1, BLOCK)).amax(2))
         by_block = torch.cat(maxima, 1)
         refuse_nan(by_block.amax(1))
-        blocks = topk_of_matrix(by_block, min(k, by_block.shape[1])).items
-        keys = None if exclude is None else exclude.rows * self.n_items + exclude.items
-        parts = []
-        for part in _slices(len(blocks), max(1, ROWS // max(k, 1))):
+        # The k best items lie in the blocks whose maxima are among the k largest, or so close that rounding may decide;
+        # where nothing was rounded, of equal ones in the first.
+        close = near_the_best(by_block, k, margin).sum(1).masked_fill(margin == 0, k)
+        count = min(max(k, int(close.amax())), by_block.shape[1])
+        blocks = topk_of_matrix(by_block, count).items
+        for part in _slices(len(blocks), max(1, ROWS // max(count, 1))):
             candidates = (blocks[part].clamp(min=0)[:, :, None] * BLOCK + self._within_block()).flatten(1)
             outside = (candidates >= self.n_items) | (blocks[part] < 0).repeat_interleave(BLOCK, 1)
             candidates = candidates.clamp(max=self.n_items - 1)
-            states = self.states[rows][part]
-            scores = torch.bmm(self.weight[candidates], states[:, :, None])[:, :, 0]
+            scores = torch.bmm(self.weight[candidates], self.states[rows][part][:, :, None])[:, :, 0]
             if self.bias is not None:
                 scores = scores + self.bias[candidates]
             if keys is not None:
                 row = torch.arange(rows.start + part.start, rows.start + part.stop, device=keys.device)
                 outside = outside | torch.isin(row[:, None] * self.n_items + candidates, keys)
-            parts.append(topk_of_matrix(scores.masked_fill(outside, -torch.inf), k, candidates))
-        return Best(torch.cat([p.values for p in parts]), torch.cat([p.items for p in parts]))
+            near = near_the_best(scores.masked_fill(outside, -torch.inf), k, margin[part])
+            row, column = near.nonzero(as_tuple=True)
+            write_best(
+                best,
+                (self.states, self.weight, self.bias),
+                row + rows.start + part.start,
+                candidates[row, column],
+            )
 
     def _within_block(self) -> Tensor:
         return torch.arange(BLOCK, device=self.weight.device)
@@ -255,7 +277,8 @@ class _LogSumExp(torch.autograd.Function):
                 grad_bias.index_add_(0, items, grad, alpha=-1)
         if ctx.scratch is not None:
             give_back(ctx.scratch)
-        ctx.kept = ctx.scratch = None
+            # A second backward pass multiplies again.
+            ctx.kept, ctx.scratch = [_Kept(None, kept.shift) for kept in ctx.kept], None
         return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None
 
 

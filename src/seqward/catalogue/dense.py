@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from seqward.catalogue.order import beats, bounds, margins, ranks, settled
-from seqward.catalogue.scores import Best, LinearScores, Pairs, evened, refuse_nan
+from seqward.catalogue.order import beats, bounds, margins, near_the_best, none_of, ranks, settled, write_best
+from seqward.catalogue.scores import Best, LinearScores, Pairs, evened, exact, refuse_nan
 
 
 class DenseScores:
@@ -56,14 +56,25 @@ class DenseScores:
         return temperature * torch.logsumexp(self._summed() / temperature, dim=1)
 
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
-        return temperature * cross_entropy(self._summed() / temperature, items, reduction="none")
+        return temperature * cross_entropy(self._summed() / temperature, items.long(), reduction="none")
 
     def max(self) -> Best:
-        best = self.topk(1)
+        best = topk_of_matrix(self._candidates(None), 1)
         return Best(best.values[:, 0], best.items[:, 0])
 
+    @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
-        return topk_of_matrix(self._candidates(exclude), k)
+        scores, parts = self._candidates(exclude), (self.states, self.weight, self.bias)
+        margin, best = margins(*parts), none_of(self.states, k)
+        if not self.n_items or not k:
+            return best
+        rounded = margin > 0
+        write_best(best, parts, *(near_the_best(scores, k, margin) & rounded[:, None]).nonzero(as_tuple=True))
+        if bool(rounded.all()):
+            return best
+        # Without a margin the product is what it is settled to be.
+        plain = topk_of_matrix(scores, k)
+        return Best(*(torch.where(rounded[:, None], *both) for both in zip(best, plain, strict=True)))
 
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
         scores = self._candidates(exclude)
@@ -77,8 +88,8 @@ class DenseScores:
             low, high = bounds(own, margin)
             sure = scores > high[:, None]
             row, item = ((scores > low[:, None]) & ~sure).nonzero(as_tuple=True)
-            exact = torch.where(margin[row] == 0, scores[row, item], settled(*parts, row, item))
-            before = beats(exact, item, own[row], items[row])
+            near = torch.where(margin[row] == 0, scores[row, item], settled(*parts, row, item))
+            before = beats(near, item, own[row], items[row])
             return ranks(sure.sum(1).index_add(0, row, before.long()), own)
 
     @torch.no_grad()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
+from seqward.catalogue import native
 from seqward.catalogue.chunked import ChunkedScores
 from seqward.catalogue.dense import DenseScores
 from seqward.catalogue.fused import FusedScores, refusal
@@ -38,7 +40,9 @@ def scores_of(states: Tensor, weight: Tensor, bias: Tensor | None = None, engine
         engine: a name in ENGINES, or "auto".
     """
     if engine == "auto":
-        refused = gpu_refusal if weight.is_cuda else refusal
-        streamed = "chunked" if refused(states, weight, bias) else "fused"
-        engine = "dense" if len(weight) < DENSE_BELOW else streamed
+        small = len(weight) < DENSE_BELOW
+        refused = None if small else (gpu_refusal if weight.is_cuda else refusal)(states, weight, bias)
+        if refused is not None and (weight.is_cuda or native.variant_for(torch.float32) is not None):
+            native.warn_once(f"catalogue: {refused}. The chunked engine answers instead.")
+        engine = "dense" if small else "fused" if refused is None else "chunked"
     return ENGINES[engine](states, weight, bias)

@@ -26,7 +26,7 @@ def refusal(states: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
     """Why the kernels do not answer for these scores, in words; None where they do."""
     parts = [states, weight] if bias is None else [states, weight, bias]
     if native.variant_for(torch.float32) is None and native.variant_for(torch.bfloat16) is None:
-        return native.found().why if native.found().library is None else "no native kernel runs on this processor"
+        return native.why_none_runs()
     if any(part.device.type != "cpu" for part in parts):
         return f"the native kernels run on the processor, and these tensors are on {weight.device}"
     if weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):

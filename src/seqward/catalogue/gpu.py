@@ -20,7 +20,7 @@ from torch import Tensor
 
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
 from seqward.catalogue.native import warn_once
-from seqward.catalogue.order import beats, bounds, excluded, margins, ranks, settled, without
+from seqward.catalogue.order import beats, bounds, excluded, margins, none_of, ranks, settled, without, write_best
 from seqward.catalogue.scores import Best, LinearScores, Pairs, exact
 
 WIDEST = 256
@@ -147,7 +147,7 @@ class GpuScores:
         if exclude is not None:
             keys = (exclude.rows * self.n_items + exclude.items).unique()
             gone += torch.bincount(keys // self.n_items, minlength=self.n_rows)
-        best = Best(margin.new_full((self.n_rows, k), -torch.inf), torch.full_like(gone, -1)[:, None].repeat(1, k))
+        best = none_of(self.states, k)
         for start in range(0, self.n_rows, SLICE):
             rows = slice(start, min(start + SLICE, self.n_rows))
             maxima = self._maxima(rows)
@@ -158,11 +158,11 @@ class GpuScores:
             wanted = (maxima >= (border - 2.1 * margin[rows])[:, None]) & (maxima > -torch.inf)
             for part in _within(wanted.sum(1) * ORDERS.items):
                 row, block = wanted[part].nonzero(as_tuple=True)
-                self._rank_blocks(row + start + part.start, block, k, keys, best)
+                self._rank_blocks(row + start + part.start, block, keys, best)
         return best
 
-    def _rank_blocks(self, row: Tensor, block: Tensor, k: int, keys: Tensor | None, best: Best) -> None:
-        """Write into ``best`` the k best items of these blocks, by their settled scores; rows ascend.
+    def _rank_blocks(self, row: Tensor, block: Tensor, keys: Tensor | None, best: Best) -> None:
+        """Write into ``best`` the best items of these blocks.
 
         Args:
             keys: row * items + item of the pairs that are no candidates.
@@ -173,15 +173,7 @@ class GpuScores:
         if keys is not None:
             keep &= ~torch.isin(row * self.n_items + item, keys)
         row, item = row[keep], item[keep]
-        score = settled(*self._parts(), row, item)
-        # Items ascend within a row, so that stable sorts leave equals by number.
-        order = score.argsort(descending=True, stable=True)
-        order = order[row[order].argsort(stable=True)]
-        row, item, score = row[order], item[order], score[order]
-        place = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
-        keep = (place < k) & (score > -torch.inf)
-        best.values[row[keep], place[keep]] = score[keep]
-        best.items[row[keep], place[keep]] = item[keep]
+        write_best(best, self._parts(), row, item)
 
     @exact
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:

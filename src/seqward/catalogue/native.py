@@ -233,6 +233,15 @@ def found() -> Found:
     return Found(library, f"native kernels from {files[0]}")
 
 
+def why_none_runs() -> str:
+    """In words, where no variant is chosen."""
+    if found().library is None:
+        return found().why
+    if _choice() == "off":
+        return "the native kernels are switched off (SEQWARD_NATIVE=off)"
+    return "no native kernel runs on this processor"
+
+
 def names() -> list[str]:
     """The variants of the library, those that this processor cannot run among them."""
     library = found().library
@@ -269,7 +278,7 @@ def screening_variant() -> Variant | None:
 
 def _chosen(wanted: tuple[str, ...]) -> Variant | None:
     """The first of the wanted variants that runs, or the one that is forced."""
-    library, choice = found().library, _forced or os.environ.get("SEQWARD_NATIVE", "auto")
+    library, choice = found().library, _choice()
     if library is None or choice == "off":
         return None
     runnable = {name: variant for name, variant in library.variants.items() if variant.runs}
@@ -278,6 +287,10 @@ def _chosen(wanted: tuple[str, ...]) -> Variant | None:
     if choice not in runnable:
         warn_once(f"SEQWARD_NATIVE={choice} is none of auto, off, {', '.join(runnable)}; torch answers.")
     return runnable.get(choice)
+
+
+def _choice() -> str:
+    return _forced or os.environ.get("SEQWARD_NATIVE", "auto")
 
 
 @cache

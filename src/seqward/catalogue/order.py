@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqward.catalogue.scores import MISS, Pairs, refuse_nan
+from seqward.catalogue.scores import MISS, Best, Pairs, refuse_nan
 
 UNIT = 2.0**-24
 """The relative error of one rounding in fp32."""
@@ -70,6 +70,38 @@ def _norms(rows: Tensor) -> Tensor:
     largest, root = rows.abs().amax(1), rows.shape[1] ** 0.5
     length = rows.norm(dim=1) + root * TINY
     return torch.where(largest == 0, 0.0, torch.minimum(length, root * largest))
+
+
+def none_of(states: Tensor, k: int) -> Best:
+    """[n, k] where nothing is a candidate."""
+    n, device = len(states), states.device
+    return Best(torch.full((n, k), -torch.inf, device=device), torch.full((n, k), -1, dtype=torch.int64, device=device))
+
+
+def write_best(best: Best, parts: tuple[Tensor, Tensor, Tensor | None], row: Tensor, item: Tensor) -> None:
+    """Write into rows of ``best`` [n, k] the k best of some items, by their settled scores.
+
+    Args:
+        parts: states, weight and bias.
+        row: [pairs] of each item; all candidates that may be among the k best of a row stand here.
+        item: [pairs].
+    """
+    score = settled(*parts, row, item)
+    order = item.argsort(stable=True)
+    order = order[score[order].argsort(descending=True, stable=True)]
+    order = order[row[order].argsort(stable=True)]
+    row, item, score = row[order], item[order], score[order]
+    place = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+    keep = (place < best.values.shape[1]) & (score > -torch.inf)
+    best.values[row[keep], place[keep]] = score[keep]
+    best.items[row[keep], place[keep]] = item[keep]
+
+
+def near_the_best(scores: Tensor, k: int, margin: Tensor) -> Tensor:
+    """Which of the products [n, m] may be among the k best when settled: neither they nor the k-th are off by more than
+    the margin [n]."""
+    border = scores.topk(min(k, scores.shape[1]), dim=1).values[:, -1:]
+    return (scores >= border - 2.1 * margin[:, None]) & (scores > -torch.inf)
 
 
 def bounds(own: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """What every engine answers about the scores of all items, and the order that they share.
 
 Rank of an item = 1 + items scored higher + equally scored items with a smaller number; top-k is cut from the same
-order. An item scored -inf is no candidate. A score that is NaN or +inf is an error, raised where it is seen.
+order. An item scored -inf is no candidate. A score that is NaN or +inf is an error, raised where an order is asked for;
+a sum over such scores is not finite either.
 
 Under autocast the sums over all items (``nll``, ``logsumexp``) are of products in its precision, the item's own score
 among them. Named scores and orders are in fp32 always: to eight bits much is equal that is not, and the lowest number

@@ -41,12 +41,14 @@ class Screen:
     """A catalogue, made ready once, that any number of states are asked of."""
 
     def __init__(self, weight: Floats, bias: Floats | None = None) -> None:
-        """Args: weight [items, width], bias [items]."""
+        """Args: weight [items, width], bias [items]. Raises ValueError where they do not fit together."""
         self.weight = np.ascontiguousarray(weight, dtype=np.float32)
         self.bias = None if bias is None else np.ascontiguousarray(bias, dtype=np.float32)
+        if self.bias is not None and self.bias.shape != self.weight.shape[:1]:
+            raise ValueError(f"{len(self.weight)} rows and {list(self.bias.shape)} biases do not fit together")
         self.variant = None if self.width % 16 or not weight.size else native.screening_variant()
         if self.variant is None:
-            why = f"a width of {self.width} is no multiple of 16" if self.width % 16 else native.found().why
+            why = f"a width of {self.width} is no multiple of 16" if self.width % 16 else native.why_none_runs()
             native.warn_once(f"inference: {why}. NumPy answers instead of the native kernels, exactly and more slowly.")
         self.table = None if self.variant is None else table_of(self.weight, self.bias)
         self._norm, self._offset = _largest(self.weight, self.bias)
@@ -65,8 +67,11 @@ class Screen:
 
         Raises:
             Finding: a score may not be finite.
+            ValueError: the state is of another width than the rows.
         """
-        state = np.ascontiguousarray(state, dtype=np.float32)
+        state, exclude = np.ascontiguousarray(state, dtype=np.float32), np.asarray(exclude, dtype=np.int64)
+        if state.shape != (self.width,):
+            raise ValueError(f"a state [{self.width}] is expected, as wide as the rows; got {list(state.shape)}")
         if among is not None:
             self._margin(state)
             return self._settled_best(state, np.setdiff1d(among, exclude), k)
