@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from machine import RESULTS, ROOT
@@ -20,6 +21,7 @@ from peers import goals
 from peers.install import install
 from peers.page import HEADER, REACHED, caption, html, markdown, missing, picture, rows_of, tables
 from peers.race import QUICK, Extent, changed, guest_of, race
+from seqward.catalogue import native
 from seqward.cli.output import print_table
 from seqward.errors import SeqwardError
 
@@ -40,12 +42,16 @@ def run(
     seconds: Annotated[float | None, typer.Option(min=0.01, help="Of timed work a turn.")] = None,
     events: Annotated[int | None, typer.Option(min=1000, help="Of the log to prepare.")] = None,
     engine: Annotated[str | None, typer.Option(help="Which answers for the catalogue in ours.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Of ours: fp32 or bf16.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of ours: fp32 or bf16; bf16 where a kernel multiplies in it.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="After which a contestant is given up.")] = 15.0,
     guest: Annotated[list[str] | None, typer.Option(help="TASK=NAME=FILE.py[=PYTHON]; repeatable.")] = None,
     out: Annotated[Path, typer.Option(help="JSON file to write, or to go on with.")] = RESULT,
 ) -> None:
     """Measure what is missing of a race, and print its tables."""
+    fast = native.variant_for(torch.bfloat16)
+    precision = precision or ("bf16" if fast is not None and fast.bytes == 2 else "fp32")
     extent = changed(QUICK if quick else Extent(), seconds=seconds, events=events, engine=engine, precision=precision)
     try:
         guests = [guest_of(text) for text in guest or ()]

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import bench_peers
 from peers import goals
 from peers import race as racing
 from peers.contestants.protocol import Meter, Sessions
@@ -136,6 +137,24 @@ def test_each_goal_stands_beside_its_figure_or_the_reason_why_there_is_none() ->
         "not measured: a quick look at data that were made small",
     )
     assert len(list(goals.rows(found))) == len(goals.GOALS) + len(goals.NOT_HERE)
+
+
+def test_goals_on_the_wall_and_without_kernels() -> None:
+    """Two units in 2 s of processor time, and with two threads in 1.25 s on the wall; ours in 1.25, the others in 2."""
+    one = records(**{"Seqward": [100, 100], "Seqward, plain torch": [60, 80], "RecBole": [10, 10]})
+    two = [r | {"threads": 2} | ({} if "limits" in r else {"wall": 2.0}) for r in one]
+    two = [r | ({"wall": 1.25} if r["contestant"] == "Seqward" else {}) for r in two]
+    said, training = verdicts(result([*one, *two])), "training, full cross-entropy, 70,852 items"
+    assert said[training, "two threads on the wall over one"] == ("1.6 x", "reached")
+    assert said[training, "faster than RecBole, two threads, on the wall"] == ("16 x", "reached")
+    assert said[training, "without kernels, faster than RecBole"] == ("7 x", "reached")
+    assert said[training, "faster than plain torch, two threads, on the wall"][1] == "not measured: no turn was taken"
+
+
+def test_the_goals_are_printed_with_the_standings(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_peers.tell(result(records(Seqward=[100, 100], RecBole=[10, 10])))
+    printed = capsys.readouterr().out
+    assert "faster than RecBole" in printed and "reached" in printed and "share of the product, on a GPU" in printed
 
 
 def test_a_share_of_the_bf16_product_is_not_judged_where_there_is_none() -> None:

@@ -243,6 +243,18 @@ def test_what_the_constructor_refuses(how: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize(("vectors", "told"), [("AVX2", True), ("AVX512", False)])
+def test_slow_products_are_told(
+    vectors: str, told: bool, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: vectors)
+    recommender("sasrec", epochs=1, precision="bf16").fit(shop())
+    assert ["no products in bfloat16" in message for message in said.messages] == [True] * told
+    said.clear()
+    recommender("sasrec", epochs=1).fit(shop())
+    assert said.messages == []
+
+
 def test_cuda_where_there_is_none() -> None:
     assert "torch sees none here" in refusal(Recommender, "sasrec", device="cuda")
 

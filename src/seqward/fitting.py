@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 
 from seqward.catalogue import MISS
 from seqward.checkpoint import newest_checkpoint, read_progress
@@ -122,6 +123,15 @@ def warn_of_phases(name: str, job: Job, objective: Any) -> None:
             f"{job.planned_events:,} ({job.settings.epochs} epochs of {job.data.n_events:,}): it will end in phase "
             f"{reached}.\nTo begin phase {reached + 1} after 40 % of them: --set objective.warmup_events=0.4. If one "
             "phase is what you want: --set objective.phases=1."
+        )
+
+
+def warn_of_slow_products(job: Job) -> None:
+    """Say so where bfloat16 is asked for and the processor has to emulate it."""
+    vectors = torch.backends.cpu.get_cpu_capability()
+    if job.settings.precision == "bf16" and job.data.device.type == "cpu" and vectors in ("DEFAULT", "AVX2"):
+        logger.warning(
+            "train.precision=bf16: this processor has no products in bfloat16; fp32 is many times faster here."
         )
 
 

@@ -24,7 +24,7 @@ from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
 from seqward.errors import SeqwardError, check_whole
 from seqward.evaluate import compare
-from seqward.fitting import check_length, named_state, validator, warn_of_idle, warn_of_phases
+from seqward.fitting import check_length, named_state, validator, warn_of_idle, warn_of_phases, warn_of_slow_products
 from seqward.histories import of_dataset, of_histories
 from seqward.ids import numbering, numbers_of
 from seqward.job import Job, TrainSettings
@@ -179,6 +179,7 @@ class Recommender:
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes, self.guard)
         warn_of_phases(self.method, job, self.sections["objective"])
         warn_of_idle(self.sections, self.entry.sections)
+        warn_of_slow_products(job)
         return job
 
     def _load_weights(self, method: Method, folder: Path) -> NetworkScorer:
