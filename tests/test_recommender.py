@@ -19,6 +19,7 @@ from seqward.backbones.backbone import Histories
 from seqward.catalogue import ENGINES, Pairs
 from seqward.data.columns import Columns
 from seqward.recommender import Recommender, topk_among
+from seqward.stability.guard import GuardSettings
 from worlds import data_of, random_sessions
 
 
@@ -335,6 +336,16 @@ def test_force_replaces_a_run(tmp_path: Path) -> None:
 )
 def test_a_run_is_resumed_as_it_was_begun(folder: Path, changes: dict[str, Any], words: str) -> None:
     assert words in refusal(recommender("sasrec-ac", **changes).fit, shop(), folder, resume=True)
+
+
+def test_a_guard_that_only_watches_may_watch_otherwise(tmp_path: Path) -> None:
+    recommender("sasrec", epochs=1).fit(shop(), tmp_path / "run")
+    again = recommender("sasrec", epochs=2)
+    again.guard = GuardSettings(probe_every=1)
+    assert again.fit(shop(), tmp_path / "run", resume=True).description["state"] == "all 2 epochs done"
+    again.guard = GuardSettings(actions="repair")
+    words = "was begun with guard.actions=observe, and cannot be resumed with repair."
+    assert words in refusal(again.fit, shop(), tmp_path / "run", resume=True)
 
 
 def test_a_run_is_resumed_on_the_data_it_was_begun_on(folder: Path) -> None:

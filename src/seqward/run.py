@@ -169,11 +169,14 @@ def describe(method: str, settings: dict[str, Any], seed: int, data: Dataset) ->
 
 
 def may_change(choices: Mapping[str, Any]) -> set[str]:
-    """Settings that may be others when a run is resumed: how long it lasts, how often it saves and writes to its log.
+    """Settings that may be others when a run is resumed: how long it lasts, how often it saves and writes to its log,
+    and how a guard watches that does no more.
 
     Not the epochs where they say when the second phase begins.
     """
     free = {"train.epochs", "train.patience", "train.log_every", "train.checkpoint_minutes"}
+    if choices.get("guard.actions") == "observe":
+        free |= {"guard.watch", "guard.probe_every", "guard.tolerance", "guard.ladder"}
     return free - ({"train.epochs"} if isinstance(choices.get("objective.warmup_events"), float) else set())
 
 

@@ -218,13 +218,21 @@ def test_results_of_an_earlier_version_stay_valid(done: tuple[Path, dict[str, An
             if run["state"] == "finished" and run["settings"]:
                 run["settings"]["backbone"]["feed_forward"] = "relu-dropout"
                 del run["settings"]["train"]["precision"]
+                run["settings"]["guard"] |= {"probe_every": 7, "tolerance": 3.0}  # it only watches
         result["data"]["shop"]["sha256"]["sessions"] = "of fewer columns"
 
     assert reused(done, tmp_path, earlier) == FINISHED
 
 
 @pytest.mark.parametrize(
-    "changes", [{"train": {"lr": 0.02}}, {"backbone": {"gone": 1}}, {"objective": {"tied": True}}], ids=str
+    "changes",
+    [
+        {"train": {"lr": 0.02}},
+        {"backbone": {"gone": 1}},
+        {"objective": {"tied": True}},
+        {"guard": {"actions": "repair"}},
+    ],
+    ids=str,
 )
 def test_results_of_other_settings_are_not_reused(
     done: tuple[Path, dict[str, Any]], tmp_path: Path, changes: dict[str, dict[str, Any]]

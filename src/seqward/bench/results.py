@@ -49,13 +49,23 @@ def ends_alike(run: Mapping[str, Any], max_minutes: float | None) -> bool:
 
 
 def same_method(run: Mapping[str, Any], method: str, sections: Mapping[str, Any]) -> bool:
-    """Whether a run trained this method with these settings, though an earlier version named them otherwise."""
+    """Whether a run trained this method with these settings, though an earlier version named them otherwise.
+
+    How a guard watches that does no more makes no other run.
+    """
     if run["method_name"] != method:
         return False
     try:
-        return from_dict(method_named(method).all_sections, run["settings"], str(run["data"])) == sections
+        before = from_dict(method_named(method).all_sections, run["settings"], str(run["data"]))
     except SeqwardError:  # a setting that is gone
         return False
+    return _that_act(before) == _that_act(sections)
+
+
+def _that_act(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Without a guard that only observes."""
+    guard = sections.get("guard")
+    return {**sections, "guard": None if guard is None or guard.actions == "observe" else guard}
 
 
 def may_go_on(run: Mapping[str, Any], study: Study) -> bool:
