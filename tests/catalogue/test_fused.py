@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reference import slow_order, slow_rank
-from seqward.catalogue import ENGINES, Pairs, chunked, native, scores_of
+from seqward.catalogue import ENGINES, LinearScores, Pairs, chunked, native, scores_of
 from seqward.catalogue.fused import FusedScores
 from seqward.catalogue.order import settled
 
@@ -81,10 +81,12 @@ recipes = st.builds(
 )
 
 
-def answers(parts: list[Tensor], upstream: Tensor, temperature: float) -> list[Tensor]:
+def answers(
+    parts: list[Tensor], upstream: Tensor, temperature: float, engine: Callable[..., LinearScores] = FusedScores
+) -> list[Tensor]:
     """[n] log-sum-exp, and the gradients of a weighted sum of it."""
     leaves = [part.clone().requires_grad_() for part in parts]
-    total = FusedScores(*leaves).logsumexp(temperature)
+    total = engine(*leaves).logsumexp(temperature)
     (upstream * total).sum().backward()
     return [total.detach().double(), *(leaf.grad.double() for leaf in leaves if leaf.grad is not None)]
 
@@ -104,6 +106,26 @@ def definition(parts: list[Tensor], upstream: Tensor, temperature: float) -> tup
 
 def rounded(part: Tensor) -> Tensor:
     return part.bfloat16().double()
+
+
+@pytest.mark.parametrize("engine", ["dense", "chunked"])
+@pytest.mark.parametrize("scratch", [0, 1 << 24], ids=["multiplied again", "kept"])
+@examples(deadline=None, max_examples=40)
+@given(recipe=recipes, narrower=st.integers(0, 15))
+def test_the_portable_engines_are_held_to_the_same(engine: str, scratch: int, recipe: Recipe, narrower: int) -> None:
+    """At every width, in chunks of 64 items."""
+    t, upstream = recipe.temperature, normal(recipe.rows, seed=5)
+    parts = replace(recipe, width=recipe.width - narrower).parts()
+    expected, sizes = definition(parts, upstream, t)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunked, "SCRATCH", scratch)
+        patch.setattr(chunked, "CHUNK", 64)
+        found = answers(parts, upstream, t, ENGINES[engine])
+    slack = 4e-7 * float(sizes[0].max()) / t
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=(1e-5 + slack) * t)
+    for one, other, size in zip(found[1:], expected[1:], sizes[1:], strict=True):
+        assert bool(one.isfinite().all())
+        assert float((one - other).norm()) <= (1e-5 + slack) * float(size.norm()) + 1e-30
 
 
 @every_variant
