@@ -4,7 +4,7 @@
 
 Parts are timed by themselves, in turns, in processor time: a step without the guard and without the norm of the
 gradient that it asks for, that norm, what the guard does at every step, and a probe, of which there is one in so many
-steps.
+steps; the probe is one of a long run, with a thousand before it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from seqward.train import step_of, total_loss
 from shape import retailrocket_shape
 
 GOAL = 0.03
+PROBES = 1000
+"""Seen before, which rules look back on."""
 
 
 def main(
@@ -50,6 +52,10 @@ def main(
         networks.optimiser.zero_grad(set_to_none=True)
         means["grad_norm"] = torch.tensor(1.0)
         progress.step = 1  # no probe is due at it
+        guard.probe()
+        seen = guard.history.probes[-1].signals
+        for number in range(PROBES):
+            guard.history.add({"kind": "guard", "step": number, "signals": seen})
         parts: dict[str, Callable[[], Any]] = {
             "step": ours.step,
             "norm": lambda: nn.utils.get_total_norm(gradients),

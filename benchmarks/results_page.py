@@ -34,11 +34,9 @@ def page(studies: Sequence[Figures]) -> str:
 
 def _study(study: Figures) -> Iterator[str]:
     refuse_bad_rows(study)
-    yield from (
-        f"## {study['study']}",
-        "",
-        f"One command: `python benchmarks/run.py benchmarks/studies/{study['study']}.yaml`.",
-    )
+    file = f"benchmarks/studies/{study['study']}.yaml"
+    command = f"python benchmarks/run.py {file}" if (ROOT / file).is_file() else f"seqward bench {study['study']}"
+    yield from (f"## {study['study']}", "", f"One command: `{command}`.")
     for name, data in study["data"].items():
         runs = [run for run in study["runs"] if run["data"] == name and run["state"] == "finished"]
         if runs:
