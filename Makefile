@@ -16,10 +16,15 @@ test-slow: .venv/developing        ## what trains for a while, the fuzzing and t
 	$(TEST) -m slow
 
 # Triton, which takes 1 GB, stays out of the environment: where it is, torch may use it.
-test-gpu: .venv/developing         ## the GPU's kernels on a processor, by Triton's interpreter (Linux)
 ifeq ($(shell uname),Linux)
-	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/triton triton==3.9.0
+test-gpu: .venv/triton/installed   ## the GPU's kernels on a processor, by Triton's interpreter (Linux)
 	PYTHONPATH=$(CURDIR)/.venv/triton $(TEST) tests/catalogue/test_gpu.py
+
+.venv/triton/installed: .venv/developing
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/triton triton==3.9.0
+	touch $@
+else
+test-gpu:
 endif
 
 test-all: test test-slow test-gpu

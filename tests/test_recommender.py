@@ -243,7 +243,6 @@ def test_what_the_constructor_refuses(how: dict[str, Any], words: str) -> None:
     assert words in refusal(Recommender, **({"method": "sasrec"} | how))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 @pytest.mark.parametrize(("vectors", "told"), [("AVX2", True), ("AVX512", False)])
 def test_slow_products_are_told(
     vectors: str, told: bool, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -256,6 +255,7 @@ def test_slow_products_are_told(
     assert said.messages == []
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_cuda_where_there_is_none() -> None:
     assert "torch sees none here" in refusal(Recommender, "sasrec", device="cuda")
 

@@ -129,7 +129,7 @@ def warn_of_phases(name: str, job: Job, objective: Any) -> None:
 def warn_of_slow_products(job: Job) -> None:
     """Say so where bfloat16 is asked for and the processor has to emulate it."""
     vectors = torch.backends.cpu.get_cpu_capability()
-    if job.settings.precision == "bf16" and job.data.device.type == "cpu" and vectors in ("DEFAULT", "AVX2"):
+    if job.settings.precision == "bf16" and job.data.device.type == "cpu" and vectors == "AVX2":
         logger.warning(
             "train.precision=bf16: this processor has no products in bfloat16; fp32 is many times faster here."
         )

@@ -110,7 +110,8 @@ def refuse_too_large(job: Job) -> None:
             "(objective.tied=true, where the method has it) or prepare --min-item-count would do."
         )
     events = job.data.n_events / max(1, job.steps_per_epoch)
-    if job.settings.catalogue == "dense" and (matrix := 4 * 2 * events * items) + need > free:
+    whole = job.settings.catalogue == "dense" and job.settings.sampling is None
+    if whole and (matrix := 4 * 2 * events * items) + need > free:
         raise SeqwardError(
             f"train.catalogue=dense writes {events:,.0f} x {items:,} scores a step and their gradients, "
             f"{matrix / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free. With train.catalogue=auto no matrix is written."
@@ -120,7 +121,8 @@ def refuse_too_large(job: Job) -> None:
 def free_memory(device: torch.device) -> int | None:
     """Bytes that may still be taken, on a GPU or of the machine's memory; None where the system does not tell."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free again, but held by torch
+        return torch.cuda.mem_get_info(device)[0] + kept
     told = Path("/proc/meminfo")
     lines = dict(line.split(":", 1) for line in told.read_text().splitlines()) if told.is_file() else {}
     return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None

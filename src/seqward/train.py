@@ -64,10 +64,12 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
                     if progress.step % job.settings.log_every == 0:
                         log.flush(progress)
                     guard.step(means)
+                    if validation_due(job, progress):
+                        validation(job, networks, progress, log, guard)
                 except Finding as finding:
                     guard.rescue(finding, step)
-                if validation_due(job, progress):
-                    validation(job, networks, progress, log, guard)
+                    if validation_due(job, progress):
+                        validation(job, networks, progress, log, guard)
                 progress.seconds = clock.seconds()
                 if clock.checkpoint_due(job.settings.checkpoint_minutes) and finite(networks.modules):
                     log.flush(progress)  # what a resumed run continues from is in its log

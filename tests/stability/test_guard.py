@@ -26,7 +26,7 @@ from seqward.stability.guard import GuardSettings, repairs_of, stability_of, sup
 from seqward.stability.rules import RULES, Alarm, History, Verdict
 from seqward.train import train
 from test_train import constant, records, with_terms
-from test_train_endings import at
+from test_train_endings import at, ruin
 
 OFTEN = GuardSettings(probe_every=2, probe_sessions=8)
 REPAIR = replace(OFTEN, actions="repair")
@@ -218,6 +218,24 @@ def test_a_batch_that_is_not_finite_is_passed_over(tmp_path: Path) -> None:
     assert seen and (seen["worst"], seen["state"]) == ("diverged", "healthy")
 
 
+def test_a_validation_that_is_not_finite_is_passed_over_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The update of the step before a validation ruins the weights."""
+    job = job_of("sasrec", shop(), tmp_path, epochs=3)
+    assert job.validation_interval == 6
+    ruin(12, monkeypatch)
+    assert train(replace(job, guard=REPAIR)).stopped == "all 3 epochs done"
+    assert "the weights are again those of step 8" in records(tmp_path, "repair")[0]["text"]
+
+
+def test_a_rescue_without_a_rung_changes_nothing(tmp_path: Path) -> None:
+    """Freezing has no critic to freeze: the run ends where it stood, and ``last`` is the state before the step."""
+    job = job_of("sasrec", shop(), tmp_path, epochs=4)
+    job = with_terms(job, Term("L_X", 1.0, at(9, constant(math.nan))))
+    with pytest.raises(Finding, match="at step 9"):
+        train(replace(job, guard=replace(REPAIR, ladder=("freeze", "critic"))))
+    assert json.loads((tmp_path / "last" / "state.json").read_text())["step"] == 9 and actions(tmp_path) == []
+
+
 def test_what_is_not_finite_again_and_again_climbs_the_ladder_to_its_end(tmp_path: Path) -> None:
     """Every step from 9 on is NaN: back and clip, back and back again, stop; the best weights are kept."""
     job = job_of("sasrec", shop(), tmp_path, epochs=9)
@@ -227,6 +245,8 @@ def test_what_is_not_finite_again_and_again_climbs_the_ladder_to_its_end(tmp_pat
     assert progress.stopped == "the guard stopped it" and progress.step == 12
     done = records(tmp_path, "repair")
     assert [record["action"] for record in done] == ["clip", "rollback", "stop"]
+    seen = stability_of(read_log(tmp_path / "log.jsonl"))
+    assert seen and seen["state"] == "diverged"  # to its end
     assert "the weights are again those of step 8, and gradients are clipped to a norm of" in done[0]["text"]
     assert all(torch.isfinite(weight).all() for weight in weights(tmp_path / "last").values())
     with pytest.raises(Finding, match="L_X is nan at step 10"):

@@ -12,6 +12,7 @@ from seqward.bench.runner import place_of
 from seqward.bench.study import Key
 from seqward.bench.summary import runs_by_method
 from seqward.runlog import read_log
+from seqward.stability.guard import goes_on_sound
 
 AXES = {"steps": "step", "examples": "events", "seconds": "seconds"}
 """What curves are drawn over, and what the log calls it."""
@@ -84,7 +85,7 @@ def _short(value: Any) -> float:
 def _states_of(record: Record) -> list[tuple[str, str]]:
     """State and reason that a record of the guard tells; after a roll back all is well."""
     told = [(record["state"], record.get("reason") or "")] if "state" in record else []
-    return [*told, ("healthy", "")] if "back_to" in record else told
+    return [*told, ("healthy", "")] if goes_on_sound(record) else told
 
 
 def guarded(report: Record, folder: Path) -> dict[str, Any]:

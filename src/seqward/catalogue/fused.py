@@ -16,7 +16,7 @@ from seqward.catalogue import chunked, native
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
 from seqward.catalogue.native import BestQuestion, RankQuestion, ScoresQuestion, SpreadQuestion, SumQuestion, Variant
 from seqward.catalogue.order import bounds, excluded, margins, ranks, settled, without
-from seqward.catalogue.scores import Best, LinearScores, Pairs, exact
+from seqward.catalogue.scores import Best, LinearScores, Pairs, exact, refuse_misfit
 
 WIDTH = 16
 """The kernels take widths that are multiples of this."""
@@ -40,14 +40,8 @@ class FusedScores:
     """Scores ``states @ weight.T + bias``, asked of the native kernels."""
 
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Args: states [n, width], weight [items, width], bias [items].
-
-        Raises:
-            ValueError: they do not fit together; the kernels would read what is not theirs.
-        """
-        if states.shape[1:] != weight.shape[1:] or (bias is not None and bias.shape != weight.shape[:1]):
-            shapes = ", ".join(str(list(part.shape)) for part in (states, weight, bias) if part is not None)
-            raise ValueError(f"states [n, width], rows [items, width] and a bias [items] do not fit together: {shapes}")
+        """Args: states [n, width], weight [items, width], bias [items]. Raises ValueError where they do not fit."""
+        refuse_misfit(states, weight, bias)
         self.states, self.weight, self.bias = states.float(), weight, bias
         self.portable = ChunkedScores(states, weight, bias)
         self.refusal = refusal(self.states, weight, bias)

@@ -21,7 +21,7 @@ from torch import Tensor
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
 from seqward.catalogue.native import warn_once
 from seqward.catalogue.order import beats, bounds, excluded, margins, none_of, ranks, settled, without, write_best
-from seqward.catalogue.scores import Best, LinearScores, Pairs, exact
+from seqward.catalogue.scores import Best, LinearScores, Pairs, exact, refuse_misfit
 
 WIDEST = 256
 """States of a wider head do not fit a program's registers."""
@@ -94,7 +94,8 @@ class GpuScores:
     """Scores ``states @ weight.T + bias``, asked of the Triton kernels."""
 
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Args: states [n, width], weight [items, width], bias [items]."""
+        """Args: states [n, width], weight [items, width], bias [items]. Raises ValueError where they do not fit."""
+        refuse_misfit(states, weight, bias)
         self.states, self.weight, self.bias = states.float(), weight, bias
         self.portable = ChunkedScores(states, weight, bias)
         self.refusal = refusal(self.states, weight, bias)
@@ -179,7 +180,7 @@ class GpuScores:
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
         if not self.kernels_answer:
             return self.portable.rank_of(items, exclude)
-        parts = self._parts()
+        parts, items = self._parts(), items.long()
         own = settled(*parts, torch.arange(self.n_rows, device=items.device), items)
         own = own.masked_fill(excluded(items, exclude, self.n_items), -torch.inf)
         margin = margins(*parts)

@@ -67,7 +67,7 @@ def margins(states: Tensor, weight: Tensor, bias: Tensor | None, unit: float = 0
 def _norms(rows: Tensor) -> Tensor:
     """[n] the length of each row or a little more; NaN and inf carry on."""
     rows = rows.float()
-    largest, root = rows.abs().amax(1), rows.shape[1] ** 0.5
+    largest, root = torch.linalg.vector_norm(rows, torch.inf, dim=1), rows.shape[1] ** 0.5
     length = rows.norm(dim=1) + root * TINY
     return torch.where(largest == 0, 0.0, torch.minimum(length, root * largest))
 

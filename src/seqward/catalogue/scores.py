@@ -113,6 +113,16 @@ def exact(ask: Callable[P, T]) -> Callable[P, T]:
     return asked
 
 
+def refuse_misfit(states: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    """Raises ValueError where states [n, width], weight [items, width] and bias [items] do not fit together.
+
+    Kernels would read what is not theirs.
+    """
+    if states.shape[1:] != weight.shape[1:] or (bias is not None and bias.shape != weight.shape[:1]):
+        shapes = ", ".join(str(list(part.shape)) for part in (states, weight, bias) if part is not None)
+        raise ValueError(f"states [n, width], rows [items, width] and a bias [items] do not fit together: {shapes}")
+
+
 def evened(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """[items, width] and [items], with zeros behind up to a multiple of EVEN.
 

@@ -387,7 +387,7 @@ def _numbers(ids: NDArray[Any]) -> NDArray[np.int64] | None:
     """[items] the number at the end of each id; None where they are numbers, or not all end in one."""
     if ids.dtype.kind in "iu":
         return None
-    numbers = pl.Series(ids.astype(str)).str.extract(r"^\D*(\d{1,18})$").cast(pl.Int64)
+    numbers = pl.Series(ids.astype(str)).str.extract(r"^[^0-9]*([0-9]{1,18})$").cast(pl.Int64)
     return None if numbers.has_nulls() else numbers.to_numpy()
 
 

@@ -219,29 +219,31 @@ class Guard:
         Raises:
             Finding: it may not, no rung is left, or there are no finite weights to go on from.
         """
-        if not self.may_repair or self.repairs.rung >= len(self.settings.ladder):
+        way_back = "rollback" in self.settings.ladder and bool(self._snapshots())
+        if not self.may_repair or not (way_back or finite(self.networks.modules)):
             raise finding
-        back = self._roll_back(step) if "rollback" in self.settings.ladder else None
         if not finite(self.networks.modules):
-            raise finding
-        self.progress.step = step + 1
-        if not self._climb(step, "diverged", cause_of(finding), back):
+            self._roll_back(step)  # first, since rungs may ask the networks
+        before, self.progress.step = self.progress.step, step + 1
+        if not self._climb(step, "diverged", cause_of(finding), way_back):
+            self.progress.step = before
             raise finding
 
-    def _climb(self, begun: int, state: State, reason: str, back: str | None = None) -> bool:
+    def _climb(self, begun: int, state: State, reason: str, back: bool = False) -> bool:
         """Take the next rung that can be taken, and say so; False where there is none.
 
         Args:
             begun: the last step before the trouble.
-            back: what a roll back did that came before.
+            back: whether to roll back as well, whichever rung it is.
         """
         while self.repairs.rung < len(self.settings.ladder):
             rung = self.settings.ladder[self.repairs.rung]
             self.repairs.rung += 1
-            done = back if back and rung == "rollback" else self._rungs[rung](begun)
+            done = self._rungs[rung](begun)
             if done is not None:
-                said = done if back in (None, done) else f"{back}, and {done}"
-                self._note(rung, said, state, reason, rolled_back=bool(back) or rung == "rollback")
+                if back and rung != "rollback":
+                    done = f"{self._roll_back(begun)}, and {done}"
+                self._note(rung, done, state, reason, rolled_back=back or rung == "rollback")
                 return True
         return False
 
@@ -342,13 +344,18 @@ def stability_of(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     ``state`` at the end; ``worst`` with the ``step`` at which it was first seen and its ``reason``; and ``repairs``,
     what was done about it.
     """
-    seen = [record for record in records if record["kind"] in ("guard", "repair")]
+    seen = [record for record in records if record["kind"] in ("guard", "repair") and "state" in record]
     if not seen:
         return None
     worst = max(seen, key=lambda record: STATES.index(record["state"]))
     repairs = [{key: r[key] for key in ("step", "action", "text")} for r in records if r["kind"] == "repair"]
     figures = {"worst": worst["state"], "step": worst["step"], "reason": worst["reason"], "repairs": repairs}
-    return {"state": "healthy" if "back_to" in seen[-1] else seen[-1]["state"], **figures}
+    return {"state": "healthy" if goes_on_sound(seen[-1]) else seen[-1]["state"], **figures}
+
+
+def goes_on_sound(record: Mapping[str, Any]) -> bool:
+    """Whether it tells of a roll back that training went on from."""
+    return "back_to" in record and record["action"] != "stop"
 
 
 def repairs_of(description: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from seqward.backbones.backbone import Histories
 from seqward.clipping import SETTLING, forget, usual
 from seqward.data.batches import Batch, TrainingEvents
-from seqward.errors import Finding
+from seqward.errors import STOPPED, Finding
 from seqward.randomness import generator_of
 from seqward.step import Step
 
@@ -128,7 +128,7 @@ def of_states(states: Tensor) -> dict[str, float]:
         Finding: a state is not finite.
     """
     if not torch.isfinite(states).all():
-        raise Finding("the states of the guard's probe are not finite.")
+        raise Finding(f"the states of the guard's probe are not finite: {STOPPED}")
     values = torch.linalg.svdvals(states.float())
     rank = 1 + (values.cumsum(0) < MASS * values.sum()).sum()
     active = states.abs().mean(0)
@@ -157,5 +157,5 @@ def _plain(figures: dict[str, Tensor]) -> dict[str, float]:
     values = torch.stack([value.double() for value in figures.values()]).tolist()
     for name, value in zip(figures, values, strict=True):
         if not math.isfinite(value):
-            raise Finding(f"{name} of the guard's probe is {value}.")
+            raise Finding(f"{name} of the guard's probe is {value}: {STOPPED}")
     return dict(zip(figures, values, strict=True))
