@@ -56,6 +56,7 @@ def _flags() -> list[str]:
 def product_rate(dtype: torch.dtype) -> float:
     """Billions of operations a core and second of a square matrix product, the best of a few; well under a second."""
     square = torch.randn(SIDE, SIDE).to(dtype)
+    torch.mm(square, square)  # the first one loads the library's kernels
     seconds: list[float] = []
     while len(seconds) < TURNS and sum(seconds) < PATIENCE:
         begin = time.process_time()  # other programs do not count

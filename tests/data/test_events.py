@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
@@ -683,8 +684,11 @@ keys = st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3)), min_size=1, ma
 @given(keys)
 def test_order_is_that_of_a_stable_sort(pairs):
     group, key = (np.array(column) for column in zip(*pairs, strict=True))
-    rows, late = stable_order(group.astype(np.int32), key)
+    rows, keys_in, offsets, late = stable_order(group.astype(np.int32), key)
     assert rows.tolist() == sorted(range(len(pairs)), key=lambda row: pairs[row])
+    assert keys_in.tolist() == [pairs[row][1] for row in rows]
+    held = [group[rows[start:end]].tolist() for start, end in pairwise(offsets)]
+    assert held == [[one] * n for one, n in sorted(Counter(group.tolist()).items())]
     by_group = sorted(range(len(pairs)), key=lambda row: pairs[row][0])
     assert late == sum(pairs[a][0] == pairs[b][0] and pairs[b][1] < pairs[a][1] for a, b in pairwise(by_group))
 

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -31,6 +31,7 @@ from seqward.data.columns import (
     doubts_of_times,
     number_ids,
     number_types,
+    occurrences,
     parse_order,
     parse_rewards,
     parse_times,
@@ -95,17 +96,19 @@ class EventLog:
             SeqwardError: the file is missing, empty or not what its ending says, or the log in it is refused.
         """
         path, columns = Path(path), columns or Columns()
+        _check_gap(options.get("session_gap_minutes"), options.get("time_unit"))
         names = column_names(path, separator)
         cut, mapped = options.get("session_gap_minutes") is not None, options.get("rewards") is not None
         parts = columns.resolve(names, gap=cut, rewards=mapped)
         ids = [parts[part] for part in ("session_id", "user_id", "item_id") if part in parts]
         types = [parts["event_type"]] if "event_type" in parts else []
-        table = read_columns(path, list(parts.values()), ids, separator, types)
-        if table.is_empty():
+        doubts = _doubts_of_file(path, separator)
+        table = read_columns(path, list(parts.values()), ids, separator, types).to_dict()
+        if not len(table[parts["item_id"]]):
             raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
         options.setdefault("source", {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size})
-        told = [*_doubts_of_file(path, separator), *options.pop("warnings", ())]
-        return cls.from_frame(table, columns, **options, warnings=told)
+        options["warnings"] = [*doubts, *options.get("warnings", ())]
+        return _log_of(table, parts, **options)
 
     @classmethod
     def from_frame(
@@ -138,39 +141,83 @@ class EventLog:
         Raises:
             SeqwardError: a column is missing, or a value is null or cannot be read; the message names the row.
         """
-        gap = _checked_gap(session_gap_minutes, time_unit)
-        table, parts = _selected(frame, columns or Columns(), gap is not None, rewards is not None)
-        rows = _parsed(table, parts, gap, time_unit)
-        order, late = stable_order(rows.grouped.number, rows.keys)
-        log, worth, mixed = _in_order(table, parts, rows, order, rewards, goal)
-        keys = rows.keys[order] if "order" in parts or log.time is None else log.time
-        ties, repeats = _ties(log, keys)
-        found = [
-            *_order_warnings(late, repeats, ties, log.n_events),
-            *([] if rows.times is None else doubts_of_times(rows.times)),
-            *_appearance_warning(rows.item, rows.item_ids, rows.times),
-            *_goal_warnings(log, goal, rewards),
-            *mixed,
-        ]
-        facts = {
-            "source": dict(source) if source is not None else {"frame": True, "sha256": _content_hash(log)},
-            "columns": parts,
-            "sessions": rows.grouped.rule,
-            "time": _time_facts(rows.times, time_unit),
-            "rewards": worth,
-            "goal": goal,
-            "tie_rule": TIE_RULE,
-            "equal_times": ties / log.n_events,
-            "repeated_rows": repeats,
-            "rows_out_of_order": late,
-            "log": count_events(log),
-            "filters": [dict(removed) for removed in filters],
-        }
-        return replace(log, protocol=facts, warnings=(*warnings, *found))
+        _check_gap(session_gap_minutes, time_unit)
+        cut, mapped = session_gap_minutes is not None, rewards is not None
+        table, parts = selected(frame, lambda names: (columns or Columns()).resolve(names, gap=cut, rewards=mapped))
+        return _log_of(
+            table.to_dict(),
+            parts,
+            session_gap_minutes=session_gap_minutes,
+            time_unit=time_unit,
+            rewards=rewards,
+            goal=goal,
+            source=source,
+            filters=filters,
+            warnings=warnings,
+        )
 
 
-class _Rows(NamedTuple):
-    """A log as it came, a row an event, with its ids numbered."""
+def _log_of(
+    table: dict[str, pl.Series],
+    parts: Mapping[str, str],
+    *,
+    session_gap_minutes: float | None = None,
+    time_unit: str | None = None,
+    rewards: Mapping[str, float] | None = None,
+    goal: str | None = None,
+    source: Mapping[str, Any] | None = None,
+    filters: Sequence[Mapping[str, Any]] = (),
+    warnings: Sequence[str] = (),
+) -> EventLog:
+    """The log in the columns ``table``, which are taken out as they are read, so that their memory is free again."""
+    rows = _parsed(table, parts, session_gap_minutes, time_unit)
+    odd = [
+        *([] if rows.times is None else doubts_of_times(rows.times)),
+        *_appearance_warning(rows.item, rows.item_ids, rows.times),
+    ]
+    offsets, late = rows.put_in_order()
+    reward, worth = _worth(rows, parts, rewards)
+    users, mixed = _users(rows.grouped, offsets)
+    log = EventLog(
+        item=rows.item,
+        time=None if rows.times is None else rows.times.values,
+        event_type=rows.event_type,
+        reward=reward,
+        goal=goals(goal, rows.event_types, rows.event_type, reward),
+        offsets=offsets,
+        item_ids=rows.item_ids,
+        session_ids=rows.grouped.ids,
+        user_ids=users,
+        event_types=rows.event_types,
+        protocol={},
+    )
+    ties, repeats = _ties(log, rows.keys)
+    found = [
+        *_order_warnings(late, repeats, ties, log.n_events),
+        *odd,
+        *_goal_warnings(log, goal, rewards),
+        *mixed,
+    ]
+    facts = {
+        "source": dict(source) if source is not None else {"frame": True, "sha256": _content_hash(log)},
+        "columns": dict(parts),
+        "sessions": rows.grouped.rule,
+        "time": _time_facts(rows.times, time_unit),
+        "rewards": worth,
+        "goal": goal,
+        "tie_rule": TIE_RULE,
+        "equal_times": ties / log.n_events,
+        "repeated_rows": repeats,
+        "rows_out_of_order": late,
+        "log": count_events(log),
+        "filters": [dict(removed) for removed in filters],
+    }
+    return replace(log, protocol=facts, warnings=(*warnings, *found))
+
+
+@dataclass(eq=False)
+class _Rows:
+    """A log, a row an event, with its ids numbered; as it came until it is put in order."""
 
     item: NDArray[np.int32]
     item_ids: NDArray[Any]
@@ -180,46 +227,42 @@ class _Rows(NamedTuple):
     grouped: Grouped
     event_type: NDArray[np.int16]
     event_types: tuple[str, ...]
+    reward: NDArray[np.float32] | None
+    """Where a column holds it."""
+
+    def put_in_order(self) -> tuple[NDArray[np.int64], int]:
+        """Sort one column after the other, so that the memory of each is free for the next.
+
+        Returns:
+            [sessions + 1] offsets, and how many rows came before an earlier one of their session.
+        """
+        rows, keys, offsets, late = stable_order(self.grouped.number, self.keys)
+        if self.times is not None:
+            by_time = self.keys is self.times.values
+            self.times = replace(self.times, values=keys if by_time else self.times.values[rows])
+        self.keys = keys
+        self.item = self.item[rows]
+        self.event_type = self.event_type[rows]
+        if self.grouped.users is not None:
+            ids, user = self.grouped.users
+            self.grouped = self.grouped._replace(users=(ids, user[rows]))
+        if self.reward is not None:
+            self.reward = self.reward[rows]
+        return offsets, late
 
 
-def _parsed(table: pl.DataFrame, parts: Mapping[str, str], gap: float | None, unit: str | None) -> _Rows:
-    item_ids, item = number_ids(table[parts["item_id"]], "items")
+def _parsed(table: dict[str, pl.Series], parts: Mapping[str, str], gap: float | None, unit: str | None) -> _Rows:
+    item_ids, item = number_ids(table.pop(parts["item_id"]), "items")
     times = parse_times(table[parts["time"]]) if "time" in parts else None
     keys = parse_order(table[parts["order"]]) if "order" in parts else _values(times)
+    for part in {"time", "order"} & parts.keys():  # which may be one column
+        table.pop(parts[part], None)
     grouped = group_rows(table, parts, times, gap, unit)
-    event_types, event_type = ("event",), np.zeros(len(table), np.int16)
+    event_types, event_type = ("event",), np.zeros(len(item), np.int16)
     if "event_type" in parts:
-        event_types, event_type = number_types(table[parts["event_type"]])
-    return _Rows(item, item_ids, times, keys, grouped, event_type, event_types)
-
-
-def _in_order(
-    table: pl.DataFrame,
-    parts: Mapping[str, str],
-    rows: _Rows,
-    order: NDArray[np.int64],
-    rewards: Mapping[str, float] | None,
-    goal: str | None,
-) -> tuple[EventLog, dict[str, Any], list[str]]:
-    """The log in ``order``, still without its protocol; where its rewards come from; and warnings."""
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows.grouped.number))])
-    event_type = rows.event_type[order]
-    reward, worth = _worth(table, parts, rewards, order, rows.event_types, event_type)
-    users, mixed = _users(rows.grouped, order, offsets)
-    log = EventLog(
-        item=rows.item[order],
-        time=None if rows.times is None else rows.times.values[order],
-        event_type=event_type,
-        reward=reward,
-        goal=goals(goal, rows.event_types, event_type, reward),
-        offsets=offsets,
-        item_ids=rows.item_ids,
-        session_ids=rows.grouped.ids,
-        user_ids=users,
-        event_types=rows.event_types,
-        protocol={},
-    )
-    return log, worth, mixed
+        event_types, event_type = number_types(table.pop(parts["event_type"]))
+    reward = parse_rewards(table.pop(parts["reward"])) if "reward" in parts else None
+    return _Rows(item, item_ids, times, keys, grouped, event_type, event_types, reward)
 
 
 def count_events(log: EventLog) -> dict[str, Any]:
@@ -235,7 +278,7 @@ def count_events(log: EventLog) -> dict[str, Any]:
 
 def per_type(event_types: Sequence[str], event_type: NDArray[np.int16]) -> dict[str, int]:
     """Event type -> number of events."""
-    return dict(zip(event_types, np.bincount(event_type, minlength=len(event_types)).tolist(), strict=True))
+    return dict(zip(event_types, occurrences(event_type, len(event_types)).tolist(), strict=True))
 
 
 def _doubts_of_file(path: Path, separator: str | None) -> list[str]:
@@ -247,16 +290,11 @@ def _doubts_of_file(path: Path, separator: str | None) -> list[str]:
     return [warning] if breaks else []
 
 
-def _checked_gap(minutes: float | None, unit: str | None) -> float | None:
+def _check_gap(minutes: float | None, unit: str | None) -> None:
     if unit is not None and unit not in UNITS:
         raise SeqwardError(f"Unknown time unit {unit!r}; known are {', '.join(UNITS)}.{did_you_mean(unit, UNITS)}")
     if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
         raise SeqwardError(f"The session gap is {minutes} minutes; expected a number above 0.")
-    return minutes
-
-
-def _selected(frame: Any, columns: Columns, gap: bool, rewards: bool) -> tuple[pl.DataFrame, dict[str, str]]:
-    return selected(frame, lambda names: columns.resolve(names, gap=gap, rewards=rewards))
 
 
 def selected(frame: Any, resolve: Callable[[Sequence[str]], dict[str, str]]) -> tuple[pl.DataFrame, dict[str, str]]:
@@ -307,18 +345,13 @@ def _as_text(value: Any) -> str | None:
 
 
 def _worth(
-    table: pl.DataFrame,
-    parts: Mapping[str, str],
-    rewards: Mapping[str, float] | None,
-    rows: NDArray[np.int64],
-    event_types: tuple[str, ...],
-    event_type: NDArray[np.int16],
+    rows: _Rows, parts: Mapping[str, str], rewards: Mapping[str, float] | None
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """[events] reward of each event, in order, and where it comes from."""
-    if "reward" in parts:
-        return parse_rewards(table[parts["reward"]])[rows], {"column": parts["reward"]}
-    values = rewards_of_types(rewards, per_type(event_types, event_type))
-    return np.array(list(values.values()), np.float32)[event_type], {"types": values}
+    """[events] reward of each event, and where it comes from."""
+    if rows.reward is not None:
+        return rows.reward, {"column": parts["reward"]}
+    values = rewards_of_types(rewards, per_type(rows.event_types, rows.event_type))
+    return np.array(list(values.values()), np.float32)[rows.event_type], {"types": values}
 
 
 def _values(times: Times | None) -> NDArray[Any]:
@@ -326,14 +359,11 @@ def _values(times: Times | None) -> NDArray[Any]:
     return times.values
 
 
-def _users(
-    grouped: Grouped, rows: NDArray[np.int64], offsets: NDArray[np.int64]
-) -> tuple[NDArray[Any] | None, list[str]]:
+def _users(grouped: Grouped, offsets: NDArray[np.int64]) -> tuple[NDArray[Any] | None, list[str]]:
     """The user of each session's first event, and a warning where later events name another."""
     if grouped.users is None:
         return grouped.owners, []
     ids, user = grouped.users
-    user = user[rows]
     first = user[offsets[:-1]]
     several = np.logical_or.reduceat(user != np.repeat(first, np.diff(offsets)), offsets[:-1])
     warning = (
@@ -351,9 +381,8 @@ def _ties(log: EventLog, key: NDArray[Any]) -> tuple[int, int]:
     at = np.flatnonzero(same | np.append(same[1:], False))
     if not len(at):
         return 0, 0
-    moment = np.cumsum(~same)
-    columns = {"moment": moment, "item": log.item, "event_type": log.event_type, "reward": log.reward}
-    return len(at), len(at) - pl.DataFrame({name: column[at] for name, column in columns.items()}).n_unique()
+    columns = {"item": log.item[at], "event_type": log.event_type[at], "reward": log.reward[at]}
+    return len(at), len(at) - pl.DataFrame({"moment": np.cumsum(~same[at]), **columns}).n_unique()
 
 
 def _order_warnings(late: int, repeats: int, ties: int, events: int) -> list[str]:

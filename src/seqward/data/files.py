@@ -142,16 +142,37 @@ def read_columns(
     names = list(dict.fromkeys(names))
     if check_file(path) == "parquet":
         return _reading(path, lambda: pl.read_parquet(path, columns=names, glob=False))
-    options: dict[str, Any] = _dialect(path, separator) | {"columns": names}
-    known = dict.fromkeys(ids, pl.String) | dict.fromkeys(types, pl.Categorical)
+    dialect = _dialect(path, separator)
     try:
-        table = pl.read_csv(path, schema_overrides=known, infer_schema_length=SAMPLE, **options)
+        table = _read_text(path, names, ids, types, dialect)
     except (pl.exceptions.PolarsError, OSError):
-        table = _reading(path, lambda: pl.read_csv(path, infer_schema=False, **options), options["separator"])
+        table = _reading(
+            path, lambda: pl.read_csv(path, columns=names, infer_schema=False, **dialect), dialect["separator"]
+        )
     table = table.head(len(table) - _blank_lines_at_end(path, table))
     for name in table.columns:  # one by one, since text is large
         table = table.with_columns(_from_text(table[name], name in ids))
     return table
+
+
+def _read_text(
+    path: Path, names: list[str], ids: Collection[str], types: Collection[str], dialect: dict[str, Any]
+) -> pl.DataFrame:
+    """The columns, of which those in ``ids`` whose first rows are integers are made so piece by piece.
+
+    Text takes several times the memory of numbers. Where a later row is no plain integer, the file is read again.
+    """
+    import polars as pl
+
+    known = dict.fromkeys(ids, pl.String) | dict.fromkeys(types, pl.Categorical)
+    scan = pl.scan_csv(path, schema_overrides=known, infer_schema_length=SAMPLE, **dialect).select(names)
+    first = scan.select(ids).head(SAMPLE).collect()
+    whole = [name for name in ids if plain_integers(first[name]) is not first[name]]
+    plain = {f"{name} is plain": _is_plain(pl.col(name)) for name in whole}
+    table = scan.with_columns(pl.col(whole).cast(pl.Int64, strict=False), **plain).collect(engine="streaming")
+    if not all(table[name].all() for name in plain):
+        return scan.collect(engine="streaming")
+    return table.select(names)
 
 
 def _from_text(text: pl.Series, is_id: bool) -> pl.Series:
@@ -162,7 +183,6 @@ def _from_text(text: pl.Series, is_id: bool) -> pl.Series:
         return _without_null_words(text.cast(pl.String)) if words else text
     if text.dtype != pl.String:
         return text
-    # Most ids are integers, and then hold no word for a missing value.
     if is_id and (numbers := plain_integers(text)) is not text:
         return numbers
     text = _without_null_words(text)
@@ -182,20 +202,18 @@ def plain_integers(text: pl.Series) -> pl.Series:
     import polars as pl
 
     for part in (text.head(SAMPLE), text):  # most columns of strings are known by their first rows
-        numbers = part.cast(pl.Int64, strict=False)
-        if numbers.null_count() > part.null_count() or part.str.len_bytes().sum() != _plain_length(numbers):
+        if not part.to_frame("text").select(_is_plain(pl.col("text")).all()).item():
             return text
-    return numbers
+    return text.cast(pl.Int64)
 
 
-def _plain_length(numbers: pl.Series) -> int:
-    """Characters of all the integers, which no other way to write them undercuts."""
-    low, high = numbers.min() or 0, numbers.max() or 0
-    length = len(numbers) - numbers.null_count() + int((numbers < 0).sum())
-    for power in (10**digits for digits in range(1, 19)):
-        length += int((numbers >= power).sum()) if high >= power else 0
-        length += int((numbers <= -power).sum()) if low <= -power else 0
-    return length
+def _is_plain(text: pl.Expr) -> pl.Expr:
+    """Whether each string is missing, or an integer as it would be written: ``+7``, ``007`` and ``-0`` are not."""
+    import polars as pl
+
+    starts = text.str.starts_with
+    padded = (starts("0") & (text.str.len_bytes() > 1)) | starts("+") | starts("-0")
+    return text.is_null() | (text.cast(pl.Int64, strict=False).is_not_null() & ~padded)
 
 
 def _blank_lines_at_end(path: Path, table: pl.DataFrame) -> int:
@@ -213,7 +231,7 @@ def quoted_line_breaks(path: Path, separator: str | None = None) -> int:
     import polars as pl
 
     def count(dialect: dict[str, Any]) -> int:
-        return _reading(path, lambda: pl.scan_csv(path, **dialect).select(pl.len()).collect().item())
+        return _reading(path, lambda: pl.scan_csv(path, **dialect).select(pl.len()).collect(engine="streaming").item())
 
     if check_file(path) == "parquet":
         return 0

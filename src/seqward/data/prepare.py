@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqward import __version__
+from seqward.data.columns import occurrences
 from seqward.data.dataset import SPLITS, TABLES, TRAIN, Dataset
 from seqward.data.events import EventLog, per_type
 from seqward.data.files import no_space
@@ -130,7 +131,7 @@ def _filtered(log: EventLog, chosen: PrepareSettings) -> tuple[EventLog, list[di
         removed.append(_removed(f"sessions of fewer than {chosen.min_session_length} events", log, long))
         log = long
     if chosen.min_item_count > 1 and log.n_events:
-        counts = np.bincount(log.item)
+        counts = occurrences(log.item)
         frequent = select(log, (counts >= chosen.min_item_count)[log.item])
         short = int((np.diff(frequent.offsets) < chosen.min_session_length).sum())
         removed.append(
@@ -151,8 +152,7 @@ def select(log: EventLog, events: NDArray[np.bool_]) -> EventLog:
     """The log of the events that are marked; sessions without one vanish, items keep their place in ``item_ids``."""
     if events.all():
         return log
-    before = np.concatenate([[0], np.cumsum(events)])
-    lengths = np.diff(before[log.offsets])
+    lengths = np.add.reduceat(events, log.offsets[:-1], dtype=np.int32)
     left = lengths > 0
     return replace(
         log,
@@ -177,7 +177,7 @@ def _removed(name: str, before: EventLog, after: EventLog) -> dict[str, Any]:
 
 
 def _distinct(numbers: NDArray[np.int32]) -> int:
-    return int(np.count_nonzero(np.bincount(numbers)))
+    return int(np.count_nonzero(occurrences(numbers)))
 
 
 def number_items(
@@ -187,8 +187,8 @@ def number_items(
 
     Position in the result is an item's number in the data set.
     """
-    occurs = np.bincount(item) > 0
-    known = np.bincount(item[is_training], minlength=len(occurs)) > 0 if chosen.vocabulary == "training" else occurs
+    occurs = occurrences(item) > 0
+    known = occurrences(item[is_training], len(occurs)) > 0 if chosen.vocabulary == "training" else occurs
     draw = generator(chosen.seed, "items")
     parts = [draw.permutation(np.flatnonzero(part)) for part in (known, occurs & ~known)]
     return np.concatenate(parts), len(parts[0])

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from seqward.data.columns import UNITS, Times, number_ids
+from seqward.data.columns import UNITS, Times, number_ids, pieces
 
 
 class Grouped(NamedTuple):
@@ -27,16 +27,18 @@ class Grouped(NamedTuple):
 
 
 def group_rows(
-    table: pl.DataFrame, parts: Mapping[str, str], times: Times | None, gap: float | None, unit: str | None
+    table: dict[str, pl.Series], parts: Mapping[str, str], times: Times | None, gap: float | None, unit: str | None
 ) -> Grouped:
     """The rows' sessions: those that the log names, the users, or the users' logs cut where ``gap`` minutes are empty.
+
+    The columns that are read are taken out of ``table``.
 
     Raises:
         SeqwardError: an id is null or blank, or of no type for ids.
     """
-    users = number_ids(table[parts["user_id"]], "users") if "user_id" in parts else None
+    users = number_ids(table.pop(parts["user_id"]), "users") if "user_id" in parts else None
     if "session_id" in parts:
-        ids, number = number_ids(table[parts["session_id"]], "sessions")
+        ids, number = number_ids(table.pop(parts["session_id"]), "sessions")
         return Grouped(number, ids, {"by": "session_id"}, users=users)
     assert users is not None  # Columns.resolve sees to it
     if gap is None:
@@ -58,8 +60,8 @@ def cut_by_gap(
     Returns:
         [rows] session of each row; [sessions] user of each session; [sessions] its number within the user, from 1.
     """
-    rows, _ = stable_order(user, time)
-    user_in, time_in = user[rows], time[rows]
+    rows, time_in, *_ = stable_order(user, time)
+    user_in = user[rows]
     other_user = np.diff(user_in, prepend=-1) != 0
     starts = other_user | (np.diff(time_in, prepend=time_in[0]) > gap)
     number = np.empty(len(rows), np.int32)
@@ -70,25 +72,43 @@ def cut_by_gap(
     return number, owner, nth
 
 
-def stable_order(group: NDArray[np.int32], key: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
-    """Rows by group, then key, then row number; and how many rows came before an earlier one of their group.
+class Order(NamedTuple):
+    """The rows by group, then key, then row number."""
+
+    rows: NDArray[np.int64]
+    """[rows] the row at each place"""
+    keys: NDArray[Any]
+    """[rows] the key at each place"""
+    offsets: NDArray[np.int64]
+    """[groups + 1] where each group starts, and the end"""
+    late: int
+    """How many rows came before an earlier one of their group."""
+
+
+def stable_order(group: NDArray[np.int32], key: NDArray[Any]) -> Order:
+    """Sort the rows of a log.
 
     Group and row number share one int64, which sorts many times faster than an argsort; a second sort touches only the
     groups whose rows were not in order yet.
     """
     bits = len(group).bit_length()
-    packed = group.astype(np.int64)
-    packed <<= bits
-    packed |= np.arange(len(group))
-    packed.sort()
-    rows = packed & ((1 << bits) - 1)
-    packed >>= bits
-    key_in = key[rows]
-    late = (key_in[1:] < key_in[:-1]) & (packed[1:] == packed[:-1])
-    if not late.any():
-        return rows, 0
-    unsorted = np.zeros(int(packed[-1]) + 1, bool)
-    unsorted[packed[1:][late]] = True
-    places = np.flatnonzero(unsorted[packed])
-    rows[places] = rows[places][np.lexsort((key_in[places], packed[places]))]
-    return rows, int(late.sum())
+    rows = np.empty(len(group), np.int64)
+    for piece in pieces(len(group)):
+        np.left_shift(group[piece], bits, out=rows[piece], dtype=np.int64)
+        rows[piece] |= np.arange(piece.start, piece.stop)
+    rows.sort()
+    starts = np.ones(len(rows), bool)
+    for piece in pieces(len(rows) - 1):
+        starts[1:][piece] = rows[1:][piece] >> bits != rows[piece] >> bits
+    offsets = np.append(np.flatnonzero(starts), len(rows))
+    rows &= (1 << bits) - 1
+    keys = key[rows]
+    late = np.flatnonzero(~starts[1:] & (keys[1:] < keys[:-1]))
+    if len(late):
+        unsorted = np.unique(np.searchsorted(offsets, late, side="right")) - 1
+        lengths = offsets[unsorted + 1] - offsets[unsorted]
+        nth = np.repeat(np.arange(len(unsorted)), lengths)
+        places = (offsets[unsorted] - np.cumsum(lengths) + lengths)[nth] + np.arange(len(nth))
+        right = places[np.lexsort((keys[places], nth))]
+        rows[places], keys[places] = rows[right], keys[right]
+    return Order(rows, keys, offsets, len(late))
