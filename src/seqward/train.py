@@ -49,27 +49,23 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
     clock = Clock(progress.seconds)
     try:
         with interruptible() as interrupted:
-            if validation_due(job, progress):
-                validation(job, networks, progress, log, guard)
             while not (progress.stopped or interrupted.is_set()):
-                progress.stopped = reason_to_stop(job, progress, clock)
-                if progress.stopped:
-                    break
-                enter_phase(job, networks, progress, log)
                 step = progress.step
                 try:
+                    if validation_due(job, progress):
+                        validation(job, networks, progress, log, guard)
+                    progress.stopped = progress.stopped or reason_to_stop(job, progress, clock)
+                    if progress.stopped:
+                        break
+                    enter_phase(job, networks, progress, log)
                     means = take_step(job, networks, progress, guard.control())
                     log.add(means)
                     progress.seconds = clock.seconds()
                     if progress.step % job.settings.log_every == 0:
                         log.flush(progress)
                     guard.step(means)
-                    if validation_due(job, progress):
-                        validation(job, networks, progress, log, guard)
                 except Finding as finding:
                     guard.rescue(finding, step)
-                    if validation_due(job, progress):
-                        validation(job, networks, progress, log, guard)
                 progress.seconds = clock.seconds()
                 if clock.checkpoint_due(job.settings.checkpoint_minutes) and finite(networks.modules):
                     log.flush(progress)  # what a resumed run continues from is in its log
