@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 AT_ONCE = 1 << 21
 """Counts held at once while resampling: 16 MB."""
+NORMAL = 1.959964
+"""2.5 % of a normal distribution lie beyond so many standard deviations."""
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""And of Student's t with 1, 2, ... degrees of freedom."""
 
 
 def bootstrap_sums(columns: Floats, resamples: int, seed: int) -> Floats:
@@ -72,14 +76,12 @@ def stratified_bootstrap(
     )
 
 
-def bootstrap_seeds_and_sessions(
-    columns: Floats, resamples: int = 1000, seed: int = 0, *, same_sessions: bool = True
-) -> Floats:
+def bootstrap_seeds_and_sessions(columns: Floats, resamples: int = 1000, seed: int = 0) -> Floats:
     """Column sums when seeds are drawn with replacement, and sessions within them.
 
-    Runs that are tested on the same sessions share the luck of these, so one draw of sessions serves all drawn seeds
+    Runs are tested on the same sessions and share the luck of these, so one draw of sessions serves all drawn seeds
     (the pigeonhole bootstrap, Owen 2007): to draw anew for each would average the sessions' part of the uncertainty
-    away. Where each seed has a split of its own, sessions are drawn anew for each.
+    away.
 
     Args:
         columns: [seeds, sessions, columns] sums of each session in each run.
@@ -89,18 +91,39 @@ def bootstrap_seeds_and_sessions(
     """
     seeds, sessions, width = columns.shape
     random = np.random.default_rng(seed)
+    runs = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples).astype(float)
+    flat = np.ascontiguousarray(columns.swapaxes(0, 1)).reshape(sessions, seeds * width)
     sums = np.empty((resamples, width))
-    for resample in range(resamples):
-        times = np.bincount(random.integers(0, seeds, seeds), minlength=seeds)
-        if same_sessions:
-            weights = np.bincount(random.integers(0, sessions, sessions), minlength=sessions)
-            sums[resample] = weights @ np.tensordot(times, columns, 1)
-        else:
-            sums[resample] = sum(
-                np.bincount(random.integers(0, sessions, sessions), minlength=sessions) @ columns[one]
-                for one in np.repeat(np.arange(seeds), times)
-            )
+    step = max(1, AT_ONCE // max(sessions, 1))
+    for start in range(0, resamples, step):
+        some = slice(start, min(start + step, resamples))
+        times = random.multinomial(sessions, np.full(sessions, 1 / sessions), some.stop - some.start)
+        by_run = (times.astype(float) @ flat).reshape(-1, seeds, width)
+        sums[some] = np.einsum("rs,rsw->rw", runs[some], by_run)
     return sums
+
+
+def widened(columns: Floats) -> Floats:
+    """[seeds, ...] with each seed's distance from their mean made as large as so few seeds leave open.
+
+    A bootstrap of S seeds takes their spread about their own mean, too small by sqrt(S / (S - 1)), for the truth, and
+    knows of no t-distribution: of 3 seeds its 95 % interval holds the truth in 80 %. What is returned makes up for
+    both, for intervals of 95 %. One seed, which says nothing of the others, stays what it is.
+    """
+    seeds = len(columns)
+    if seeds == 1:
+        return columns
+    mean = columns.mean(0)
+    return mean + (seeds / (seeds - 1)) ** 0.5 * _student(seeds - 1) / NORMAL * (columns - mean)
+
+
+def _student(freedom: int) -> float:
+    """The quantile of Student's t beyond which 2.5 % lie; above 9 degrees of freedom by Fisher's expansion in 1 / n."""
+    if freedom <= len(STUDENT):
+        return STUDENT[freedom - 1]
+    z, n = NORMAL, freedom
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / n + second / n**2 + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384 / n**3
 
 
 def randomisation_test(differences: Floats, resamples: int = 9999, seed: int = 0) -> float:

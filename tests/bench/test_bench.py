@@ -19,7 +19,7 @@ from dying import once_dead
 import seqward
 from seqward import SeqwardError
 from seqward.bench import drawing
-from seqward.bench.compare import Sums, compared, paired
+from seqward.bench.compare import Sums, _best, compared, paired
 from seqward.bench.conclusion import Outcome, bench
 from seqward.bench.events import FILE, figure_names, load_events, session_sums
 from seqward.bench.page import page, write_page
@@ -283,7 +283,7 @@ NAMES = figure_names([20])
 SAID = {"supervised": ["ce"], "rl": ["sqn"], "controls": ["gamma-0"]}
 
 
-def planted(rates: dict[str, float], sessions: int, seeds: int = 3) -> dict[str, Sums]:
+def planted(rates: dict[str, float], sessions: int, seeds: int = 5) -> dict[str, Sums]:
     """Methods that hit a goal of each session with a rate, with the luck of the sessions shared."""
     random = np.random.default_rng(0)
     luck, found = random.random((1, sessions)), {}
@@ -298,7 +298,7 @@ def planted(rates: dict[str, float], sessions: int, seeds: int = 3) -> dict[str,
     ("rates", "sessions", "answer"),
     [
         ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000, "yes"),
-        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.4}, 2000, "not RL"),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.4}, 20_000, "not RL"),
         ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, 2000, "no"),
         ({"ce": 0.3, "sqn": 0.31, "gamma-0": 0.3}, 60, "open"),
     ],
@@ -312,6 +312,81 @@ def test_the_verdict(rates: dict[str, float], sessions: int, answer: str) -> Non
 def test_one_seed_is_no_verdict() -> None:
     found = verdict(SAID, planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000, seeds=1), NAMES, {})
     assert found["answer"] == "open" and "One seed" in found["words"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "absent", "said"),
+    [
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"controls": ["count"]}, "gamma-0, too. But count did not finish."),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"supervised": ["rnn"]}, "gamma-0, too. But rnn did not finish."),
+        ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, {"rl": ["sa2c"]}, "But sa2c did not finish."),
+        ({"ce": 0.3, "sqn": 0.4}, {}, "No control has finished"),
+    ],
+)
+def test_what_did_not_finish_leaves_it_open(rates: dict[str, float], absent: dict[str, list[str]], said: str) -> None:
+    asked = {part: [*labels, *absent.get(part, [])] for part, labels in SAID.items()}
+    found = verdict(asked, planted(rates, 2000), NAMES, {})
+    assert found["answer"] == "open" and said in found["words"]
+
+
+def test_what_does_not_change_the_answer_may_be_missing() -> None:
+    sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
+    assert verdict(SAID | {"rl": ["sqn", "sa2c"]}, sums, NAMES, {})["answer"] == "yes"
+
+
+def test_a_control_that_is_not_told_apart_is_no_proof() -> None:
+    """One whose runs are few and unlike says neither that the future matters nor that it does not."""
+    sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
+    control = sums["gamma-0"].sums[:2]
+    control[1] = 1.0
+    found = verdict(SAID, sums | {"gamma-0": Sums([0, 1], control, sums["ce"].counts)}, NAMES, {"ce": 1.0})
+    assert found["answer"] == "open" and "From gamma-0, which look at no future, it is not told apart" in found["words"]
+
+
+def test_methods_of_other_seeds_are_not_compared() -> None:
+    sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 200)
+    others = Sums([7, 8, 9, 10, 11], sums["sqn"].sums, sums["sqn"].counts)
+    assert paired(sums["ce"], others, NAMES, "goal.hr@20") is None
+    found = verdict(SAID, sums | {"sqn": others}, NAMES, {})
+    assert found["answer"] == "open" and found["rl"] == {}
+
+
+def test_it_is_said_on_what_the_opponent_was_chosen() -> None:
+    sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
+    assert "the best supervised method on validation" in verdict(SAID, sums, NAMES, {"ce": 1.0})["words"]
+    assert "the best supervised method on test" in verdict(SAID, sums, NAMES, {})["words"]
+
+
+def marked(seed_luck: float, gain: float, seeds: int, sessions: int = 400) -> bool:
+    """Whether the better of two methods would be marked, whose runs differ by the luck of their seeds and ``gain``."""
+    random = np.random.default_rng(4)
+    figures = []
+    for extra in (0.0, gain):
+        own = 0.5 + extra + random.normal(0, seed_luck, (seeds, 1)) + random.normal(0, 0.05, (seeds, sessions))
+        figures.append(np.repeat(own[:, :, None], len(NAMES), axis=2))
+    a, b = (Sums(list(range(seeds)), f, np.ones((sessions, 7))) for f in figures)
+    return _best({"a": a, "b": b}, NAMES)["goal.hr@20"]["significant"]
+
+
+def test_only_what_holds_over_seeds_is_marked_as_best() -> None:
+    """The luck of a seed (.02) is far beyond the sessions' standard error (.05 / 20 = .0025), and marks nothing."""
+    assert marked(seed_luck=0.002, gain=0.05, seeds=5)
+    assert not marked(seed_luck=0.02, gain=0.01, seeds=5)
+    assert not marked(seed_luck=0.02, gain=0.0, seeds=3)
+    assert not marked(seed_luck=0.0, gain=0.05, seeds=1)
+
+
+def test_a_baseline_has_no_seed_to_be_lucky_with() -> None:
+    """It is compared with every run of a method, and two of them over sessions alone."""
+    sums = planted({"a": 0.5, "b": 0.3, "c": 0.1}, 1000)
+    fixed = {name: Sums([0], sums[name].sums[:1], sums[name].counts, seedless=True) for name in ("b", "c")}
+    assert paired(sums["a"], fixed["b"], NAMES, "goal.hr@20")["seeds"] == 5
+    assert _best(fixed, NAMES)["goal.hr@20"]["significant"]
+    assert _best(fixed | {"a": sums["a"]}, NAMES)["goal.hr@20"] == {
+        "method": "a",
+        "significant": True,
+        "p": {"b": pytest.approx(0.001, abs=1e-4), "c": pytest.approx(0.001, abs=1e-4)},
+    }
 
 
 def test_a_paired_difference() -> None:

@@ -25,6 +25,7 @@ from seqward.statistics import (
     paired_effect,
     percentile_interval,
     randomisation_tests,
+    widened,
 )
 
 RESAMPLES = 1000
@@ -45,6 +46,12 @@ class Sums:
     """[seeds, sessions, figures]"""
     counts: Floats
     """[sessions, groups] events, the same for every run."""
+    seedless: bool = False
+    """Whether another seed would change nothing: a baseline, or what only counts."""
+
+    def of_seeds(self, seeds: Sequence[int]) -> Floats:
+        """[seeds, sessions, figures] of the named seeds; what has none is the same for all."""
+        return self.sums[[0 if self.seedless else self.seeds.index(seed) for seed in seeds]]
 
     def values(self, names: Sequence[str]) -> Floats:
         """[seeds, figures]: shares of the group's events; Reward@k as the sum it is. NaN where the group is empty."""
@@ -68,8 +75,9 @@ def compared(report: Figures, folder: Path) -> dict[str, Any]:
     """Data set -> ``figures`` (method -> name -> mean, IQM, range, interval, seeds), ``best`` and ``untested``.
 
     ``best`` has for each figure the method with the highest mean, and whether its difference to every other one is
-    significant: paired randomisation tests on sessions, of means over the seeds, by Holm's correction at 5 %.
-    Baselines are methods here. A run of which only the figures are known, from elsewhere, leaves its method untested.
+    significant: over sessions by paired randomisation tests of means over the seeds, Holm's correction and 5 %, and
+    over seeds, too, by a 95 % interval that leaves out 0 (which a single seed has not). Baselines are methods here.
+    A run of which only the figures are known, from elsewhere, leaves its method untested.
 
     Raises:
         Finding: runs on one data set are of different protocols.
@@ -103,18 +111,19 @@ def sums_of(name: str, report: Figures, folder: Path, ks: list[int]) -> dict[str
     for method, runs in runs_by_method(_finished(report, name)):
         files = [place_of(Key(name, method, run["seed"]), folder) / FILE for run in runs]
         if all(file.is_file() for file in files):
-            found[method] = _sums([run["seed"] for run in runs], files, ks)
+            seedless = all(run["steps"] == 0 for run in runs)
+            found[method] = _sums([run["seed"] for run in runs], files, ks, seedless)
     for baseline in report["data"][name]["baselines"]:
         file = folder / "data" / f"{name}.{baseline}.npz"
         if baseline not in found and file.is_file():
-            found[baseline] = _sums([0], [file], ks)
+            found[baseline] = _sums([0], [file], ks, seedless=True)
     shapes = {of.counts.shape for of in found.values()}
     return found if len(shapes) <= 1 else {}  # what is kept is of other events than the figures
 
 
-def _sums(seeds: list[int], files: Sequence[Path], ks: list[int]) -> Sums:
+def _sums(seeds: list[int], files: Sequence[Path], ks: list[int], seedless: bool) -> Sums:
     by_run = [session_sums(load_events(file), ks) for file in files]
-    return Sums(seeds, np.stack([sums for sums, _ in by_run]), by_run[0][1])
+    return Sums(seeds, np.stack([sums for sums, _ in by_run]), by_run[0][1], seedless)
 
 
 def _plain(runs: Sequence[Figures], names: Sequence[str]) -> dict[str, Any]:
@@ -136,7 +145,7 @@ def _over_seeds(values: Floats) -> dict[str, Any]:
 def _with_intervals(of: Sums, names: Sequence[str]) -> dict[str, Any]:
     values = of.values(names)
     groups = np.broadcast_to(of.counts, (len(of.seeds), *of.counts.shape))
-    drawn = bootstrap_seeds_and_sessions(np.concatenate([of.sums, groups], axis=2), RESAMPLES)
+    drawn = bootstrap_seeds_and_sessions(widened(np.concatenate([of.sums, groups], axis=2)), RESAMPLES)
     with np.errstate(invalid="ignore", divide="ignore"):
         samples = drawn[:, : len(names)] / _denominators(names, drawn[:, len(names) :])
     found = {}
@@ -153,35 +162,59 @@ def _best(sums: Mapping[str, Sums], names: Sequence[str]) -> dict[str, Any]:
     methods = list(sums)
     means = np.stack([of.values(names).mean(0) for of in sums.values()])
     by_session = {method: of.sums.mean(0) for method, of in sums.items()}
-    found = {}
     there = [i for i in range(len(names)) if np.isfinite(means[:, i]).all()]
     best = {i: methods[int(means[:, i].argmax())] for i in there}
     pairs = [(i, other) for i in there for other in methods if other != best[i]]
     differences = np.stack([by_session[best[i]][:, i] - by_session[other][:, i] for i, other in pairs], axis=1)
     p = dict(zip(pairs, randomisation_tests(differences, SIGNS).tolist(), strict=True))
-    for i in there:
-        others = [other for other in methods if other != best[i]]
-        adjusted = dict(zip(others, holm([p[i, other] for other in others]), strict=True))
-        significant = all(value < LEVEL for value in adjusted.values())
-        found[names[i]] = {"method": best[i], "significant": significant, "p": adjusted}
-    return found
+    adjusted = {i: _adjusted(i, methods, best[i], p) for i in there}
+    sure = {i for i in there if all(value < LEVEL for value in adjusted[i].values())}
+    for method, other in dict.fromkeys((best[i], other) for i, other in pairs):
+        of_both = [i for i in sorted(sure) if best[i] == method]
+        sure -= {i for i, above in zip(of_both, _above(sums[method], sums[other], of_both), strict=True) if not above}
+    return {names[i]: {"method": best[i], "significant": i in sure, "p": adjusted[i]} for i in there}
 
 
-def paired(a: Sums, b: Sums, names: Sequence[str], name: str) -> dict[str, Any]:
+def _adjusted(i: int, methods: Sequence[str], best: str, p: Mapping[tuple[int, str], float]) -> dict[str, float]:
+    others = [method for method in methods if method != best]
+    return dict(zip(others, holm([p[i, other] for other in others]), strict=True))
+
+
+def _above(a: Sums, b: Sums, figures: Sequence[int]) -> list[bool]:
+    """Which figures of a are above those of b over seeds, too."""
+    seeds = shared_seeds(a, b)
+    if len(seeds) < 2 or not figures:
+        return [a.seedless and b.seedless] * len(figures)
+    differences = (a.of_seeds(seeds) - b.of_seeds(seeds))[:, :, figures]
+    drawn = bootstrap_seeds_and_sessions(widened(differences), RESAMPLES)
+    return (np.quantile(drawn, LEVEL / 2, axis=0) > 0).tolist()
+
+
+def shared_seeds(a: Sums, b: Sums) -> list[int]:
+    """The seeds that two methods are compared on: those of both, where one has none those of the other."""
+    if a.seedless or b.seedless:
+        return b.seeds if a.seedless else a.seeds
+    return [seed for seed in a.seeds if seed in b.seeds]
+
+
+def paired(a: Sums, b: Sums, names: Sequence[str], name: str) -> dict[str, Any] | None:
     """How much better a is than b by one figure: difference, 95 % interval over seeds and sessions, p, effect size.
 
-    Only seeds that both have; the interval is None where that is a single one, which says nothing of the others.
+    Only seeds that both have, None where that is none; the interval is None where it is a single one, which says
+    nothing of the others.
     """
-    i, seeds = list(names).index(name), [seed for seed in a.seeds if seed in b.seeds]
-    of_a, of_b = (one.sums[[one.seeds.index(seed) for seed in seeds], :, i] for one in (a, b))
+    seeds, i = shared_seeds(a, b), list(names).index(name)
+    if not seeds:
+        return None
+    of_a, of_b = (one.of_seeds(seeds)[:, :, i] for one in (a, b))
     group, dot, _ = name.partition(".")
     counts = a.counts[:, SHOWN_GROUPS.index(group)] if dot else np.full(len(a.counts), 1.0 / len(a.counts))
     by_session = (of_a - of_b).mean(0)
     here = counts > 0
     interval = None
-    if len(seeds) > 1:
+    if len(seeds) > 1 or (a.seedless and b.seedless):
         columns = np.stack([of_a - of_b, np.broadcast_to(counts, of_a.shape)], axis=2)
-        drawn = bootstrap_seeds_and_sessions(columns, RESAMPLES)
+        drawn = bootstrap_seeds_and_sessions(widened(columns), RESAMPLES)
         interval = list(percentile_interval(drawn[:, 0] / drawn[:, 1]))
     return {
         "seeds": len(seeds),

@@ -3,7 +3,8 @@
 RL helps if a method of it beats the best supervised method, and every control, too: the controls have the same extra
 loss and parameters but no future in them, so what they reach as well is no merit of looking ahead (Xin et al. 2020
 compare with the first only). Each difference has to hold over sessions (a paired randomisation test by Holm's
-correction) and over seeds and sessions together (a 95 % interval that leaves out 0).
+correction) and over seeds and sessions together (a 95 % interval that leaves out 0). That there is none is said only
+where the interval leaves no room for one that matters; all else is open.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from seqward.statistics import holm
 
 WORTH = 0.02
 """Gains below this share of the best supervised figure are too small to matter."""
+PARTS = ("supervised", "rl", "controls")
+MORE = "More seeds or more test sessions would tell."
 ANSWERS = {
     "yes": "RL helps here.",
     "not RL": "The extra loss helps here, but not what makes it RL.",
@@ -64,29 +67,31 @@ def verdict(
         validation: what selects the best supervised method, so that the test split does not choose its own opponent;
             without it the test figure does, which favours supervised learning.
     """
-    there = {
-        part: [label for label in said.get(part, ()) if label in sums] for part in ("supervised", "rl", "controls")
-    }
+    there = {part: [label for label in said.get(part, ()) if label in sums] for part in PARTS}
+    missing = {part: [label for label in said.get(part, ()) if label not in sums] for part in PARTS}
     if not there["supervised"] or not there["rl"]:
         return _answer("open", "Neither side is complete: a supervised method and one of RL have to finish.", {})
     metric = said.get("metric") or _deciding(sums, names)
     i = list(names).index(metric)
     value = {label: float(of.values(names)[:, i].mean()) for label, of in sums.items()}
-    chosen_by = validation if set(there["supervised"]) <= set(validation) else value
-    best = max(there["supervised"], key=lambda label: chosen_by[label])
-    rivals = {label: _row(sums[label], sums[best], names, metric) for label in there["rl"]}
-    for row, p in zip(rivals.values(), holm([row["p"] for row in rivals.values()]), strict=True):
-        row["p_adjusted"] = p
-    facts = {"metric": metric, "supervised": best, "values": value, "rl": rivals, "controls": {}}
+    on_validation = set(there["supervised"]) <= set(validation)
+    best = max(there["supervised"], key=lambda label: (validation if on_validation else value)[label])
+    rivals = _against({label: paired(sums[label], sums[best], names, metric) for label in there["rl"]})
+    facts = {"metric": metric, "supervised": best, "chosen_on": "validation" if on_validation else "test"}
+    facts |= {"values": value, "rl": rivals, "controls": {}, "missing": missing, "worth": WORTH * value[best]}
     winners = [label for label, row in rivals.items() if _better(row)]
     if not winners:
-        return _none_better(facts, worth=WORTH * value[best])
+        return _none_better(facts)
     winner = max(winners, key=lambda label: value[label])
-    controls = {label: _row(sums[winner], sums[label], names, metric) for label in there["controls"]}
-    for row, p in zip(controls.values(), holm([row["p"] for row in controls.values()]), strict=True):
-        row["p_adjusted"] = p
-    facts |= {"winner": winner, "controls": controls}
-    return _some_better(facts)
+    controls = {label: paired(sums[winner], sums[label], names, metric) for label in there["controls"]}
+    return _some_better(facts | {"winner": winner, "controls": _against(controls)})
+
+
+def _against(rows: Mapping[str, dict[str, Any] | None]) -> dict[str, dict[str, Any]]:
+    """Those that can be compared, with their p adjusted by Holm."""
+    found = {label: row for label, row in rows.items() if row is not None}
+    adjusted = holm([row["p"] for row in found.values()])
+    return {label: row | {"p_adjusted": p} for (label, row), p in zip(found.items(), adjusted, strict=True)}
 
 
 def _deciding(sums: Mapping[str, Sums], names: Sequence[str]) -> str:
@@ -96,49 +101,63 @@ def _deciding(sums: Mapping[str, Sums], names: Sequence[str]) -> str:
     return goal if np.isfinite(values[:, list(names).index(goal)]).all() else f"all.ndcg@{k}"
 
 
-def _row(a: Sums, b: Sums, names: Sequence[str], metric: str) -> dict[str, Any]:
-    return paired(a, b, names, metric)
-
-
 def _better(row: Figures) -> bool:
     return row["p_adjusted"] < LEVEL and row["interval"] is not None and row["interval"][0] > 0
 
 
+def _no_room(row: Figures, worth: float) -> bool:
+    """Whether the interval leaves no room for a difference that matters."""
+    return row["interval"] is not None and row["interval"][1] < worth
+
+
+def _opponent(facts: Figures) -> str:
+    return f"{facts['supervised']}, the best supervised method on {facts['chosen_on']}"
+
+
 def _some_better(facts: dict[str, Any]) -> dict[str, Any]:
-    winner, best, row = facts["winner"], facts["supervised"], facts["rl"][facts["winner"]]
+    winner, row = facts["winner"], facts["rl"][facts["winner"]]
     gain = (
-        f"{winner} beats {best}, the best supervised method on validation, by {row['difference']:.4f} in "
-        f"{facts['metric']} ({_interval(row)}, p {row['p_adjusted']:.3g} after Holm)."
+        f"{winner} beats {_opponent(facts)}, by {row['difference']:.4f} in {facts['metric']} ({_interval(row)}, "
+        f"p {row['p_adjusted']:.3g} after Holm)."
     )
-    if not facts["controls"]:
+    controls = facts["controls"]
+    equal = [label for label, control in controls.items() if _no_room(control, facts["worth"])]
+    if equal:
+        return _answer("not RL", f"{gain} But {', '.join(equal)}, which look at no future, reach as much.", facts)
+    if not controls:
         return _answer("open", f"{gain} No control has finished, so it may be the extra loss and not RL.", facts)
-    equal = [label for label, control in facts["controls"].items() if not _better(control)]
-    if not equal:
-        return _answer("yes", f"{gain} It beats every control, too: {', '.join(facts['controls'])}.", facts)
-    ahead = [label for label in equal if facts["values"][label] >= facts["values"][winner]]
-    how = "reach as much or more" if ahead else "are not told apart from it"
-    return _answer("not RL", f"{gain} But {', '.join(ahead or equal)}, which look at no future, {how}.", facts)
+    untold = [label for label, control in controls.items() if not _better(control)]
+    if untold:
+        said = f"{gain} From {', '.join(untold)}, which look at no future, it is not told apart. {MORE}"
+        return _answer("open", said, facts)
+    if missing := _missing(facts, "supervised", "controls"):
+        return _answer("open", f"{gain} It beats {', '.join(controls)}, too.{missing}", facts)
+    return _answer("yes", f"{gain} It beats every control, too: {', '.join(controls)}.", facts)
 
 
-def _none_better(facts: dict[str, Any], worth: float) -> dict[str, Any]:
-    best, rows = facts["supervised"], facts["rl"]
-    single = [label for label, row in rows.items() if row["interval"] is None]
-    if single:
-        return _answer("open", "One seed says nothing of the others: run at least two, better five.", facts)
+def _none_better(facts: dict[str, Any]) -> dict[str, Any]:
+    rows = facts["rl"]
+    if not rows or any(row["interval"] is None for row in rows.values()):
+        return _answer("open", "One seed says nothing of the others: run at least three of all methods.", facts)
     reach = max(row["interval"][1] for row in rows.values())
-    if reach < worth:
+    if reach < facts["worth"]:
         said = (
-            f"No method of RL beats {best}, the best supervised one on validation, and the 95 % intervals leave room "
-            f"for a gain of at most {max(reach, 0):.4f} in {facts['metric']}, less than {WORTH:.0%} of what it reaches."
+            f"No method of RL beats {_opponent(facts)}, and the 95 % intervals leave room for a gain of at most "
+            f"{max(reach, 0):.4f} in {facts['metric']}, less than {WORTH:.0%} of what it reaches."
         )
-        return _answer("no", said, facts)
+        missing = _missing(facts, "rl")
+        return _answer("open" if missing else "no", f"{said}{missing}", facts)
     wide = max(rows, key=lambda label: rows[label]["interval"][1])
     said = (
-        f"No method of RL is significantly better than {best}, but a gain that matters is not excluded either: for "
-        f"{wide} the difference is {rows[wide]['difference']:+.4f} ({_interval(rows[wide])}). More seeds or more test "
-        "sessions would tell."
+        f"No method of RL is significantly better than {facts['supervised']}, but a gain that matters is not excluded "
+        f"either: for {wide} the difference is {rows[wide]['difference']:+.4f} ({_interval(rows[wide])}). {MORE}"
     )
-    return _answer("open", said, facts)
+    return _answer("open", f"{said}{_missing(facts, 'rl')}", facts)
+
+
+def _missing(facts: Figures, *parts: str) -> str:
+    labels = [label for part in parts for label in facts["missing"][part]]
+    return f" But {', '.join(labels)} did not finish." if labels else ""
 
 
 def _interval(row: Figures) -> str:
