@@ -380,7 +380,8 @@ def test_a_baseline_has_no_seed_to_be_lucky_with() -> None:
     """It is compared with every run of a method, and two of them over sessions alone."""
     sums = planted({"a": 0.5, "b": 0.3, "c": 0.1}, 1000)
     fixed = {name: Sums([0], sums[name].sums[:1], sums[name].counts, seedless=True) for name in ("b", "c")}
-    assert paired(sums["a"], fixed["b"], NAMES, "goal.hr@20")["seeds"] == 5
+    row = paired(sums["a"], fixed["b"], NAMES, "goal.hr@20")
+    assert row is not None and row["seeds"] == 5
     assert _best(fixed, NAMES)["goal.hr@20"]["significant"]
     assert _best(fixed | {"a": sums["a"]}, NAMES)["goal.hr@20"] == {
         "method": "a",
@@ -392,6 +393,7 @@ def test_a_baseline_has_no_seed_to_be_lucky_with() -> None:
 def test_a_paired_difference() -> None:
     sums = planted({"a": 0.5, "b": 0.3}, 1000)
     row = paired(sums["a"], sums["b"], NAMES, "goal.hr@20")
+    assert row is not None
     assert row["difference"] == pytest.approx(0.2, abs=0.05) and row["p"] < 0.001
     assert row["interval"][0] < row["difference"] < row["interval"][1]
 
