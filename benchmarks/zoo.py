@@ -45,6 +45,10 @@ LOST = 0.02
 """Share of the healthy runs of the first half that a threshold does not mind, the highest ones."""
 PATIENCE = 3
 """Validations without a better one after which plain early stopping ends a run."""
+ENOUGH = 6
+"""Runs of a configuration that all end alike by chance in less than one of 30 cases."""
+AIMS = (0.02, 0.9)
+"""False alarms of the healthy runs, and bad ones told in time."""
 TOLERANCES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
 
 Label = Literal["healthy", "decays", "diverges"]
@@ -327,13 +331,17 @@ def _guard(first: Sequence[Seen], second: Sequence[Seen], others: Sequence[Seen]
             missed = t.bad - t.in_time - t.late
             rows.append([name, share(t.false_alarms, t.healthy), share(t.in_time, t.bad), t.late, missed, lead])
     header = ["runs", "false alarms of the healthy", "bad ones told in time", "told late", "never told", "lead"]
-    curve = []
+    (alarms, caught), curve, reached = AIMS, [], []
     for tolerance in TOLERANCES:
         t = told(second, rules, tolerance)
         curve.append([f"{tolerance:g}", share(t.false_alarms, t.healthy), share(t.in_time, t.bad)])
+        if t.false_alarms < alarms * t.healthy and t.in_time >= caught * t.bad:
+            reached.append(f"{tolerance:g}")
+    aims = f"reached at a tolerance of {', '.join(reached)}" if reached else "reached at no tolerance"
     return (
         "## What the guard saw\n\nIn time is before the metric has lost 5 % (or Q has passed its bound). The lead is "
-        "the median time from the alarm to that, as a share of the time until then.\n\n"
+        "the median time from the alarm to that, as a share of the time until then. Aimed at were false alarms of less "
+        f"than {100 * alarms:.0f} % and {100 * caught:.0f} % told in time: {aims}, as the second table shows.\n\n"
         + table(header, rows)
         + "\nThe same on the other half with all thresholds scaled (`guard.tolerance`):\n\n"
         + table(["tolerance", "false alarms", "told in time"], curve)
@@ -367,27 +375,31 @@ def _thresholds(rules: Sequence[Rule], second: Sequence[Seen]) -> str:
 
 def _repairs(runs: Sequence[Seen], repaired: dict[str, Any]) -> str:
     by_name = {run.name: run for run in runs if run.validations}
-    pairs = [(by_name[name], fix["validations"]) for name, fix in repaired.items() if fix["validations"]]
+    pairs = [
+        (by_name[name], fix["validations"]) for name, fix in repaired.items() if name in by_name and fix["validations"]
+    ]
     if not pairs:
         return "## What repairs are worth\n\nNot measured yet.\n"
     said, labels = [], ("decays", "diverges")
     groups = {label: [pair for pair in pairs if pair[0].outcome[0] == label] for label in labels}
     for label, mine in groups.items():
         if mine:
-            gains = [values[-1][1] - stopped_early(run.validations) for run, values in mine]
-            mean, higher = sum(gains) / len(gains), sum(gain > 0 for gain in gains)
+            gains = _gains(mine)
+            higher = sum(gain > 0 for gain in gains)
             low, high = wilson(higher, len(gains))
             word = "a gain" if low > 0.5 else "a loss" if high < 0.5 else "neither a gain nor a loss"
-            said.append(
-                f"Of runs that {label[:-1]}, {share(higher, len(gains))} end higher, by {mean:+.3f} on average: {word}."
-            )
+            said.append(f"Of runs that {label[:-1]}, {share(higher, len(gains))} end higher: {word} taken together.")
     by_kind: dict[str, list[tuple[Seen, Any]]] = {}
     for pair in pairs:
         by_kind.setdefault(pair[0].name.rsplit("/", 1)[0], []).append(pair)
+    for word, sign in (("higher", 1), ("lower", -1)):
+        for kind, mine in sorted(by_kind.items()):
+            if len(mine) >= ENOUGH and all(sign * gain > 0 for gain in _gains(mine)):
+                said.append(f"All {len(mine)} of {kind} end {word}.")
     left = sum(run.outcome[0] != "healthy" and run.name not in repaired for run in runs)
     actions = Counter(action for fix in repaired.values() for action in fix["actions"])
     header = ["runs", "n", "last value, left alone", f"early stopping (patience {PATIENCE})", "last value, repaired"]
-    header.append("early stopping, repaired")
+    header += ["early stopping, repaired", "end higher", "mean difference"]
     rows = [_worth(f"all that {label[:-1]}", mine) for label, mine in groups.items() if mine]
     rows += [_worth(kind, mine) for kind, mine in sorted(by_kind.items())]
     return (
@@ -400,6 +412,11 @@ def _repairs(runs: Sequence[Seen], repaired: dict[str, Any]) -> str:
     )
 
 
+def _gains(pairs: Sequence[tuple[Seen, Any]]) -> list[float]:
+    """The last value of each repaired run less what early stopping keeps of the same run left alone."""
+    return [values[-1][1] - stopped_early(run.validations) for run, values in pairs]
+
+
 def _worth(name: str, pairs: Sequence[tuple[Seen, Any]]) -> list[Any]:
     columns = [
         [run.validations[-1][1] for run, _ in pairs],
@@ -407,7 +424,9 @@ def _worth(name: str, pairs: Sequence[tuple[Seen, Any]]) -> list[Any]:
         [values[-1][1] for _, values in pairs],
         [stopped_early(values) for _, values in pairs],
     ]
-    return [name, len(pairs), *(f"{sum(values) / len(values):.3f}" for values in columns)]
+    gains = _gains(pairs)
+    compared = [sum(gain > 0 for gain in gains), f"{sum(gains) / len(gains):+.3f}"]
+    return [name, len(pairs), *(f"{sum(values) / len(values):.3f}" for values in columns), *compared]
 
 
 # ------------------------------------------------------------------------------------------------------------ commands
