@@ -51,8 +51,8 @@ bench-peers: .venv/developing      ## beside RecBole, RecTools, RePlay: an hour 
 # Studies go on where they stopped, and keep what came out in benchmarks/results.
 STUDY := $(BIN)/python benchmarks/run.py
 
-paper-tables: .venv/installed      ## the paper's tables beside ours, from the raw files in the folder RAW=...
-	$(BIN)/python benchmarks/paper_tables.py $(if $(RAW),--raw "$(RAW)")
+paper-tables: .venv/installed      ## the paper's tables beside ours, from the files in RAW=...; PROVE=1 simulates small ones
+	$(BIN)/python benchmarks/paper_tables.py $(if $(RAW),--raw "$(RAW)") $(if $(PROVE),--prove)
 
 tier-a: .venv/installed            ## every method on trivago, 3 seeds: about four hours of one core
 	$(STUDY) benchmarks/studies/tier-a.yaml

@@ -93,3 +93,44 @@ def test_without_a_critic_any_reward_will_do(name: str) -> None:
     """It is not refused where every event earns nothing, and no goal is reached."""
     assert METHODS[name].needs == ()
     assert refuse_unfit(METHODS[name], shop_of([[0.0] * len(session) for session in SESSIONS])) is None
+
+
+# What the method is set to ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cl4srec", "cp4rec", "sasrec-co", "sasrec-ccql", "s3-rec", "cp4rec-cdarl"])
+def test_sessions_are_told_apart_only_where_a_batch_holds_some(name: str, tmp_path: Path) -> None:
+    """Of one session the contrastive loss is 0, and its pre-training would train nothing."""
+    with pytest.raises(
+        SeqwardError, match=r"tells sessions of a batch apart, and a batch holds one: set train.batch_s"
+    ):
+        recommender(name, batch_size=1).fit(rewarded(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_contrast_that_weighs_nothing_tells_nothing_apart() -> None:
+    recommender("cl4srec", batch_size=1, contrast_weight=0.0, epochs=1).fit(rewarded())
+
+
+def rewarded(most: float = 1.0, least: float = 0.2) -> Dataset:
+    return shop_of([[least, 1.0, most], [least, 1.0], [1.0, least]])
+
+
+@pytest.mark.parametrize("critic", ["bounded", "hl-gauss"])
+@pytest.mark.parametrize(("most", "least", "earned"), [(5.0, 0.2, "0.2 to 5"), (1.0, -0.5, "-0.5 to 1")])
+def test_a_bounded_critic_does_not_clip_in_silence(critic: str, most: float, least: float, earned: str) -> None:
+    data = rewarded(most, least)
+    with pytest.raises(
+        SeqwardError, match=rf"critic={critic} keeps Q between 0 and 2, and training events earn {earned}"
+    ):
+        recommender("sasrec-sqn", critic=critic, gamma=0.5).fit(data)
+    recommender("sasrec-sqn", critic=critic, gamma=0.5, q_min=-2.0, q_max=10.0, epochs=1).fit(data)
+    recommender("sasrec-sqn", critic=critic, gamma=0.5, epochs=1).fit(rewarded())
+
+
+def test_a_critic_that_learned_nothing_ranks_nothing() -> None:
+    fitted = recommender("snqn", omega=0.0, epochs=1).fit(rewarded())
+    for rank_by in ("q", "mixture"):
+        with pytest.raises(SeqwardError, match=r"learned nothing \(omega is 0\)"):
+            fitted.recommend(histories=[[0]], k=1, rank_by=rank_by)
+    assert len(fitted.recommend(histories=[[0]], k=1, rank_by="policy")) == 1

@@ -104,10 +104,8 @@ def page() -> str:
 
 def _section(entry: Entry, record: dict[str, Any]) -> Iterator[str]:
     yield entry.summary
-    about = inspect.getdoc(entry.build) or ""
-    rest = about.partition("\n")[2].strip()
-    if rest:
-        yield from ("", *rest.splitlines())
+    if entry.details:
+        yield from ("", *entry.details.splitlines())
     yield from ("", f"- *Family*: {entry.family}. *Source*: {entry.source}.")
     if entry.needs:
         yield f"- *Needs*: {', '.join(NEEDS[need] for need in entry.needs)}."

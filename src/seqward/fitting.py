@@ -12,7 +12,7 @@ import torch
 
 from seqward.catalogue import MISS
 from seqward.checkpoint import newest_checkpoint, read_progress
-from seqward.data.dataset import Dataset
+from seqward.data.dataset import TRAIN, Dataset
 from seqward.errors import Finding, SeqwardError
 from seqward.evaluate import outcomes, q_of_log, ranks_of
 from seqward.job import Job, TrainSettings
@@ -123,6 +123,24 @@ def warn_of_phases(name: str, job: Job, objective: Any) -> None:
             f"{job.planned_events:,} ({job.settings.epochs} epochs of {job.data.n_events:,}): it will end in phase "
             f"{reached}.\nTo begin phase {reached + 1} after 40 % of them: --set objective.warmup_events=0.4. If one "
             "phase is what you want: --set objective.phases=1."
+        )
+
+
+def refuse_unbounded(objective: Any, data: Dataset) -> None:
+    """Refuse rewards that a bounded critic could not hold, since it would clip them.
+
+    Raises:
+        SeqwardError: a reward of a training event is beyond the bounds, or beyond what their default is made for.
+    """
+    span, rewards = getattr(objective, "span", None), data.reward[data.split == TRAIN]
+    if span is None:
+        return
+    most = span.high if objective.q_max is not None else 1.0
+    if rewards.min() < span.low or rewards.max() > most:
+        raise SeqwardError(
+            f"objective.critic={objective.critic} keeps Q between {span.low:g} and {span.high:g}, and training events "
+            f"earn {rewards.min():g} to {rewards.max():g}, so it would be clipped.\nSet objective.q_min and "
+            "objective.q_max to the least and the largest return, or scale the rewards to 1."
         )
 
 

@@ -24,7 +24,15 @@ from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
 from seqward.errors import SeqwardError, check_whole
 from seqward.evaluate import compare
-from seqward.fitting import check_length, named_state, validator, warn_of_idle, warn_of_phases, warn_of_slow_products
+from seqward.fitting import (
+    check_length,
+    named_state,
+    refuse_unbounded,
+    validator,
+    warn_of_idle,
+    warn_of_phases,
+    warn_of_slow_products,
+)
 from seqward.histories import of_dataset, of_histories
 from seqward.ids import numbering, numbers_of
 from seqward.job import Job, TrainSettings
@@ -174,6 +182,7 @@ class Recommender:
 
     def _job(self, method: Method, data: Dataset, run: Run, max_minutes: float | None) -> Job:
         settings: TrainSettings = self.sections["train"]
+        refuse_unbounded(self.sections["objective"], data)
         events = TrainingEvents(data, self.sections["backbone"].session_max_len, settings.draw, self.device)
         validate = validator(data, settings, method.critic, self.seed) if (data.split == VALIDATION).any() else None
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes, self.guard)
@@ -303,6 +312,8 @@ class Recommender:
             return scorer
         if not isinstance(scorer, NetworkScorer) or (rank_by != "policy" and scorer.critic is None):
             raise SeqwardError(f"{self.method} has no critic, so it cannot rank by {rank_by}. Rank by policy.")
+        if rank_by != "policy" and not getattr(self.sections["objective"], "omega", 1):
+            raise SeqwardError(f"the critic of this {self.method} learned nothing (omega is 0). Rank by policy.")
         if not isinstance(beta, Real) or not np.isfinite(beta):
             raise SeqwardError(f"beta must be a finite number; got {beta!r}.")
         critic = cast(str, scorer.critic)

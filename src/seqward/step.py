@@ -21,7 +21,6 @@ T = TypeVar("T")
 REDRAWS = 30
 Outside = Literal["session", "action"]
 """What a negative may not be: any item of the session, or the logged item only."""
-Draw = Literal["uniform", "popularity"]
 
 
 class Cloze(NamedTuple):
@@ -168,6 +167,16 @@ class Step:
         """Whether anybody has asked for a sum over the catalogue."""
         return any(key[0] in ("nll", "cloze") for key in self._cache)
 
+    @property
+    def contrasted(self) -> Tensor:
+        """[pieces] the session of each, for a term that tells it from the others'."""
+        return self._once(("contrasted",), lambda: self.batch.sessions)
+
+    @property
+    def has_contrasted(self) -> bool:
+        """Whether a term that tells sessions apart has been asked."""
+        return any(key[0] == "contrasted" for key in self._cache)
+
     def columns(self, head: str, items: Tensor) -> Tensor:
         """[n, k] online scores of the same items [k] in every row."""
         return self.online.columns(head, self._packed(0), items)
@@ -247,9 +256,9 @@ class Step:
         """
         return self._once(("negatives", k, outside), lambda: self._negatives(k, outside))
 
-    def shared_negatives(self, k: int, draw: Draw = "uniform") -> Tensor:
-        """[k] items drawn once for the whole batch, with replacement; some may be logged items."""
-        return self._once(("shared negatives", k, draw), lambda: self._shared_negatives(k, draw))
+    def shared_negatives(self, k: int) -> Tensor:
+        """[k] items drawn uniformly once for the whole batch, with replacement; some may be logged items."""
+        return self._once(("shared negatives", k), lambda: self._shared_negatives(k))
 
     def _once(self, key: tuple, compute: Callable[[], T]) -> T:
         if key not in self._cache:
@@ -359,11 +368,9 @@ class Step:
         events = Events(items, self.batch.sessions[piece])
         return Cloze(self._sums(self.sampling, head, states, events, "cloze"), items)
 
-    def _shared_negatives(self, k: int, draw: Draw) -> Tensor:
+    def _shared_negatives(self, k: int) -> Tensor:
         data = self.batch.data
-        generator = generator_of(self.seed, self.number, f"shared negatives {draw}", data.device)
-        if draw == "popularity":
-            return torch.multinomial(data.popularity, k, replacement=True, generator=generator)
+        generator = generator_of(self.seed, self.number, "shared negatives uniform", data.device)
         return torch.randint(data.n_items, (k,), generator=generator, device=data.device)
 
     def _negatives(self, k: int, outside: Outside) -> Tensor:

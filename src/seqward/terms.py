@@ -130,7 +130,7 @@ def contrast(augment: Augment, temperature: float, same_row: bool = False) -> Lo
     """L_CO: NT-Xent of a session's state and the state of its augmented history, against other sessions."""
 
     def loss(s: Step) -> Tensor:
-        session = None if same_row else s.batch.sessions  # as released: every row is a session of its own
+        session = None if same_row else s.contrasted  # as released: every row is a session of its own
         return contrastive.nt_xent(s.state(), s.view("augmented", augment, same_row), temperature, session=session)
 
     return loss
@@ -141,14 +141,14 @@ def contrast_of_views(augment: Augment, temperature: float, similarity: Similari
 
     def loss(s: Step) -> Tensor:
         views = s.view("one", augment), s.view("two", augment)
-        return contrastive.nt_xent(*views, temperature, similarity, s.batch.sessions)
+        return contrastive.nt_xent(*views, temperature, similarity, s.contrasted)
 
     return loss
 
 
 def contrast_of_segments(s: Step) -> Tensor:
     """L_SP: NT-Xent of a hidden segment and what is left of its session, against those of other sessions."""
-    return contrastive.nt_xent(*s.segments(), temperature=1.0, similarity="dot", session=s.batch.sessions)
+    return contrastive.nt_xent(*s.segments(), temperature=1.0, similarity="dot", session=s.contrasted)
 
 
 def masked_items(share: float, last: float = 0.0) -> Loss:

@@ -88,7 +88,8 @@ def rehearse(job: Job) -> None:
     """Ask every term of every phase about the first batch, and forget it: what cannot be trained is told beforehand.
 
     Raises:
-        SeqwardError: a term cannot be computed on these data; or sums are to be sampled, and no term asks for any.
+        SeqwardError: a term cannot be computed on these data; sums are to be sampled, and no term asks for any; or
+            sessions of a batch are to be told apart, and it holds one.
     """
     networks, batch = Networks(job).modules, job.data.batch(0, job.settings.batch_size, job.seed)
     summed = False
@@ -97,6 +98,11 @@ def rehearse(job: Job) -> None:
         with torch.no_grad(), job.precision:
             total_loss(phase, step)
         summed |= step.has_summed
+        if step.has_contrasted and len(batch.sessions.unique()) < 2:
+            raise SeqwardError(
+                "a contrastive loss of this method tells sessions of a batch apart, and a batch holds one: set "
+                f"train.batch_size above {job.settings.batch_size}, or the weight of that loss to 0."
+            )
     if job.settings.sampling is not None and not summed:
         raise SeqwardError(
             f"train.softmax={job.settings.softmax} has no effect: no loss of this method sums over the catalogue. "

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqward.augment import AUGMENTATIONS
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.job import TrainSettings
-from seqward.method import Method, Phase, Term
-from seqward.methods.contrastive import ContrastSettings
+from seqward.method import Method, Term
+from seqward.methods.contrastive import ContrastSettings, of_augmented
 from seqward.methods.registry import method
 from seqward.methods.supervised import CCQL_SASREC
-from seqward.methods.value_based import actor_critic
+from seqward.methods.value_based import actor_critic, sqn_terms
 from seqward.settings import NonNegative, Positive, Whole, settings
 from seqward.terms import (
     conservative_on_catalogue,
     conservative_on_negatives,
     conservative_on_samples,
-    contrast,
-    cross_entropy,
     q_weighted,
-    td_loss,
 )
 
 
@@ -61,23 +57,19 @@ class CCQLSettings(ContrastSettings):
     train=TrainSettings(lr=0.005, clip_value=1.0),
 )
 def sasrec_ccql(backbone: SASRecSettings, objective: CCQLSettings, train: TrainSettings) -> Method:
-    """Contrastive learning and conservative Q-learning: the formulas of the paper."""
+    """Contrastive learning and conservative Q-learning: the formulas of the paper.
+
+    Eq. 4 has one sum of losses: the phases, and cross-entropy weighted by Q in the second, are the released code's, but
+    the weight is each event's own Q and not the batch's mean. Negatives of the conservative term are drawn outside the
+    session, the gradient is clamped to [-1, 1] entry by entry, and the second view permutes the items alone, not the
+    padding. A batch is whole sessions, where the code draws transitions (train.draw=transitions).
+    docs/paper-differences.md has all that differs, and sasrec-ccql-released what the code computes.
+    """
     o = objective
-    augment = AUGMENTATIONS[o.augment](o.augment_share)
     cql = {
         "negatives": conservative_on_negatives(o.negatives, o.temperature),
         "catalogue": conservative_on_catalogue(o.temperature),
         "sampled": conservative_on_samples(o.negatives, o.temperature),
     }[o.conservative]
-    eq_4 = (
-        Term("L_CE", 1.0, cross_entropy),
-        Term("ω L_Q", o.omega, td_loss(o.learned)),
-        Term("L_CO", o.contrast_weight, contrast(augment, o.contrast_temperature)),
-        Term("α L_CQL", o.alpha, cql),
-    )
-    return actor_critic(
-        backbone,
-        o,
-        Phase(eq_4, train.lr, o.warmup_events),
-        Phase((Term("Q L_CE", 1.0, q_weighted), *eq_4[1:]), o.lr_phase_2 or train.lr),
-    )
+    eq_4 = (*sqn_terms(o), of_augmented(o), Term("α L_CQL", o.alpha, cql))
+    return actor_critic(backbone, o, train, eq_4, Term("Q L_CE", 1.0, q_weighted))

@@ -188,10 +188,4 @@ def sasrec_co(backbone: SASRecSettings, objective: ContrastSettings, train: Trai
     batch, its views hold shuffled padding and its similarity is taken by coordinate: see sasrec-co-released.
     """
     o = objective
-    first = (*sqn_terms(o), of_augmented(o))
-    return actor_critic(
-        backbone,
-        o,
-        Phase(first, train.lr, o.warmup_events),
-        Phase((Term("Q L_CE", 1.0, q_weighted), *first[1:]), o.lr_phase_2 or train.lr),
-    )
+    return actor_critic(backbone, o, train, (*sqn_terms(o), of_augmented(o)), Term("Q L_CE", 1.0, q_weighted))

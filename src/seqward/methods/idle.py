@@ -7,7 +7,13 @@ from typing import Any
 
 IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("target", "twin", ("tau",)),
-    ("returns", "monte-carlo", ("n_step",)),
+    ("returns", "monte-carlo", ("n_step", "next_samples")),
+    ("gamma", 0.0, ("n_step", "returns", "target_min")),
+    ("alpha", 0.0, ("conservative", "temperature")),
+    ("negatives", 0, ("outside", "negative_reward", "negative_leads_to")),
+    ("contrast_weight", 0.0, ("contrast_temperature", "augment", "augment_share", "similarity")),
+    ("masked_weight", 0.0, ("masked_share",)),
+    ("count_weight", 0.0, ("count_scale",)),
     ("critic", "linear", ("q_min", "q_max")),
     ("critic", "hl-gauss", ("critic_loss", "huber_delta")),
     ("critic_loss", "squared", ("huber_delta",)),

@@ -62,7 +62,8 @@ def vsknn(n_items: int, neighbours: VSKNNSettings) -> SessionNeighbours:
 
     Similarity: the sum of position / length over the items in common. A neighbour's item counts 1 / steps, where the
     latest item in common stands ``steps`` from the end. Defaults are from memory. The sample is taken for each item of
-    the history, not once for the session; a session's items are a set.
+    the history, not once for the session; a session's items are a set. In a leave-one-out split the part of a session
+    that trained is among its own neighbours, and speaks for what was met before.
     """
     rule = Rule(
         neighbours.neighbours,

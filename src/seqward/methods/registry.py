@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,6 +44,11 @@ class Entry:
     def summary(self) -> str:
         """First line of the function's docstring."""
         return (self.build.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def details(self) -> str:
+        """The rest of it: what differs from the source, and what is from memory."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[2].strip()
 
 
 METHODS: dict[str, Entry] = {}

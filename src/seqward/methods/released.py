@@ -10,7 +10,7 @@ from typing import Literal
 from seqward.augment import permutation_with_padding
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.job import TrainSettings
-from seqward.method import Method, Phase, Term
+from seqward.method import Method, Term
 from seqward.methods.registry import method
 from seqward.methods.supervised import CCQL_SASREC
 from seqward.methods.value_based import ActorCriticSettings, actor_critic, sqn_terms
@@ -40,13 +40,8 @@ class CCQLReleasedSettings(ContrastReleasedSettings):
 
 def as_released(backbone: SASRecSettings, o: ActorCriticSettings, train: TrainSettings, *others: Term) -> Method:
     """SASRec-AC as released, with other terms in both phases: cross-entropy is multiplied by the batch's mean Q."""
-    first = (*sqn_terms(o), *others)
-    return actor_critic(
-        backbone,
-        o,
-        Phase(first, train.lr, o.warmup_events),
-        Phase((Term("mean Q L_CE", 1.0, q_weighted_as_released), *first[1:]), o.lr_phase_2 or train.lr),
-    )
+    actor = Term("mean Q L_CE", 1.0, q_weighted_as_released)
+    return actor_critic(backbone, o, train, (*sqn_terms(o), *others), actor)
 
 
 def contrast_as_released(backbone: SASRecSettings, o: ContrastReleasedSettings) -> Term:
@@ -102,7 +97,14 @@ def sasrec_co_released(backbone: SASRecSettings, objective: ContrastReleasedSett
     train=TrainSettings(lr=0.005, clip_value=1.0, draw="transitions"),
 )
 def sasrec_ccql_released(backbone: SASRecSettings, objective: CCQLReleasedSettings, train: TrainSettings) -> Method:
-    """What the released code of SASRec-CCQL computes, term by term."""
+    """What the released code of SASRec-CCQL computes, term by term.
+
+    Of the paper it lacks the conservative term, in whose place stands an item's number among the Q-values; its second
+    view is that of sasrec-co-released. Settings are those of its RC15 runs; of its RetailRocket run they are
+    train.batch_size=512, train.lr=0.01, objective.lr_phase_2=0.01, objective.warmup_events=25600000 and
+    objective.contrast=coordinate. An empty history is read as a start token, the next state is a row of the same pass
+    (with its dropout), and items are numbered in an order shuffled by the seed, which that term can see.
+    """
     o = objective
     conservative = Term("α L_CQL as released", o.alpha, conservative_as_released(o.temperature))
     return as_released(backbone, o, train, contrast_as_released(backbone, o), conservative)

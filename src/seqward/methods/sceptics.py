@@ -66,7 +66,8 @@ def gsasrec(backbone: SASRecSettings, objective: GBCESettings, train: TrainSetti
     Width, blocks, dropout, negatives and t are those of the README's example for MovieLens-1M, batches and patience the
     defaults of its code, none of them from memory; its configuration file has had other dropout rates (0, and 0.1 with
     width 256 and 3 blocks), and its table of results says 128 negatives where its checkpoint's name says 256. The
-    first item is predicted too, from a start token. On a processor, at the size of MovieLens-1M, a step took 6 times as
+    first item of a session is read and never asked for, as published: an empty history is ranked by a state that
+    nothing taught (train.draw=sessions teaches it). On a processor, at the size of MovieLens-1M, a step took 6 times as
     long as with objective.shared, and twice as long with train.catalogue=dense.
     """
     o = objective
@@ -88,7 +89,8 @@ def esasrec(backbone: ESASRecSettings, objective: SoftmaxSettings, train: TrainS
 
     The settings are the authors' for MovieLens-1M. In their code a negative may be the logged item, places are counted
     from the end, weights begin as Glorot-normal, embeddings too, and the loss on held-out events selects. Batches of
-    128, and dropout inside SwiGLU, are from memory. The first item is predicted too, from a start token. On a
+    128, and dropout inside SwiGLU, are from memory. The first item of a session is read and never asked for, as
+    published: an empty history is ranked by a state that nothing taught (train.draw=sessions teaches it). On a
     processor, at the size of MovieLens-1M, a step took 6 times as long as with objective.shared, and twice as long with
     train.catalogue=dense.
     """

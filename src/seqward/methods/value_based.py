@@ -109,10 +109,14 @@ def with_critic(backbone: Any, o: CriticSettings, *phases: Phase, **more: HeadFa
     )
 
 
-def actor_critic(backbone: Any, o: ActorCriticSettings, first: Phase, second: Phase) -> Method:
-    """``with_critic`` in one phase or two."""
-    phases = (Phase(first.terms, first.lr),) if o.phases == 1 else tuple(p for p in (first, second) if p.events != 0)
-    return with_critic(backbone, o, *phases)
+def actor_critic(
+    backbone: Any, o: ActorCriticSettings, train: TrainSettings, first: tuple[Term, ...], actor: Term
+) -> Method:
+    """``with_critic`` in one phase or two: in the second the actor's term takes the place of the first one."""
+    if o.phases == 1:
+        return with_critic(backbone, o, Phase(first, train.lr))
+    warm, weighted = Phase(first, train.lr, o.warmup_events), Phase((actor, *first[1:]), o.lr_phase_2 or train.lr)
+    return with_critic(backbone, o, *((warm, weighted) if o.warmup_events else (weighted,)))
 
 
 # SQN and SAC on every backbone ---------------------------------------------------------------------------------------
@@ -177,13 +181,7 @@ def sac(backbone: Any, objective: ActorCriticSettings, train: TrainSettings) -> 
     trains it and NextItNet with train.lr=0.005; its file for GRU4Rec on RC15 pays 1 and 5 in place of 0.2 and 1. It
     draws transitions rather than sessions. The weight is not clipped.
     """
-    o, first = objective, sqn_terms(objective)
-    return actor_critic(
-        backbone,
-        o,
-        Phase(first, train.lr, o.warmup_events),
-        Phase((Term("Q L_CE", 1.0, q_weighted), *first[1:]), o.lr_phase_2 or train.lr),
-    )
+    return actor_critic(backbone, objective, train, sqn_terms(objective), Term("Q L_CE", 1.0, q_weighted))
 
 
 def sqn_terms(o: CriticSettings) -> tuple[Term, ...]:
@@ -275,14 +273,9 @@ def sa2c(backbone: SASRecSettings, objective: SA2CSettings, train: TrainSettings
     the published smoothed runs is not known: 1 is ours. What the released code computes is had by
     train.draw=transitions, and on RetailRocket train.lr=0.005; see snqn for its backbones.
     """
-    o, first = objective, snqn_terms(objective)
+    o = objective
     symbol, weights = "A L_CE", [advantage(o.negatives, o.outside, o.advantage_min, o.advantage_max)]
     if o.propensity_power:
         symbol = "ρ A L_CE"
         weights.append(propensity(o.propensity_power, o.propensity_min, o.propensity_max))
-    return actor_critic(
-        backbone,
-        o,
-        Phase(first, train.lr, o.warmup_events),
-        Phase((Term(symbol, 1.0, weighted_by(*weights)), *first[1:]), o.lr_phase_2 or train.lr),
-    )
+    return actor_critic(backbone, o, train, snqn_terms(o), Term(symbol, 1.0, weighted_by(*weights)))
