@@ -405,7 +405,7 @@ def test_what_teaches_the_policy_teaches_the_critic_nothing(name: str) -> None:
         term.loss(step_of(job, networks)).sum().backward()
         policy, critic = (
             [p.grad is not None for p in networks.evaluated.heads[head].parameters()]
-            for head in ("policy", job.method.critic)
+            for head in ("policy", str(job.method.critic))
         )
         assert not (any(policy) and any(critic)), term.symbol
 
