@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +49,7 @@ def run_study(
 
     Args:
         folder: of the runs.
-        only: patterns of DATA/METHOD/SEED; other runs are left alone.
+        only: as in ``Study.runs``; other runs are left alone.
         jobs: runs at the same time, each in a process of its own; "auto" as many as there are cores. None: one after
             another in this process.
         force: go on although the study was changed since it was begun.
@@ -58,7 +57,7 @@ def run_study(
     Raises:
         SeqwardError: its data cannot be had, or lack what a method learns from; or the study was changed.
     """
-    keys = [key for key in study.runs() if not only or any(fnmatch(str(key), pattern) for pattern in only)]
+    keys = study.runs(only)
     if not keys:
         raise SeqwardError(f"no run of {study.name} is called {' or '.join(only)}. They are DATA/METHOD/SEED.")
     for line in begin(study, folder, force):

@@ -38,6 +38,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,17 +89,16 @@ class Study:
     folder: Path = Path()
     """Where its file lies."""
 
-    def runs(self) -> list[Key]:
-        """All runs, seed after seed, so that a study that was cut short has compared its methods."""
+    def runs(self, only: Sequence[str] = ()) -> list[Key]:
+        """All runs, seed after seed, so that a study that was cut short has compared its methods.
+
+        Args:
+            only: patterns of DATA/METHOD/SEED, of which a run has to meet one, where there are any.
+        """
         chosen = {method: (own or {}).get("seeds", self.seeds) for method, own in self.methods.items()}
         seeds = dict.fromkeys([*self.seeds, *(seed for own in chosen.values() for seed in own)])
-        return [
-            Key(data, method, seed)
-            for data in self.data
-            for seed in seeds
-            for method in chosen
-            if seed in chosen[method]
-        ]
+        keys = [Key(data, m, seed) for data, seed, m in product(self.data, seeds, chosen) if seed in chosen[m]]
+        return [key for key in keys if not only or any(fnmatch(str(key), pattern) for pattern in only)]
 
     def method_of(self, label: str) -> tuple[str, dict[str, Any]]:
         """The method that a label stands for, and its settings sections.
@@ -122,12 +122,15 @@ class Study:
         return json.loads(json.dumps({"seeds": list(self.seeds), **data, **settings, **rules, **methods}))
 
 
-def read_study(file: Path, folder: Path | None = None, instead: Mapping[str, Recipe] | None = None) -> Study:
+def read_study(
+    file: Path, folder: Path | None = None, instead: Mapping[str, Recipe] | None = None, only: Sequence[str] = ()
+) -> Study:
     """The study of a YAML file, named after it.
 
     Args:
         folder: of its runs; where it is given, the files of its data are looked for, unless they are prepared there.
         instead: what stands in the place of named recipes; the name "" is that of its first data set.
+        only: as in ``Study.runs``: files of data that no such run needs are not looked for.
 
     Raises:
         SeqwardError: no such file, or all that is wrong in it: keys that are unknown or missing, methods, settings and
@@ -151,7 +154,7 @@ def read_study(file: Path, folder: Path | None = None, instead: Mapping[str, Rec
         seeds=tuple(said["seeds"]) if isinstance(said["seeds"], list) else (),
         published=tuple(published),
     )
-    wrong += [*_problems_of(study, folder), *wrong_published]
+    wrong += [*_problems_of(study, folder, only), *wrong_published]
     if wrong:
         raise SeqwardError("\n".join(f"{file}, {line}" for line in dict.fromkeys(wrong)))
     return study
@@ -181,9 +184,10 @@ def _replaced(data: Mapping[str, Any], instead: Mapping[str, Recipe], file: Path
     return {**data, **named}
 
 
-def _problems_of(study: Study, folder: Path | None) -> Iterator[str]:
+def _problems_of(study: Study, folder: Path | None, only: Sequence[str]) -> Iterator[str]:
+    needed = {key.data for key in study.runs(only)}
     for name, recipe in study.data.items():
-        place = None if folder is None else folder / "data" / name
+        place = folder / "data" / name if folder is not None and name in needed else None
         if name == RESERVED or "/" in name:
             yield f"data {name}: no data set can have this name."
         yield from (f"data {name}: {said}" for said in problems(recipe, place, study.folder))

@@ -79,7 +79,7 @@ def carry_out(
     from seqward.bench.study import read_study
     from seqward.bench.summary import method_table, published_table
 
-    study = read_study(file, folder, data_instead(data))
+    study = read_study(file, folder, data_instead(data), only)
     if max_minutes is not None:
         study = replace(study, max_minutes=max_minutes)
     report, found, page = run_and_draw(study, folder, results=results, only=only, jobs=jobs, force=force)
