@@ -70,6 +70,17 @@ def found(path: str, beside: Path) -> Path:
     return next((place for place in places if place.exists()), places[-1])
 
 
+def is_of_another_recipe(recipe: Recipe, folder: Path) -> bool:
+    """Whether a data set stands in ``folder`` that was made otherwise than this recipe says."""
+    note = _note(folder)
+    made = "prepared" not in recipe and (folder / "dataset.json").is_file() and note.is_file()
+    return made and json.loads(note.read_text()) != recipe
+
+
+def _note(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.recipe.json")
+
+
 def data_of(recipe: Recipe, folder: Path, beside: Path) -> Dataset:
     """The prepared data set of a recipe, made in ``folder`` unless it stands there.
 
@@ -78,16 +89,15 @@ def data_of(recipe: Recipe, folder: Path, beside: Path) -> Dataset:
     """
     if "prepared" in recipe:
         return Dataset.load(found(recipe["prepared"], beside))
-    note = folder.with_name(f"{folder.name}.recipe.json")
+    if is_of_another_recipe(recipe, folder):
+        raise SeqwardError(
+            f"{folder} was prepared by another recipe. Undo the change, give another --out, or --force to put it aside."
+        )
     if (folder / "dataset.json").is_file():
-        if note.is_file() and json.loads(note.read_text()) != recipe:
-            raise SeqwardError(
-                f"{folder} was prepared by another recipe. Remove it and the runs on it, or undo the change."
-            )
         return Dataset.load(folder)
     log, defaults = log_of(recipe, beside)
     data = prepare(log, defaults, out=folder, **recipe.get("prepare", {}))
-    note.write_text(json.dumps(recipe, indent=2) + "\n")
+    _note(folder).write_text(json.dumps(recipe, indent=2) + "\n")
     return data
 
 

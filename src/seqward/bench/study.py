@@ -119,7 +119,8 @@ class Study:
         data = {f"data.{name}": dict(recipe) for name, recipe in self.data.items()}
         settings = {f"settings.{key}": value for key, value in self.settings.items()}
         rules = {f"evaluate.{key}": value for key, value in self.evaluate.items()}
-        return json.loads(json.dumps({"seeds": list(self.seeds), **data, **settings, **rules, **methods}))
+        ends = {"seeds": list(self.seeds), "max_minutes": self.max_minutes}
+        return json.loads(json.dumps({**ends, **data, **settings, **rules, **methods}))
 
 
 def read_study(

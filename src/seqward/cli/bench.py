@@ -23,7 +23,9 @@ def bench(
         list[str] | None,
         Option(help="[NAME=]FOLDER that `seqward prepare` wrote, in the place of a data set (of all, without NAME)."),
     ] = None,
-    force: Annotated[bool, Option("--force", help="Go on though the study was changed since it was begun.")] = False,
+    force: Annotated[
+        bool, Option("--force", help="Go on with a changed study: what the change touches is put aside and done again.")
+    ] = False,
     list_: Annotated[bool, Option("--list", help="List the studies that come with the program.")] = False,
 ) -> None:
     """Run a study, methods x data sets x seeds x settings, and write what came out as one HTML file and as JSON.
