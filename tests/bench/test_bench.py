@@ -44,7 +44,7 @@ settings: {train.epochs: 2, backbone.n_factors: 6, train.batch_size: 64}
 methods:
   sasrec: {}
   snqn: {sweep: {objective.gamma: [0.0, 0.9]}}
-  broken: {method: sasrec, train.metric: all.nothing}
+  broken: {method: sasrec, train.metric: q.mean_q}
 verdict: {supervised: [sasrec], rl: [snqn gamma=0.9], controls: [snqn gamma=0.0]}
 """
 

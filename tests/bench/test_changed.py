@@ -159,3 +159,21 @@ def test_a_study_that_an_earlier_version_began_goes_on(begun: Path, capsys: pyte
     run_in(begun, STUDY + "max_minutes: 10\n")
     assert "has changed" not in capsys.readouterr().err
     assert json.loads(file.read_text())["max_minutes"] == 10
+
+
+def test_a_run_whose_process_died_twice_is_left_out(
+    begun: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It failed, whatever stands in its folder; another run of the study is read as ever."""
+
+    def dying(work: Any, tasks: list[tuple[Any, ...]], jobs: Any) -> Any:
+        for task in tasks:
+            work(*task)
+            yield task, -9 if task[1].method == "small" else 0
+
+    monkeypatch.setattr("seqward.bench.runner.side_by_side", dying)
+    (begun / "out" / "results.json").unlink()
+    runs = run_in(begun, jobs=1)
+    died = "its process died twice (exit status -9); the system may have had no memory left"
+    assert (runs["small"]["state"], runs["small"]["error"]) == ("failed", died)
+    assert f"shop/small/0: {died}" in capsys.readouterr().err and runs["popularity"]["state"] == "finished"

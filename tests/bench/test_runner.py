@@ -30,7 +30,7 @@ settings: {train.epochs: 1, backbone.n_factors: 6, train.batch_size: 64}
 methods:
   popularity: {}
   small: {method: sasrec, train.lr: 0.01}
-  broken: {method: sasrec, train.metric: all.nothing}
+  broken: {method: sasrec, train.metric: q.mean_q}
 published: {source: nobody, method: small, group: all, figures: {hr@10: [0.5, 1.0], ndcg@10: [2.0, 0.1]}}
 """
 SEVERAL = """
@@ -75,7 +75,7 @@ def test_every_run_is_kept_with_what_repeats_it(done: tuple[Path, dict[str, Any]
         run = runs["small", seed]
         assert run["state"] == "finished" and run["settings"]["train"]["lr"] == 0.01
         assert {"commit", "machine", "train_seconds", "stopped", "best", "evaluation", "test"} <= run.keys()
-        assert runs["broken", seed]["state"] == "failed" and "all.nothing" in runs["broken", seed]["error"]
+        assert runs["broken", seed]["state"] == "failed" and "q.mean_q is not measured" in runs["broken", seed]["error"]
     data = result["data"]["shop"]
     assert data["protocol"]["split"]["name"] == "random" and set(data["sha256"]) >= {"events", "items"}
     # A parameter-free method is the baseline of its name.
