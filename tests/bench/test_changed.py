@@ -120,6 +120,30 @@ def test_a_shorter_time_limit_is_a_change(begun: Path, capsys: pytest.CaptureFix
     assert longer["small"]["test"] == whole["small"]["test"]
 
 
+def test_what_was_left_out_when_a_change_was_forced_is_told(begun: Path) -> None:
+    """By --only: it fails, says what to do, and is done again by --force alone; nothing of it is lost."""
+    other = STUDY.replace("train.lr: 0.01", "train.lr: 0.02")
+    run_in(begun, other, force=True, only=["*/popularity/*"])
+    place, error = begun / "out" / "shop" / "small" / "seed-0", run_in(begun, other)["small"]["error"]
+    assert f"{place} was begun with train.lr=0.01, and cannot be resumed with 0.02. Undo the change, or give" in error
+    assert "--force to put it aside and do it again." in error
+    assert run_in(begun, other, force=True)["small"]["settings"]["train"]["lr"] == 0.02
+    assert (place.with_name("seed-0.before") / "result.json").is_file()
+
+
+def test_data_that_no_run_has_needed_can_be_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As with --only, before the file of other data was there."""
+    more = STUDY.replace("data:", "data:\n  mine: {path: %s, columns: {item_id: i}}")
+    only = ["shop/popularity/*"]
+    for path in ("no.csv", "mine.csv"):
+        (tmp_path / "s.yaml").write_text(more % path)
+        study = read_study(tmp_path / "s.yaml", tmp_path / "out", only=only)
+        run_study(study, tmp_path / "out" / "results.json", tmp_path / "out", only=only)
+    assert "has changed" not in capsys.readouterr().err
+    with pytest.raises(SeqwardError, match=r"data\.shop is gone"):
+        run_in(tmp_path, "data: {mine: {simulate: {}}}" + STUDY[STUDY.index("\nseeds") :])
+
+
 # What counts as a change ---------------------------------------------------------------------------------------------
 
 

@@ -316,7 +316,7 @@ def test_a_run_that_trained_too_long_is_told(done: tuple[Path, dict[str, Any]], 
     result = run_in(folder, STUDY + "max_minutes: 1.0e-9\n")
     errors = [run["error"] for run in result["runs"] if run["method"] == "small"]
     assert errors
-    assert all("for longer than 1e-09 minutes. Remove it, or put it aside by --force." in error for error in errors)
+    assert all("for longer than 1e-09 minutes. Undo the change, or give --force to " in error for error in errors)
 
 
 def test_a_run_that_a_shorter_limit_ended_goes_on(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

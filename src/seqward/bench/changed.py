@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,10 @@ def check_changes(study: Study, folder: Path, force: bool) -> list[str]:
     return [*added, *altered]
 
 
-def note(study: Study, folder: Path) -> None:
-    """Write down what the study is, for ``check_changes`` of a later call."""
-    write(folder / BEGUN, study.definition())
+def note(study: Study, folder: Path, data: Collection[str]) -> None:
+    """Write down what the study is, for ``check_changes`` of a later call; of its data those that a run has needed."""
+    unused = {f"data.{name}" for name in study.data if name not in data}
+    write(folder / BEGUN, {entry: said for entry, said in study.definition().items() if entry not in unused})
 
 
 def put_aside(place: Path, why: str) -> None:
@@ -56,7 +57,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list
         then, here = before.get(entry), now.get(entry)
         if then == here and (entry in before) == (entry in now):
             continue
-        if entry == LIMIT and entry not in before:  # an earlier version did not write it down
+        if entry not in before and entry.startswith((LIMIT, "data.")):  # not noted by an earlier version, or not used
             continue
         if entry in before and entry in now and _extended(entry, before, now):
             added.append(f"{entry}: {json.dumps(then)} before, {json.dumps(here)} now")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,11 +63,11 @@ def run_study(
     if force:
         put_data_aside(study, keys, folder)
     data = all_prepared(study, keys, folder)
-    note(study, folder)
+    told = {**_told_before(file, study), **data}
+    note(study, folder, told)
     runs = finished_before(file, study, data)
     if file.is_file() and (dropped := sum(run["state"] == "finished" for run in read(file)["runs"]) - len(runs)):
         say(f"{dropped} finished runs of {file} are of other data, settings or rules; they are not kept")
-    told = {**_told_before(file, study), **data}
     runs |= _failed_before(file, study, keys)
     left = [key for key in keys if key not in runs]
     if force:
@@ -112,32 +113,30 @@ def carry_out(study: Study, keys: list[Key], folder: Path, jobs: Jobs) -> Iterat
 
 def put_runs_aside(study: Study, keys: Sequence[Key], folder: Path) -> None:
     """Make room for runs that cannot go on from what stands in their folders."""
-    for key in keys:
-        place = place_of(key, folder)
-        if not (place / "run.json").is_file():
-            continue
-        with alone(place.with_name(f"{place.name}.lock")):
-            try:
-                check_goes_on(study, key, place, Dataset.load(data_place(study, key.data, folder)))
-            except SeqwardError as error:
-                put_aside(place, f"{key} is done again: {str(error).partition('. ')[0]}.")
+    for name, on_one in groupby(keys, lambda key: key.data):
+        data = Dataset.load(data_place(study, name, folder))
+        for key in on_one:
+            place = place_of(key, folder)
+            with alone(place.with_name(f"{place.name}.lock")):
+                if why := why_anew(study, key, place, data):
+                    put_aside(place, f"{key} is done again: {why}.")
 
 
-def check_goes_on(study: Study, key: Key, place: Path, data: Dataset) -> None:
-    """Whether what stands in a run's folder is this run, or the beginning of it.
-
-    Raises:
-        SeqwardError: it has other settings or other data, or it trained longer than it may now.
-    """
+def why_anew(study: Study, key: Key, place: Path, data: Dataset) -> str | None:
+    """Why what stands in a run's folder is neither this run nor the beginning of it; None where it is, or none is."""
+    if not (place / "run.json").is_file():
+        return None
     method, sections = study.method_of(key.method)
-    Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data, sections)
+    try:
+        Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data, sections)
+    except SeqwardError as error:
+        return str(error).partition(". ")[0]  # what follows is for a single run
     if study.max_minutes is None or not (place / DONE).is_file():
-        return
+        return None
     done = read(place / DONE)
     same = same_method(done, method, sections) and ends_alike(done, study.max_minutes)
-    if done["train_seconds"] > 60 * study.max_minutes and not same:
-        minutes = f"{study.max_minutes:g} minutes"
-        raise SeqwardError(f"{place} trained for longer than {minutes}. Remove it, or put it aside by --force.")
+    too_long = done["train_seconds"] > 60 * study.max_minutes and not same
+    return f"{place} trained for longer than {study.max_minutes:g} minutes" if too_long else None
 
 
 def place_of(key: Key, folder: Path) -> Path:
@@ -184,8 +183,9 @@ def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]
     """
     data = Dataset.load(data_place(study, key.data, folder))
     method, sections = study.method_of(key.method)
+    if why := why_anew(study, key, place, data):
+        raise SeqwardError(f"{why}. Undo the change, or give --force to put it aside and do it again.")
     if (place / DONE).is_file():
-        check_goes_on(study, key, place, data)
         done = read(place / DONE)
         same = same_method(done, method, sections) and ends_alike(done, study.max_minutes)
         if same and done.get("evaluate") == dict(study.evaluate):
