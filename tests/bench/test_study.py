@@ -96,6 +96,7 @@ def refused(folder: Path, **parts: str) -> list[str]:
         ("data", f"{{../shop: {SHOP}}}", "data ../shop: no data set can have this name."),
         ("data", "{s: {goal: buy}}", "data s: a data set comes from one of `path` (with a `source` or `columns`), "),
         ("data", "{s: {simulate: {}, prepared: ..}}", "data s: a data set comes from one of `path`"),
+        ("data", "{s: {simulate: }}", "data s: a data set comes from one of `path`"),
         ("data", "{s: {path: [1]}}", "data s: path: expected a path, got [1]."),
         (
             "data",
@@ -154,6 +155,7 @@ def refused(folder: Path, **parts: str) -> list[str]:
         ("max_minutes", "0", "max_minutes: expected a number of minutes above 0, got 0."),
         ("evaluate", "{ks: 5}", "evaluate: ks: expected a list of cut-offs, such as [5, 10, 20], got 5."),
         ("evaluate", "{exclude_history: maybe}", "evaluate: exclude_history: expected true or false, got 'maybe'."),
+        ("evaluate", "{bootstrap: 0}", "evaluate: bootstrap: expected a whole number from 1 on, got 0."),
         ("verdict", "[1]", "verdict: expected the keys supervised, rl and controls, got [1]."),
         (
             "verdict",
@@ -203,6 +205,16 @@ def test_empty_parts_are_left_out(tmp_path: Path) -> None:
     empty = dict.fromkeys(("settings", "evaluate", "max_minutes", "verdict", "published"), "")
     assert study_of(tmp_path, **empty) == study_of(tmp_path)
     assert study_of(tmp_path, methods="{sasrec: }").methods == {"sasrec": {}}
+
+
+def test_empty_parts_of_a_recipe_are_left_out(tmp_path: Path) -> None:
+    shop = (
+        "simulate: {preset: retailrocket, sessions: 99, items: 20, repeats: }, goal: , rewards: {view: 0, addtocart: 1}"
+    )
+    empty = "path: , prepared: , source: , columns: , prepare: , session_gap_minutes: "
+    study = study_of(tmp_path, data=f"{{s: {{{shop}, {empty}}}}}", methods="{popularity: }", seeds="[0]")
+    (run,) = run_study(study, tmp_path / "r.json", tmp_path / "out")["runs"]
+    assert run["state"] == "finished"
 
 
 def test_a_wrong_key_hides_no_other_error(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def _lacking(study: Study, label: str, data: Dataset) -> str | None:
 def data_place(study: Study, name: str, folder: Path) -> Path:
     """The prepared folder of a data set."""
     recipe = study.data[name]
-    return found(recipe["prepared"], study.folder) if "prepared" in recipe else folder / "data" / name
+    return found(recipe["prepared"], study.folder) if recipe.get("prepared") else folder / "data" / name
 
 
 def put_data_aside(study: Study, keys: Sequence[Key], folder: Path) -> None:

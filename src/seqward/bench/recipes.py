@@ -48,7 +48,7 @@ def problems(recipe: Any, place: Path | None, beside: Path) -> Iterator[str]:
         return
     wrong: list[str] = []
     said = sound(recipe, RECIPE, "", wrong)
-    origins = [key for key in ORIGINS if key in recipe]
+    origins = [key for key in ORIGINS if recipe.get(key) is not None]
     if len(origins) != 1:
         wrong.append("a data set comes from one of `path` (with a `source` or `columns`), `simulate` and `prepared`.")
     columns = said.get("columns", {})
@@ -90,7 +90,7 @@ def found(path: str, beside: Path) -> Path:
 def is_of_another_recipe(recipe: Recipe, folder: Path) -> bool:
     """Whether a data set stands in ``folder`` that was made otherwise than this recipe says."""
     note = _note(folder)
-    made = "prepared" not in recipe and (folder / "dataset.json").is_file() and note.is_file()
+    made = not recipe.get("prepared") and (folder / "dataset.json").is_file() and note.is_file()
     return made and json.loads(note.read_text()) != recipe
 
 
@@ -104,7 +104,7 @@ def data_of(recipe: Recipe, folder: Path, beside: Path) -> Dataset:
     Raises:
         SeqwardError: what stands there is of another recipe, or it cannot be made.
     """
-    if "prepared" in recipe:
+    if recipe.get("prepared"):
         return Dataset.load(found(recipe["prepared"], beside))
     if is_of_another_recipe(recipe, folder):
         raise SeqwardError(
@@ -113,7 +113,7 @@ def data_of(recipe: Recipe, folder: Path, beside: Path) -> Dataset:
     if (folder / "dataset.json").is_file():
         return Dataset.load(folder)
     log, defaults = log_of(recipe, beside)
-    data = prepare(log, defaults, out=folder, **recipe.get("prepare", {}))
+    data = prepare(log, defaults, out=folder, **(recipe.get("prepare") or {}))
     _note(folder).write_text(json.dumps(recipe, indent=2) + "\n")
     return data
 
@@ -125,14 +125,14 @@ def log_of(recipe: Recipe, beside: Path) -> tuple[EventLog, PrepareSettings]:
         SeqwardError: it is missing or refused.
     """
     how = {key: recipe[key] for key in ("rewards", "goal") if key in recipe}
-    if "simulate" in recipe:
-        shop = simulate(**recipe["simulate"])
+    if recipe.get("simulate") is not None:
+        shop = simulate(**{key: value for key, value in recipe["simulate"].items() if value is not None})
         return EventLog.from_frame(shop.log, source={"simulated": recipe["simulate"]}, **how), PrepareSettings()
     path = found(recipe["path"], beside)
     if not path.exists():
         raise SeqwardError(f"{path} is missing. Point SEQWARD_DATA at the folder with the data.")
-    if "source" in recipe:
+    if recipe.get("source") is not None:
         return read_source(recipe["source"], path, **how)
     how |= {key: recipe[key] for key in SHAPE if key in recipe}
-    log = EventLog.read(path, Columns(**recipe.get("columns", {})), separator=recipe.get("separator"), **how)
+    log = EventLog.read(path, Columns(**(recipe.get("columns") or {})), separator=recipe.get("separator"), **how)
     return log, PrepareSettings()

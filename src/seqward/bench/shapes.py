@@ -80,7 +80,7 @@ EVALUATE: Shapes = {
     "ks": Shape(Annotated[list[Count], Len(1), Predicate(_distinct)], "a list of cut-offs, such as [5, 10, 20]"),
     "first_events": FLAG,
     "exclude_history": FLAG,
-    "bootstrap": WHOLE,
+    "bootstrap": COUNT,
     "seed": WHOLE,
     "sample": COUNT,
 }
@@ -103,7 +103,7 @@ RECIPE: Shapes = {
     "simulate": Shape(Named, "sizes and settings of a shop, such as {items: 5000}"),
     "prepared": PATH,
     "source": Shape(str, "the name of a source"),
-    "columns": Shape(dict[str, str], "names of columns, such as {session_id: s}"),
+    "columns": Shape(dict[str, str | None], "names of columns, such as {session_id: s}"),
     "separator": Shape(str, "a character"),
     "session_gap_minutes": Shape(Above0, "a number of minutes above 0"),
     "time_unit": Shape(str, "a unit such as ms"),
