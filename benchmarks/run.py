@@ -31,7 +31,12 @@ def main(
     jobs: Annotated[str, typer.Option(help="Runs at the same time, which share the cores; auto: one a core.")] = "1",
     only: Annotated[list[str] | None, typer.Option(help="Pattern of DATA/METHOD/SEED; repeatable.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Of training, a run, instead of the study's.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Go on with a study that has changed.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Go on with a changed study: what the change touches is put aside and done again."
+        ),
+    ] = False,
     results: Annotated[Path, typer.Option(help="Folder of the result.")] = RESULTS,
     work: Annotated[Path, typer.Option(help="Folder of the runs.")] = WORK,
 ) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from paper_tables import STUDIES, comparison, main, printed, proof, published_rows, reduced, write_raw
 from run import PUBLISHED
-from seqward.bench.study import published_table, read_study
+from seqward.bench.published import published_table
+from seqward.bench.study import read_study
 from seqward.data.sources import read_source
 from seqward.methods import METHODS
 

@@ -27,8 +27,10 @@ __all__ = [
     "find_section",
     "from_dict",
     "from_keywords",
+    "from_paths",
     "key_docs",
     "method_named_in",
+    "parse_yaml",
     "read_config",
     "to_dict",
     "to_yaml",
@@ -75,6 +77,23 @@ def from_keywords(defaults: Sections, keywords: Mapping[str, Any]) -> dict[str, 
         SeqwardError: an unknown key, a value of a wrong type or out of range.
     """
     return _apply(defaults, [Change(find_section(defaults, k), k, v, "keyword") for k, v in keywords.items()], [])
+
+
+def from_paths(defaults: Sections, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The defaults, changed by ``{"train.lr": 0.1}`` (or ``{"lr": 0.1}``); ``where`` stands in the messages.
+
+    Raises:
+        SeqwardError: as ``read_config``.
+    """
+    changes: list[Change] = []
+    problems: list[str] = []
+    for path, value in values.items():
+        section, dot, key = path.rpartition(".")
+        try:
+            changes.append(Change(section if dot else find_section(defaults, key), key, value, where))
+        except SeqwardError as error:
+            problems.append(str(error))
+    return _apply(defaults, changes, problems)
 
 
 def find_section(defaults: Sections, key: str) -> str:
@@ -203,7 +222,9 @@ def _override(defaults: Sections, text: str) -> Change:
     if not equals or not path:
         raise SeqwardError(f"--set expects section.key=value, such as {_example(defaults)}; got {text!r}.")
     section, dot, key = path.strip().rpartition(".")
-    return Change(section if dot else find_section(defaults, key), key, _parse(value, f"--set {text}"), f"--set {text}")
+    return Change(
+        section if dot else find_section(defaults, key), key, parse_yaml(value, f"--set {text}"), f"--set {text}"
+    )
 
 
 def _example(defaults: Sections) -> str:
@@ -223,7 +244,7 @@ def _mapping(file: Path) -> dict[Any, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise SeqwardError(f"Cannot read the configuration {file}: {reason}.") from error
-    content = _parse(text, str(file))
+    content = parse_yaml(text, str(file))
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -239,6 +260,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key is no word", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -258,7 +281,12 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^({_pattern})$"), _first)
 
 
-def _parse(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str) -> Any:
+    """What a text says, in the YAML that settings are written in.
+
+    Raises:
+        SeqwardError: it cannot be read, or a key stands twice; names ``where`` and the line.
+    """
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:

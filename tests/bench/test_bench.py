@@ -44,7 +44,7 @@ settings: {train.epochs: 2, backbone.n_factors: 6, train.batch_size: 64}
 methods:
   sasrec: {}
   snqn: {sweep: {objective.gamma: [0.0, 0.9]}}
-  broken: {method: sasrec, train.metric: all.nothing}
+  broken: {method: sasrec, train.metric: q.mean_q}
 verdict: {supervised: [sasrec], rl: [snqn gamma=0.9], controls: [snqn gamma=0.0]}
 """
 
@@ -123,7 +123,7 @@ def test_what_is_only_added_goes_on(done: tuple[Path, Outcome], capsys: pytest.C
     )
     found = bench(study_in(folder, more), folder / "out", only=["*/popularity/*"])
     said = capsys.readouterr().err
-    assert "methods.popularity is new" in said and "seeds: [0, 1] are [0, 1, 2] now" in said
+    assert "methods.popularity is new" in said and "seeds: [0, 1] before, [0, 1, 2] now" in said
     kept = [run for run in found.report["runs"] if run["method"] != "popularity"]
     assert [run for run in kept if run["state"] == "finished"] == [
         run for run in outcome.report["runs"] if run["state"] == "finished"

@@ -30,7 +30,7 @@ settings: {train.epochs: 1, backbone.n_factors: 6, train.batch_size: 64}
 methods:
   popularity: {}
   small: {method: sasrec, train.lr: 0.01}
-  broken: {method: sasrec, train.metric: all.nothing}
+  broken: {method: sasrec, train.metric: q.mean_q}
 published: {source: nobody, method: small, group: all, figures: {hr@10: [0.5, 1.0], ndcg@10: [2.0, 0.1]}}
 """
 SEVERAL = """
@@ -75,7 +75,7 @@ def test_every_run_is_kept_with_what_repeats_it(done: tuple[Path, dict[str, Any]
         run = runs["small", seed]
         assert run["state"] == "finished" and run["settings"]["train"]["lr"] == 0.01
         assert {"commit", "machine", "train_seconds", "stopped", "best", "evaluation", "test"} <= run.keys()
-        assert runs["broken", seed]["state"] == "failed" and "all.nothing" in runs["broken", seed]["error"]
+        assert runs["broken", seed]["state"] == "failed" and "q.mean_q is not measured" in runs["broken", seed]["error"]
     data = result["data"]["shop"]
     assert data["protocol"]["split"]["name"] == "random" and set(data["sha256"]) >= {"events", "items"}
     # A parameter-free method is the baseline of its name.
@@ -309,9 +309,14 @@ def test_a_longer_study_goes_on_with_its_runs(done: tuple[Path, dict[str, Any]],
 def test_a_run_that_trained_too_long_is_told(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(done[0], folder)
+    begun = folder / "work" / "tiny" / "study.json"
+    before = json.loads(begun.read_text())
+    del before["max_minutes"]  # as an earlier version wrote it, so that the change is not seen
+    begun.write_text(json.dumps(before))
     result = run_in(folder, STUDY + "max_minutes: 1.0e-9\n")
     errors = [run["error"] for run in result["runs"] if run["method"] == "small"]
-    assert all("trained for longer than 1e-09 minutes. Remove it." in error for error in errors)
+    assert errors
+    assert all("for longer than 1e-09 minutes. Undo the change, or give --force to " in error for error in errors)
 
 
 def test_a_run_that_a_shorter_limit_ended_goes_on(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -7,23 +7,33 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
+from annotated_types import Len
+
+from seqward.bench.shapes import COUNT, NUMBER, RECIPE, WHOLE, Shape, Shapes, hint, sound
 from seqward.config import from_keywords
 from seqward.data.columns import Columns
 from seqward.data.dataset import Dataset
 from seqward.data.events import EventLog
 from seqward.data.prepare import PrepareSettings, prepare
+from seqward.data.rewards import goals
 from seqward.data.simulate import simulate
 from seqward.data.sources import find_source, read_source
-from seqward.data.world import ShopSettings
-from seqward.errors import SeqwardError, did_you_mean
+from seqward.data.world import ShopSettings, shop_settings
+from seqward.errors import SeqwardError
 
 Recipe = Mapping[str, Any]
 ORIGINS = ("path", "simulate", "prepared")
 SHAPE = ("session_gap_minutes", "time_unit")
-KEYS = {*ORIGINS, *SHAPE, "source", "columns", "separator", "rewards", "goal", "prepare"}
-SIMULATED = {"sessions", "items", "seed", "preset", *(field.name for field in fields(ShopSettings))}
+COLUMNS = [field.name for field in fields(Columns)]
+SIZES: Shapes = {"sessions": COUNT, "items": COUNT, "seed": WHOLE, "preset": Shape(str, "the name of a preset")}
+SIMULATED: Shapes = {
+    **SIZES,
+    **{field.name: NUMBER for field in fields(ShopSettings)},
+    "event_names": Shape(Annotated[list[str], Len(3, 3)], "names of three events, such as [view, cart, purchase]"),
+}
 
 
 def problems(recipe: Any, place: Path | None, beside: Path) -> Iterator[str]:
@@ -33,35 +43,42 @@ def problems(recipe: Any, place: Path | None, beside: Path) -> Iterator[str]:
         place: where the data set will stand; None where files are not looked for.
         beside: folder of the study, which relative paths may be relative to.
     """
-    if not isinstance(recipe, Mapping):
+    if not isinstance(recipe, dict):
         yield f"expected keys such as `path` or `simulate`, got {recipe!r}."
         return
-    yield from _unknown(recipe, KEYS, "key")
-    origins = [key for key in ORIGINS if key in recipe]
+    wrong: list[str] = []
+    said = sound(recipe, RECIPE, "", wrong)
+    origins = [key for key in ORIGINS if recipe.get(key) is not None]
     if len(origins) != 1:
-        yield "a data set comes from one of `path` (with a `source` or `columns`), `simulate` and `prepared`."
-    try:
-        if "source" in recipe:
-            find_source(recipe["source"])
-    except SeqwardError as error:
-        yield str(error)
-    yield from _unknown(recipe.get("columns") or {}, {field.name for field in fields(Columns)}, "column")
-    yield from _unknown(recipe.get("simulate") or {}, SIMULATED, "setting of simulate")
-    try:
-        from_keywords({"prepare": PrepareSettings()}, recipe.get("prepare") or {})
-    except SeqwardError as error:
-        yield from str(error).splitlines()
+        wrong.append("a data set comes from one of `path` (with a `source` or `columns`), `simulate` and `prepared`.")
+    columns = said.get("columns", {})
+    wrong += [f"unknown column {key!r}.{hint(key, COLUMNS)}" for key in columns if key not in COLUMNS]
+    shop = sound(said.get("simulate", {}), SIMULATED, "simulate: ", wrong)
+    dials = {key: value for key, value in shop.items() if key not in SIZES}
+    for refused in (
+        lambda: find_source(said["source"]) if "source" in said else None,
+        lambda: shop_settings(shop.get("preset"), dials),
+        lambda: _check_goal(said.get("goal"), said.get("rewards")),
+        lambda: from_keywords({"prepare": PrepareSettings()}, said.get("prepare", {})),
+    ):
+        try:
+            refused()
+        except SeqwardError as error:
+            wrong += str(error).splitlines()
     if place is not None and not (place / "dataset.json").is_file():
-        for key in ("path", "prepared"):
-            if isinstance(recipe.get(key), str) and not found(recipe[key], beside).exists():
-                yield f"{recipe[key]} is not there: neither beside the study, nor here, nor in the folder SEQWARD_DATA."
+        for path in (said[key] for key in ("path", "prepared") if key in said):
+            if not found(path, beside).exists():
+                wrong.append(
+                    f"{path} is not there: neither beside the study, nor here, nor in the folder SEQWARD_DATA."
+                )
                 break
+    yield from wrong
 
 
-def _unknown(given: Mapping[str, Any], known: set[str], what: str) -> Iterator[str]:
-    for key in given:
-        if key not in known:
-            yield f"unknown {what} {key!r}.{did_you_mean(key, known) or ' Known: ' + ', '.join(sorted(known)) + '.'}"
+def _check_goal(goal: str | None, rewards: Mapping[str, float] | None) -> None:
+    """Where rewards are given, every type of the log has one, so that the goal has."""
+    if rewards is not None:
+        goals(goal, tuple(rewards), np.zeros(0, np.int16), np.zeros(0, np.float32))
 
 
 def found(path: str, beside: Path) -> Path:
@@ -70,24 +87,34 @@ def found(path: str, beside: Path) -> Path:
     return next((place for place in places if place.exists()), places[-1])
 
 
+def is_of_another_recipe(recipe: Recipe, folder: Path) -> bool:
+    """Whether a data set stands in ``folder`` that was made otherwise than this recipe says."""
+    note = _note(folder)
+    made = not recipe.get("prepared") and (folder / "dataset.json").is_file() and note.is_file()
+    return made and json.loads(note.read_text()) != recipe
+
+
+def _note(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.recipe.json")
+
+
 def data_of(recipe: Recipe, folder: Path, beside: Path) -> Dataset:
     """The prepared data set of a recipe, made in ``folder`` unless it stands there.
 
     Raises:
         SeqwardError: what stands there is of another recipe, or it cannot be made.
     """
-    if "prepared" in recipe:
+    if recipe.get("prepared"):
         return Dataset.load(found(recipe["prepared"], beside))
-    note = folder.with_name(f"{folder.name}.recipe.json")
+    if is_of_another_recipe(recipe, folder):
+        raise SeqwardError(
+            f"{folder} was prepared by another recipe. Undo the change, give another --out, or --force to put it aside."
+        )
     if (folder / "dataset.json").is_file():
-        if note.is_file() and json.loads(note.read_text()) != recipe:
-            raise SeqwardError(
-                f"{folder} was prepared by another recipe. Remove it and the runs on it, or undo the change."
-            )
         return Dataset.load(folder)
     log, defaults = log_of(recipe, beside)
-    data = prepare(log, defaults, out=folder, **recipe.get("prepare", {}))
-    note.write_text(json.dumps(recipe, indent=2) + "\n")
+    data = prepare(log, defaults, out=folder, **(recipe.get("prepare") or {}))
+    _note(folder).write_text(json.dumps(recipe, indent=2) + "\n")
     return data
 
 
@@ -98,14 +125,14 @@ def log_of(recipe: Recipe, beside: Path) -> tuple[EventLog, PrepareSettings]:
         SeqwardError: it is missing or refused.
     """
     how = {key: recipe[key] for key in ("rewards", "goal") if key in recipe}
-    if "simulate" in recipe:
-        shop = simulate(**recipe["simulate"])
+    if recipe.get("simulate") is not None:
+        shop = simulate(**{key: value for key, value in recipe["simulate"].items() if value is not None})
         return EventLog.from_frame(shop.log, source={"simulated": recipe["simulate"]}, **how), PrepareSettings()
     path = found(recipe["path"], beside)
     if not path.exists():
         raise SeqwardError(f"{path} is missing. Point SEQWARD_DATA at the folder with the data.")
-    if "source" in recipe:
+    if recipe.get("source") is not None:
         return read_source(recipe["source"], path, **how)
     how |= {key: recipe[key] for key in SHAPE if key in recipe}
-    log = EventLog.read(path, Columns(**recipe.get("columns", {})), separator=recipe.get("separator"), **how)
+    log = EventLog.read(path, Columns(**(recipe.get("columns") or {})), separator=recipe.get("separator"), **how)
     return log, PrepareSettings()

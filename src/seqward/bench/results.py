@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqward.bench.study import Key, Study
-from seqward.bench.summary import is_limited, published_check, summary
+from seqward.bench.summary import published_check, summary
 from seqward.config import from_dict
 from seqward.errors import SeqwardError
 from seqward.methods import method_named
@@ -66,11 +66,6 @@ def _that_act(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Without a guard that only observes."""
     guard = sections.get("guard")
     return {**sections, "guard": None if guard is None or guard.actions == "observe" else guard}
-
-
-def may_go_on(run: Mapping[str, Any], study: Study) -> bool:
-    """Whether a time limit ended the run, and the study's is a longer one."""
-    return is_limited(run) and (study.max_minutes is None or study.max_minutes > run["max_minutes"])
 
 
 def report(study: Study, data: Mapping[str, Any], runs: Mapping[Key, dict[str, Any]]) -> dict[str, Any]:

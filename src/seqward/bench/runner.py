@@ -11,25 +11,22 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatch
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from seqward.baselines import fitted_baselines
-from seqward.bench.changed import begin
-from seqward.bench.events import FILE, head_of, save_events
+from seqward.bench.changed import check_changes, note, put_aside
+from seqward.bench.events import FILE
 from seqward.bench.machine import commit, machine
+from seqward.bench.prepared import all_prepared, baselines_of, data_place, keep_events, put_data_aside
 from seqward.bench.processes import alone, side_by_side
-from seqward.bench.recipes import data_of, found
 from seqward.bench.results import ends_alike, finished_before, read, report, same_method, say, write
 from seqward.bench.study import Key, Study
 from seqward.bench.summary import mean_of_best
 from seqward.config import to_dict
-from seqward.data.dataset import Dataset, read_description
+from seqward.data.dataset import Dataset
 from seqward.errors import SeqwardError
-from seqward.evaluate import Evaluation, evaluate
-from seqward.methods import method_named
-from seqward.methods.needs import refuse_unfit
+from seqward.evaluate import evaluate
 from seqward.recommender import Recommender
 from seqward.run import Run, describe
 from seqward.runlog import read_log
@@ -50,26 +47,32 @@ def run_study(
 
     Args:
         folder: of the runs.
-        only: patterns of DATA/METHOD/SEED; other runs are left alone.
+        only: as in ``Study.runs``; other runs are left alone.
         jobs: runs at the same time, each in a process of its own; "auto" as many as there are cores. None: one after
             another in this process.
-        force: go on although the study was changed since it was begun.
+        force: go on although the study was changed since it was begun: what it touches is put aside and done again.
 
     Raises:
         SeqwardError: its data cannot be had, or lack what a method learns from; or the study was changed.
     """
-    keys = [key for key in study.runs() if not only or any(fnmatch(str(key), pattern) for pattern in only)]
+    keys = study.runs(only)
     if not keys:
         raise SeqwardError(f"no run of {study.name} is called {' or '.join(only)}. They are DATA/METHOD/SEED.")
-    for line in begin(study, folder, force):
+    for line in check_changes(study, folder, force):
         say(f"the study has changed: {line}")
+    if force:
+        put_data_aside(study, keys, folder)
     data = all_prepared(study, keys, folder)
+    told = {**_told_before(file, study), **data}
+    note(study, folder, told)
     runs = finished_before(file, study, data)
     if file.is_file() and (dropped := sum(run["state"] == "finished" for run in read(file)["runs"]) - len(runs)):
         say(f"{dropped} finished runs of {file} are of other data, settings or rules; they are not kept")
-    told = {**_told_before(file, study), **data}
     runs |= _failed_before(file, study, keys)
-    for key, run in carry_out(study, [key for key in keys if key not in runs], folder, jobs):
+    left = [key for key in keys if key not in runs]
+    if force:
+        put_runs_aside(study, left, folder)
+    for key, run in carry_out(study, left, folder, jobs):
         runs[key] = run
         write(file, report(study, told, runs))
     return report(study, told, runs)
@@ -86,80 +89,6 @@ def _told_before(file: Path, study: Study) -> dict[str, Any]:
     """What an earlier result says of data sets that are not asked for now."""
     before = read(file)["data"] if file.is_file() else {}
     return {name: before[name] for name in study.data if name in before}
-
-
-def all_prepared(study: Study, keys: Sequence[Key], folder: Path) -> dict[str, Any]:
-    """What is told of every data set that the runs need.
-
-    Raises:
-        SeqwardError: all that is wrong with any of them.
-    """
-    facts, wrong = {}, []
-    for name in dict.fromkeys(key.data for key in keys):
-        try:
-            facts[name] = prepared(study, name, folder, list(dict.fromkeys(k.method for k in keys if k.data == name)))
-        except SeqwardError as error:
-            wrong.append(f"data {name}: {error}")
-    if wrong:
-        raise SeqwardError("\n".join(wrong))
-    return facts
-
-
-def prepared(study: Study, name: str, folder: Path, labels: Sequence[str]) -> dict[str, Any]:
-    """A data set's protocol and hashes, and what the zero-parameter baselines reach on its test split.
-
-    Raises:
-        SeqwardError: it cannot be made, or lacks what a method learns from.
-    """
-    place = folder / "data" / name
-    data = data_of(study.data[name], place, study.folder)
-    lacking = list(dict.fromkeys(filter(None, (_lacking(study, label, data) for label in labels))))
-    if lacking:
-        raise SeqwardError("\n".join(lacking))
-    description = read_description(data_place(study, name, folder))
-    return {
-        "recipe": study.data[name],
-        "catalogue": description["catalogue"],
-        "sha256": description["sha256"],
-        "protocol": data.protocol,
-        "baselines": baselines_of(study, name, folder, data),
-    }
-
-
-def _lacking(study: Study, label: str, data: Dataset) -> str | None:
-    try:
-        refuse_unfit(method_named(study.method_of(label)[0]), data)
-    except SeqwardError as error:
-        return str(error)
-    return None
-
-
-def data_place(study: Study, name: str, folder: Path) -> Path:
-    """The prepared folder of a data set."""
-    recipe = study.data[name]
-    return found(recipe["prepared"], study.folder) if "prepared" in recipe else folder / "data" / name
-
-
-def baselines_of(study: Study, name: str, folder: Path, data: Dataset) -> dict[str, Any]:
-    """What the zero-parameter baselines reach on the test split by the study's rules; kept beside the data set."""
-    file = folder / "data" / f"{name}.baselines.json"
-    kept = read(file) if file.is_file() else {}
-    rules = {"evaluate": dict(study.evaluate), "events": data.events_fingerprint()}
-    if {key: kept.get(key) for key in rules} != rules or not kept.get("events_kept"):
-        figures = {}
-        for label, scorer in fitted_baselines(data).items():
-            evaluation = evaluate(scorer, data, "test", **study.evaluate)
-            keep_events(folder / "data" / f"{name}.{label}.npz", evaluation, data)
-            figures[label] = evaluation.to_json()
-        kept = {**rules, "figures": figures, "events_kept": True}
-        write(file, kept)
-    return kept["figures"]
-
-
-def keep_events(file: Path, evaluation: Evaluation, data: Dataset) -> None:
-    """Write down what happened at every event."""
-    head = head_of(data, evaluation.split, evaluation.protocol["first_events"])
-    save_events(file, evaluation.outcomes, head)
 
 
 # Runs ----------------------------------------------------------------------------------------------------------------
@@ -180,6 +109,34 @@ def carry_out(study: Study, keys: list[Key], folder: Path, jobs: Jobs) -> Iterat
         else:
             run = read(files[0])
         yield key, run
+
+
+def put_runs_aside(study: Study, keys: Sequence[Key], folder: Path) -> None:
+    """Make room for runs that cannot go on from what stands in their folders."""
+    for name, on_one in groupby(keys, lambda key: key.data):
+        data = Dataset.load(data_place(study, name, folder))
+        for key in on_one:
+            place = place_of(key, folder)
+            with alone(place.with_name(f"{place.name}.lock")):
+                if why := why_anew(study, key, place, data):
+                    put_aside(place, f"{key} is done again: {why}.")
+
+
+def why_anew(study: Study, key: Key, place: Path, data: Dataset) -> str | None:
+    """Why what stands in a run's folder is neither this run nor the beginning of it; None where it is, or none is."""
+    if not (place / "run.json").is_file():
+        return None
+    method, sections = study.method_of(key.method)
+    try:
+        Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data, sections)
+    except SeqwardError as error:
+        return str(error).partition(". ")[0]  # what follows is for a single run
+    if study.max_minutes is None or not (place / DONE).is_file():
+        return None
+    done = read(place / DONE)
+    same = same_method(done, method, sections) and ends_alike(done, study.max_minutes)
+    too_long = done["train_seconds"] > 60 * study.max_minutes and not same
+    return f"{place} trained for longer than {study.max_minutes:g} minutes" if too_long else None
 
 
 def place_of(key: Key, folder: Path) -> Path:
@@ -226,14 +183,13 @@ def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]
     """
     data = Dataset.load(data_place(study, key.data, folder))
     method, sections = study.method_of(key.method)
+    if why := why_anew(study, key, place, data):
+        raise SeqwardError(f"{why}. Undo the change, or give --force to put it aside and do it again.")
     if (place / DONE).is_file():
         done = read(place / DONE)
         same = same_method(done, method, sections) and ends_alike(done, study.max_minutes)
         if same and done.get("evaluate") == dict(study.evaluate):
-            Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data, sections)
             return done
-        if study.max_minutes is not None and done["train_seconds"] > 60 * study.max_minutes and not same:
-            raise SeqwardError(f"{place} trained for longer than {study.max_minutes:g} minutes. Remove it.")
     say(f"{key}: training")
     recommender = Recommender.from_sections(method, sections, key.seed)
 

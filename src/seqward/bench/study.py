@@ -34,27 +34,28 @@ published:                              # what runs are held against; one of the
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from seqward.bench.events import figure_names
+from seqward.bench.published import published_entries
 from seqward.bench.recipes import Recipe, problems
-from seqward.config import read_config
+from seqward.bench.shapes import EVALUATE, METHOD, STUDY, VERDICT, hint, sound, sound_methods
+from seqward.config import from_paths, parse_yaml
 from seqward.errors import SeqwardError, did_you_mean
 from seqward.methods import METHODS, method_named
+from seqward.metrics import CUTOFFS, GROUPS
+from seqward.metrics import METRICS as RANKED
 
 EVERY = "every"
 """A label that stands for all methods that are not named."""
-OWN = ("method", "seeds", "sweep")
-"""What a method's entry may hold beside settings."""
-EVALUATE = {"ks", "first_events", "exclude_history", "bootstrap", "seed", "sample"}
-VERDICT = ("supervised", "rl", "controls")
+SIDES = ("supervised", "rl", "controls")
+REWARDS = ("reward", "reward_per_event")
 RESERVED = "data"
 """A folder of a study's runs; no data set has this name."""
 
@@ -88,17 +89,16 @@ class Study:
     folder: Path = Path()
     """Where its file lies."""
 
-    def runs(self) -> list[Key]:
-        """All runs, seed after seed, so that a study that was cut short has compared its methods."""
-        chosen = {method: (own or {}).get("seeds", self.seeds) for method, own in self.methods.items()}
+    def runs(self, only: Sequence[str] = ()) -> list[Key]:
+        """All runs, seed after seed, so that a study that was cut short has compared its methods.
+
+        Args:
+            only: patterns of DATA/METHOD/SEED, of which a run has to meet one, where there are any.
+        """
+        chosen = {method: own.get("seeds", self.seeds) for method, own in self.methods.items()}
         seeds = dict.fromkeys([*self.seeds, *(seed for own in chosen.values() for seed in own)])
-        return [
-            Key(data, method, seed)
-            for data in self.data
-            for seed in seeds
-            for method in chosen
-            if seed in chosen[method]
-        ]
+        keys = [Key(data, m, seed) for data, seed, m in product(self.data, seeds, chosen) if seed in chosen[m]]
+        return [key for key in keys if not only or any(fnmatch(str(key), pattern) for pattern in only)]
 
     def method_of(self, label: str) -> tuple[str, dict[str, Any]]:
         """The method that a label stands for, and its settings sections.
@@ -106,52 +106,60 @@ class Study:
         Raises:
             SeqwardError: no such method or setting.
         """
-        own = {key: value for key, value in (self.methods[label] or {}).items() if key not in OWN}
-        name = (self.methods[label] or {}).get("method", label)
+        own = {key: value for key, value in self.methods[label].items() if key not in METHOD}
+        name = self.methods[label].get("method", label)
         entry = method_named(name)
         common = {key: value for key, value in self.settings.items() if key in settings_of(name)}
-        changes = [f"{key}={json.dumps(value)}" for key, value in {**common, **own}.items()]
-        return name, read_config(entry.all_sections, overrides=changes)
+        return name, from_paths(entry.all_sections, {**common, **own}, "the study")
 
     def definition(self) -> dict[str, Any]:
         """What decides the figures, entry by entry: to tell a study that was changed from the one that was begun."""
-        methods = {f"methods.{label}": dict(own or {}) for label, own in self.methods.items()}
+        methods = {f"methods.{label}": dict(own) for label, own in self.methods.items()}
         data = {f"data.{name}": dict(recipe) for name, recipe in self.data.items()}
         settings = {f"settings.{key}": value for key, value in self.settings.items()}
         rules = {f"evaluate.{key}": value for key, value in self.evaluate.items()}
-        return json.loads(json.dumps({"seeds": list(self.seeds), **data, **settings, **rules, **methods}))
+        ends = {"seeds": list(self.seeds), "max_minutes": self.max_minutes}
+        return json.loads(json.dumps({**ends, **data, **settings, **rules, **methods}))
 
 
-def read_study(file: Path, folder: Path | None = None, instead: Mapping[str, Recipe] | None = None) -> Study:
+def read_study(
+    file: Path, folder: Path | None = None, instead: Mapping[str, Recipe] | None = None, only: Sequence[str] = ()
+) -> Study:
     """The study of a YAML file, named after it.
 
     Args:
         folder: of its runs; where it is given, the files of its data are looked for, unless they are prepared there.
         instead: what stands in the place of named recipes; the name "" is that of its first data set.
+        only: as in ``Study.runs``: files of data that no such run needs are not looked for.
 
     Raises:
         SeqwardError: no such file, or all that is wrong in it: keys that are unknown or missing, methods, settings and
             data that do not exist.
     """
-    said = _read_yaml(file)
-    known = set(Study.__dataclass_fields__) - {"name", "swept", "folder"}
-    wrong = list(_key_problems(said, known, {"data", "methods", "seeds"}, str(file)))
-    if wrong:
-        raise SeqwardError("\n".join(wrong))
-    said |= {"data": _replaced(said["data"], instead or {}, file)}
-    methods, swept = swept_out(expanded(said["methods"]))
-    published, wrong_published = _published(said.get("published", []), file)
-    rest = {key: value for key, value in said.items() if key in known - {"published", "seeds", "methods"}}
+    wrong: list[str] = []
+    said = sound(_read_yaml(file), STUDY, "", wrong, ("data", "methods", "seeds"))
+    rules = sound(said.get("evaluate", {}), EVALUATE, "evaluate: ", wrong)
+    ks = rules.get("ks", CUTOFFS)
+    entries, unsound = sound_methods(said.get("methods", {}), wrong)
+    methods, swept = swept_out(expanded(entries))
+    published = published_entries(said.get("published", []), file, methods, ks, wrong)
+    verdict = sound(said["verdict"], VERDICT, "verdict: ", wrong, SIDES) if "verdict" in said else None
     study = Study(
         name=file.stem,
         folder=file.parent,
-        **rest,
+        data=_replaced(said.get("data", {}), instead or {}, file),
         methods=methods,
         swept=swept,
-        seeds=tuple(said["seeds"]) if isinstance(said["seeds"], list) else (),
+        seeds=tuple(said.get("seeds", ())),
+        settings=said.get("settings", {}),
+        max_minutes=said.get("max_minutes"),
+        evaluate=rules,
         published=tuple(published),
+        verdict=verdict,
     )
-    wrong += [*_problems_of(study, folder), *wrong_published]
+    wrong += _problems_of(study, folder, only)
+    wrong += _problems_of_methods(study, [label for label in study.methods if label not in unsound])
+    wrong += _problems_of_labels(study, ks)
     if wrong:
         raise SeqwardError("\n".join(f"{file}, {line}" for line in dict.fromkeys(wrong)))
     return study
@@ -163,57 +171,85 @@ def _read_yaml(file: Path) -> dict[str, Any]:
             f"{file} does not exist. Expected a study: a YAML file, or a name of `seqward bench --list`."
         )
     try:
-        said = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SeqwardError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(said, dict) or not all(isinstance(said.get(key, {}), dict) for key in ("data", "methods")):
+        said = parse_yaml(file.read_text(encoding="utf-8"), str(file))
+    except UnicodeDecodeError:
+        raise SeqwardError(f"{file} is no UTF-8 text. Expected a study: a YAML file.") from None
+    if not isinstance(said, dict):
         raise SeqwardError(f"{file}: expected the keys data, methods and seeds, with names below data and methods.")
     return said
 
 
 def _replaced(data: Mapping[str, Any], instead: Mapping[str, Recipe], file: Path) -> dict[str, Any]:
     """The recipes with others in the place of those that are named."""
-    named = {name or next(iter(data)): recipe for name, recipe in instead.items()}
-    if unknown := [name for name in named if name not in data]:
+    named = {name or next(iter(data), ""): recipe for name, recipe in instead.items()}
+    if unknown := [name for name in named if data and name not in data]:
         raise SeqwardError(f"{file} has no data set {unknown[0]!r}. It has: {', '.join(data)}.")
     if "" in instead:  # one log of one's own, and nothing else
         return named
     return {**data, **named}
 
 
-def _problems_of(study: Study, folder: Path | None) -> Iterator[str]:
+def _problems_of(study: Study, folder: Path | None, only: Sequence[str]) -> Iterator[str]:
+    needed = {key.data for key in study.runs(only)} if only else study.data
     for name, recipe in study.data.items():
-        place = None if folder is None else folder / "data" / name
-        if name == RESERVED or "/" in name:
+        place = folder / "data" / name if folder is not None and name in needed else None
+        if name == RESERVED or not _names_a_folder(name):
             yield f"data {name}: no data set can have this name."
         yield from (f"data {name}: {said}" for said in problems(recipe, place, study.folder))
-    seeds = [*study.seeds, *(seed for own in study.methods.values() for seed in (own or {}).get("seeds", []))]
-    if not study.seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
-        yield "seeds: expected a list of whole numbers from 0 on, such as [0, 1, 2]."
-    yield from _key_problems(study.evaluate, EVALUATE, set(), "evaluate")
-    yield from _problems_of_methods(study)
-    if study.verdict is not None:
-        yield from _key_problems(study.verdict, {*VERDICT, "metric"}, set(VERDICT), "verdict")
-        for label in (label for part in VERDICT for label in study.verdict.get(part, [])):
-            if label not in study.methods:
-                yield f"verdict: {label} is none of the methods.{did_you_mean(label, study.methods)}"
 
 
-def _problems_of_methods(study: Study) -> Iterator[str]:
+def _names_a_folder(name: str) -> bool:
+    return name not in ("", ".", "..") and not any(letter in name for letter in "/\\\0")
+
+
+def _problems_of_methods(study: Study, labels: Sequence[str]) -> Iterator[str]:
     """Every wrong method and setting; what is wrong in several methods at once is said once."""
     found: dict[str, list[str]] = {}
     known: set[str] = set()
-    for label in study.methods:
+    for label in labels:
         try:
-            known |= settings_of((study.methods[label] or {}).get("method", label))
-            study.method_of(label)
+            known |= settings_of(study.methods[label].get("method", label))
+            lines = _problems_of_sections(study.method_of(label)[1])
         except SeqwardError as error:
-            for line in str(error).splitlines():
-                found.setdefault(line, []).append(label)
+            lines = str(error).splitlines()
+        for line in lines:
+            found.setdefault(line, []).append(label)
     yield from (f"methods {', '.join(labels)}: {line}" for line, labels in found.items())
     for key in study.settings:
         if known and key not in known:
             yield f"settings: {key}: no such key of any method.{did_you_mean(key, known)}"
+
+
+def _problems_of_sections(sections: Mapping[str, Any]) -> list[str]:
+    """A metric that validation does not measure; what it measures of Q depends on the method, and is checked there."""
+    metric = getattr(sections.get("train"), "metric", None)
+    if metric is None or metric.startswith("q."):
+        return []
+    known = [
+        *(f"{group}.{name}" for group in GROUPS for name in _figures(RANKED, CUTOFFS)),
+        *_figures(REWARDS, CUTOFFS),
+    ]
+    if metric in known or f"all.{metric}" in known:
+        return []
+    return [f"train.metric={metric} is not measured.{hint(metric, known)}"]
+
+
+def _figures(metrics: Collection[str], ks: Collection[int]) -> list[str]:
+    return [f"{metric}@{k}" for metric in metrics for k in ks]
+
+
+def _problems_of_labels(study: Study, ks: Sequence[int]) -> Iterator[str]:
+    """Labels that cannot be, or that are asked about and are not there; and a verdict by a metric that is not."""
+    for label in study.methods:
+        if not _names_a_folder(label):
+            yield f"methods {label}: a label names a folder: it cannot be empty, . or .., nor have / or \\ in it."
+    verdict = study.verdict or {}
+    for label in (label for side in SIDES for label in verdict.get(side, ())):
+        if label not in study.methods:
+            yield f"verdict: {label} is none of the methods.{did_you_mean(label, study.methods)}"
+    known = figure_names(list(ks))
+    if (metric := verdict.get("metric", known[0])) not in known:
+        yield f"verdict: metric {metric} is not measured.{hint(metric, known)}"
 
 
 def settings_of(method: str) -> set[str]:
@@ -229,69 +265,22 @@ def expanded(methods: Mapping[str, Any]) -> dict[str, Any]:
     return {label: methods.get(label, methods.get(EVERY)) for label in labels}
 
 
+def in_words(value: Any) -> str:
+    """A value of a swept setting, as it stands in the label of its variant."""
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def swept_out(methods: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The methods with the variants of a sweep in its place, each named after its values; and what each varies."""
     all_of, swept = {}, {}
     for label, own in methods.items():
-        sweep = (own or {}).get("sweep")
+        sweep = own.get("sweep")
         if not sweep:
             all_of[label] = own
             continue
         for values in product(*(v if isinstance(v, list) else [v] for v in sweep.values())):
             chosen = dict(zip(sweep, values, strict=True))
-            name = " ".join([label, *(f"{key.rpartition('.')[2]}={value}" for key, value in chosen.items())])
+            name = " ".join([label, *(f"{key.rpartition('.')[2]}={in_words(value)}" for key, value in chosen.items())])
             all_of[name] = {"method": label, **{k: v for k, v in own.items() if k != "sweep"}, **chosen}
             swept[name] = {"of": label, "values": chosen}
     return all_of, swept
-
-
-def _published(said: Any, file: Path) -> tuple[list[Mapping[str, Any]], list[str]]:
-    try:
-        return list(published_entries(said, file)), []
-    except SeqwardError as error:
-        return [], [str(error)]
-
-
-def published_entries(said: Any, file: Path) -> Iterator[Mapping[str, Any]]:
-    """What runs are held against, one system an entry; the rows of a table become entries."""
-    for entry in [said] if isinstance(said, dict) else said:
-        if "table" not in entry:
-            known = {"source", "system", "data", "method", "group", "figures"}
-            _check_keys(entry, known, {"method", "figures"}, "published")
-            yield entry
-            continue
-        _check_keys(entry, {"table", "group", "within"}, {"table", "group", "within"}, "published")
-        for row in published_table(file.parent / entry["table"]):
-            figures = {name.lower(): float(value) for name, value in row.items() if value and "@" in name}
-            tolerances = {name: [value, entry["within"] * value] for name, value in figures.items()}
-            named = {name: row[name] for name in ("source", "system", "data", "method")}
-            yield {**named, "group": entry["group"], "figures": tolerances}
-
-
-def published_table(file: Path) -> list[dict[str, str]]:
-    """The rows of a table of published figures that belong to a method of ours.
-
-    Raises:
-        SeqwardError: there is no such table.
-    """
-    if not file.is_file():
-        there = [known.name for known in file.parent.glob("*.csv")]
-        raise SeqwardError(f"published: no table {file}.{did_you_mean(file.name, there)}")
-    with file.open(newline="") as stream:
-        return [row for row in csv.DictReader(stream) if row["method"]]
-
-
-def _check_keys(said: Any, known: Iterable[str], needed: Iterable[str], where: str) -> None:
-    if wrong := list(_key_problems(said, set(known), set(needed), where)):
-        raise SeqwardError("\n".join(wrong))
-
-
-def _key_problems(said: Any, known: set[str], needed: set[str], where: str) -> Iterator[str]:
-    if not isinstance(said, Mapping):
-        yield f"{where}: expected keys, got {said!r}."
-        return
-    for key in said:
-        if key not in known:
-            yield f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}"
-    if missing := sorted(needed - set(said)):
-        yield f"{where}: {', '.join(missing)} is missing."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from seqward.bench.study import Study
+from seqward.bench.study import Study, in_words
 from seqward.pictures import Line
 
 Figures = Mapping[str, Any]
@@ -38,13 +38,14 @@ def _values(study: Study, label: str) -> dict[str, Any]:
 
 
 def _sweep(study: Study, figures: Figures, labels: list[str], setting: str, metric: str) -> dict[str, Any]:
-    given = dict.fromkeys(_values(study, label)[setting] for label in labels)
-    numeric = all(isinstance(value, int | float) for value in given)
-    values = sorted(given) if numeric else list(given)
+    given = [_values(study, label)[setting] for label in labels]
+    values = [value for i, value in enumerate(given) if value not in given[:i]]
+    if all(isinstance(value, int | float) for value in values):
+        values.sort()
     lines: dict[str, list[list[float]]] = {}
     for label in labels:
         held = {key: value for key, value in _values(study, label).items() if key != setting}
-        line = " ".join([study.swept[label]["of"], *(f"{k.rpartition('.')[2]}={v}" for k, v in held.items())])
+        line = " ".join([study.swept[label]["of"], *(f"{k.rpartition('.')[2]}={in_words(v)}" for k, v in held.items())])
         if metric in figures[label]:
             at = [figures[label][metric][way] for way in ("mean", "low", "high")]
             lines.setdefault(line, []).append([values.index(_values(study, label)[setting]), *at])

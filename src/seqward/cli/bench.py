@@ -23,7 +23,9 @@ def bench(
         list[str] | None,
         Option(help="[NAME=]FOLDER that `seqward prepare` wrote, in the place of a data set (of all, without NAME)."),
     ] = None,
-    force: Annotated[bool, Option("--force", help="Go on though the study was changed since it was begun.")] = False,
+    force: Annotated[
+        bool, Option("--force", help="Go on with a changed study: what the change touches is put aside and done again.")
+    ] = False,
     list_: Annotated[bool, Option("--list", help="List the studies that come with the program.")] = False,
 ) -> None:
     """Run a study, methods x data sets x seeds x settings, and write what came out as one HTML file and as JSON.
@@ -79,7 +81,7 @@ def carry_out(
     from seqward.bench.study import read_study
     from seqward.bench.summary import method_table, published_table
 
-    study = read_study(file, folder, data_instead(data))
+    study = read_study(file, folder, data_instead(data), only)
     if max_minutes is not None:
         study = replace(study, max_minutes=max_minutes)
     report, found, page = run_and_draw(study, folder, results=results, only=only, jobs=jobs, force=force)
