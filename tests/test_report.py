@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from seqward.errors import SeqwardError
+from seqward.errors import Finding, SeqwardError
 from seqward.metrics import GROUPS, METRICS
 from seqward.panels import marks, training_panels
 from seqward.pictures import (
@@ -41,11 +41,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def figures(shift: float = 0.0) -> dict[str, Any]:
-    group = {
-        "n": 1234,
-        **{f"{metric}@{k}": 0.01 * k + shift for metric in METRICS for k in KS},
-        "ci": {f"{metric}@{k}": [0.01 * k + shift - 0.005, 0.01 * k + shift + 0.005] for metric in METRICS for k in KS},
-    }
+    """HR of .05 and .2 and the NDCG that such hits may have, and as much more as ``shift`` hits at rank 2 or 3."""
+    hits = {f"{metric}@{k}": 0.01 * k + shift for metric in METRICS for k in KS}
+    values = {name: v if name.startswith("hr") else 0.3 * v + 0.015 + 0.3 * shift for name, v in hits.items()}
+    group = {"n": 1234, **values, "ci": {name: [value - 0.005, value + 0.005] for name, value in values.items()}}
     rewards = {f"{name}@{k}": 3.0 * k for name in ("reward", "reward_per_event") for k in KS}
     listed = {
         "events": 10,
@@ -248,6 +247,16 @@ def test_broken_metrics_are_refused(run: Path, content: str) -> None:
 def test_no_run_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SeqwardError, match=r"holds no run\.json"):
         write_report(tmp_path, tmp_path / "report.html")
+
+
+def test_a_row_that_no_ranking_can_have_is_not_reported(run: Path) -> None:
+    out = write_report(run, run / "report.html")
+    before, wrong = out.read_text(), metrics()
+    wrong["baselines"]["popularity"]["goal"]["ndcg@20"] = 0.5
+    (run / "metrics.json").write_text(json.dumps(wrong))
+    with pytest.raises(Finding, match=r"popularity, goal: from 0 to 20: NDCG rises by 0\.5000"):
+        write_report(run, out)
+    assert out.read_text() == before
 
 
 @pytest.mark.parametrize("out", ["missing/report.html", ".", "/dev/null"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqward.errors import SeqwardError
+from seqward.lint import refuse_impossible_figures
 from seqward.metrics import GROUPS, METRICS
 from seqward.panels import GROUP_TITLES, Record, marks, metric_title, training_panels
 from seqward.pictures import STYLE as PICTURES
@@ -25,6 +26,7 @@ def write_report(run: Path | str, out: Path | str, metrics: Path | str | None = 
 
     Raises:
         SeqwardError: ``run`` is no run folder, ``metrics`` is missing or broken, or ``out`` cannot be written.
+        Finding: a row is impossible; the report that was there stays.
     """
     folder, out = Path(run), Path(out)
     if not out.parent.is_dir() or (out.exists() and not out.is_file()):
@@ -69,6 +71,7 @@ def _page(description: Record, metrics: dict[str, Any] | None, records: Sequence
         ]
     else:
         scorers = {name: metrics["model"], **{key: value for key, value in metrics["baselines"].items() if key != name}}
+        refuse_impossible_figures(scorers.items(), metrics["protocol"]["data"])
         ks = metrics["protocol"]["cutoffs"]
         words = "".join(f"<li>{escape(sentence)}" for sentence in protocol_in_words(metrics))
         p = metrics["protocol"]

@@ -26,11 +26,12 @@ from seqward.bench.page import page, write_page
 from seqward.bench.processes import side_by_side
 from seqward.bench.shipped import FOLDER, shipped_studies, study_file
 from seqward.bench.study import read_study
+from seqward.bench.tables import refuse_bad_rows
 from seqward.bench.verdict import verdict
 from seqward.cli import main
 from seqward.errors import Finding
-from seqward.lint import refuse_impossible, refuse_mixed, two_rewards
-from seqward.metrics import summarise
+from seqward.lint import refuse_impossible, refuse_mixed, rows_of, two_rewards
+from seqward.metrics import GROUPS, summarise
 from seqward.pictures import Line
 
 STUDY = """
@@ -254,6 +255,34 @@ def test_impossible_rows_are_refused(done: tuple[Path, Outcome], tmp_path: Path)
     with pytest.raises(Finding, match=r"sasrec seed 0, goal: from 0 to 20: NDCG"):
         write_page(report, done[1].found, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_best_validations_and_protocols_are_held_to_it_too(done: tuple[Path, Outcome]) -> None:
+    """Whoever makes a table of a study's runs asks for all of it at once."""
+    report = json.loads(json.dumps(done[1].report))
+    refuse_bad_rows(report)
+    run = next(run for run in report["runs"] if run["state"] == "finished")
+    run["evaluation"]["exclude_history"] = True
+    with pytest.raises(Finding, match=r"different protocols \(exclude_history is True and False\)"):
+        refuse_bad_rows(report)
+    run["evaluation"]["exclude_history"] = False
+    run["best_validations"]["goal"]["hr@20"] = 0.0
+    with pytest.raises(Finding, match=r"sasrec seed 0, best validations, goal: "):
+        refuse_bad_rows(report)
+
+
+def test_a_wrong_reward_of_a_run_is_refused(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """As it comes from an evaluation, with all its groups, and as a study's page shows it."""
+    report = json.loads(json.dumps(done[1].report))
+    rewards = two_rewards(report["data"]["shop"]["protocol"])
+    test = next(run for run in report["runs"] if run["state"] == "finished")["test"]
+    assert rewards == (0.2, 1.0) and all(test[group] for group in GROUPS)
+    refuse_impossible(rows_of("m", test), rewards)
+    test["reward@20"] += 0.2 * test["click"]["n"] * 0.01 + 1
+    with pytest.raises(Finding, match=r"m, goal: reward@20 is .*, but hr@20 implies"):
+        refuse_impossible(rows_of("m", test), rewards)
+    with pytest.raises(Finding, match=r"sasrec seed 0, click: reward@20 is"):
+        write_page(report, done[1].found, tmp_path / "page.html")
 
 
 def test_rewards_are_held_to_the_hits() -> None:

@@ -6,25 +6,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from seqward.lint import refuse_impossible, rows_of, two_rewards
+from seqward.bench.study import Key
+from seqward.lint import refuse_impossible, refuse_impossible_figures, refuse_mixed
 from seqward.report import table
 
 Figures = Mapping[str, Any]
 
 
 def refuse_bad_rows(report: Figures) -> None:
-    """Refuse to show a study of which a run, a mean over seeds, or a baseline is impossible.
+    """Refuse to show a study of which a run or a baseline is impossible, or runs are of different protocols.
 
     Raises:
         Finding: names the rows and the bounds they break.
     """
     for name, data in report["data"].items():
-        rewards = two_rewards(data["protocol"]) if "protocol" in data else None
         runs = [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
+        refuse_mixed({str(Key(name, r["method"], r["seed"])): r.get("evaluation", {}) for r in runs}, f"data {name}")
         rows = [(f"{run['method']} seed {run['seed']}", run["test"]) for run in runs]
-        rows += list(data["baselines"].items())
-        for label, figures in rows:
-            refuse_impossible(rows_of(label, figures), rewards)
+        rows += [
+            (f"{run['method']} seed {run['seed']}, best validations", run["best_validations"])
+            for run in runs
+            if "best_validations" in run
+        ]
+        refuse_impossible_figures([*rows, *data["baselines"].items()], data.get("protocol", {}))
 
 
 def columns(figures: Mapping[str, Figures], names: Sequence[str]) -> list[str]:
