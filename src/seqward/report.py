@@ -199,12 +199,15 @@ def _row(name: str, cells: Iterable[str]) -> str:
     return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
 
 
-def cell(value: float | None, interval: Sequence[float] | None = None) -> str:
+def cell(value: float | None, interval: Sequence[float] | None = None, best: bool = False) -> str:
+    """A share with four decimals, a sum with one, and as many at both ends of its interval."""
     if value is None:
         return "<td></td>"
     decimals = 1 if abs(value) >= 10 else 4
     low_high = " to ".join(f"{end:,.{decimals}f}" for end in interval or ())
-    return f"<td>{value:,.{decimals}f}{f'<small>{low_high}</small>' * bool(low_high)}</td>"
+    text = f"{value:,.{decimals}f}"
+    bold = f"<b class=best>{text}</b>" if best else text
+    return f"<td>{bold}{f'<small>{low_high}</small>' * bool(low_high)}</td>"
 
 
 # ------------------------------------------------------------------------------------------------------------ protocol
