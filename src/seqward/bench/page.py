@@ -246,7 +246,7 @@ def _once(runs: Sequence[Figures]) -> list[Figures]:
 STYLE = """
 h2.data{border-bottom:2px solid var(--grid);font-size:1.35rem}section h2{margin-top:1rem}
 .lost{border:2px solid var(--line-1);padding:.5rem 1rem}.verdict{border:2px solid var(--line-0);padding:0 1rem .5rem}
-.verdict p{font-size:1.1rem}.narrow{max-width:40rem}summary{cursor:pointer;padding:.4rem 0}
+.verdict p{font-size:1.1rem}.narrow{max-width:34rem}summary{cursor:pointer;padding:.4rem 0}
 input[name=axis]{position:fixed;top:0;opacity:0}
 .axes label{border:1px solid var(--grid);border-radius:.4rem;padding:.3rem .7rem;margin:0 .2rem;cursor:pointer}
 .events,.seconds{display:none}
