@@ -22,7 +22,7 @@ from seqward import SeqwardError
 from seqward.bench import drawing
 from seqward.bench.compare import Sums, compared, paired
 from seqward.bench.conclusion import Outcome, bench
-from seqward.bench.curves import AXES, curves_of
+from seqward.bench.curves import AXES, curves_of, guarded
 from seqward.bench.events import FILE, figure_names, load_events, session_sums
 from seqward.bench.page import page, write_page
 from seqward.bench.processes import side_by_side
@@ -438,6 +438,43 @@ def test_a_tick_stands_where_its_repair_was_made() -> None:
     assert re.findall(r'class=tick d="M([\d.]+) ', picture) == [second] and "run, step 50: clip" in picture
 
 
+def test_what_is_told_of_a_guarded_run(tmp_path: Path) -> None:
+    """A state where it changes, each repair in words; a short run has neither, one that nobody watched is left out."""
+    logs = {
+        0: [
+            {"kind": "guard", "step": 100, "state": "healthy", "reason": ""},
+            {"kind": "guard", "step": 200, "state": "warning", "reason": "|Q| grows"},
+            {
+                "kind": "repair",
+                "step": 200,
+                "state": "warning",
+                "reason": "|Q| grows",
+                "action": "clip",
+                "text": "clipped",
+            },
+            {"kind": "guard", "step": 300, "state": "warning", "reason": "|Q| grows"},
+            {"kind": "repair", "step": 300, "state": "warning", "reason": "", "action": "freeze", "text": "frozen"},
+        ],
+        1: [{"kind": "step", "step": 40}],
+        2: [{"kind": "step", "step": 400}],
+    }
+    runs = [
+        {"data": "d", "method": "m", "seed": seed, "state": "finished", "settings": {"guard": {"watch": seed < 2}}}
+        for seed in (0, 1, 2, 3)
+    ]
+    for seed, log in logs.items():
+        (tmp_path / "d" / "m" / f"seed-{seed}").mkdir(parents=True)
+        (tmp_path / "d" / "m" / f"seed-{seed}" / "log.jsonl").write_text("\n".join(map(json.dumps, log)))
+    assert guarded({"runs": runs}, tmp_path)["d"] == {
+        "m, seed 0": {
+            "end": 300,
+            "states": [[100, "healthy", ""], [200, "warning", "|Q| grows"]],
+            "repairs": [[200, "clipped"], [300, "frozen"]],
+        },
+        "m, seed 1": {"end": 40, "states": [], "repairs": []},
+    }
+
+
 def test_a_run_without_a_strip_is_named() -> None:
     report, found = big((1, 2, 3))
     found["guard"]["d"]["method-0, seed 1"] = {"end": 40, "states": [], "repairs": []}
@@ -446,7 +483,7 @@ def test_a_run_without_a_strip_is_named() -> None:
 
 
 def test_runs_that_failed_are_drawn_and_are_in_no_mean(tmp_path: Path) -> None:
-    """Seed 2 failed after its validation at step 20, another method before any other seed had finished."""
+    """Seed 1 failed after its validation at step 20, another method before any other seed had finished."""
     run = {"data": "d", "method": "m", "state": "finished"}
     lost = {"data": "d", "method": "gone", "seed": 0, "state": "failed"}
     report = {"data": {"d": {}}, "runs": [run | {"seed": 0}, run | {"seed": 1, "state": "failed"}, lost]}
