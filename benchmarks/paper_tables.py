@@ -27,6 +27,7 @@ from seqward import SeqwardError, simulate
 from seqward.bench.results import left_out, say, write
 from seqward.bench.runner import run_study
 from seqward.bench.study import Study, read_study, settings_of
+from seqward.bench.tables import refuse_bad_rows
 from seqward.cli.output import print_table
 from seqward.data.sources import find_source
 from seqward.data.sources.source import locate
@@ -95,6 +96,7 @@ def tables(
         if study.name not in missing:
             places = results / f"{study.name}.json", work / study.name
             reports[study.name] = run_study(study, *places, only=only or (), jobs=jobs)
+            refuse_bad_rows(reports[study.name])
             found["rows"] += comparison(reports[study.name])
             write(results / "paper-tables.json", found)
     return {**found, "studies": reports}

@@ -44,6 +44,8 @@ def _study(study: Figures) -> Iterator[str]:
     if study.get("published", {}).get("comparisons"):
         header, rows = published_table(study["published"]["comparisons"])
         yield from ("", "Beside published figures:", "", *_table(header, rows))
+    if lost := study.get("published", {}).get("left_out"):
+        yield from ("", "Not set beside published figures:", "", *(f"- {line}" for line in lost))
     yield ""
 
 

@@ -30,9 +30,11 @@ def broken(folder: Path, text: str, **rewards: float) -> list[str]:
 
 def test_of_the_papers_54_rows_14_are_impossible() -> None:
     """An independent count of the same tables."""
-    rows, found = lint_table(PAPER)
+    rows, found, unchecked = lint_table(PAPER)
     assert rows == 54
     assert len({one.line for one in found}) == 14
+    (said,) = unchecked
+    assert said.startswith("Reward@k was not checked, since the counts n_click and n_goal are not given: ")
 
 
 def test_the_bounds_by_hand(tmp_path: Path) -> None:
@@ -86,6 +88,16 @@ def test_what_falls_with_the_length_of_the_list_is_impossible(tmp_path: Path) ->
     assert broken(tmp_path, "model,task,hr@20,hr@5\nm,click,0.20,0.31\n")
 
 
+@pytest.mark.parametrize("metric", ["HR", "NDCG", "MRR", "Reward"])
+def test_the_first_and_the_last_are_compared_whatever_is_between(tmp_path: Path, metric: str) -> None:
+    """.310 to .3 (.25 to .35) and .3 to .305 are possible, .3095 or more to .3055 or less is not."""
+    names = ",".join(f"{metric}@{k}" for k in (1, 5, 10))
+    assert broken(tmp_path, f"model,task,{names}\nm,click,.310,.3,.305\n") == [
+        f"2 from 1 to 10: {metric.upper()} falls by 0.005, but no longer list holds less"
+    ]
+    assert broken(tmp_path, f"model,task,{names}\nm,click,.310,.3,.310\n") == []
+
+
 REWARDS = "model,task,n_click,n_goal,HR@20,Reward@20\nm,click,1000,100,0.30,{}\nm,purchase,,,0.50,\n"
 
 
@@ -95,6 +107,42 @@ def test_reward_is_the_sum_that_the_hit_rates_imply(tmp_path: Path) -> None:
     assert broken(tmp_path, REWARDS.format("108.4")) == ["2 reward@20 is 108.4, but hr@20 implies 108.45 to 111.55"]
     assert broken(tmp_path, REWARDS.format("108.4"), click_reward=0.195) == []
     assert broken(tmp_path, REWARDS.replace("1000,100", ",").format("900")) == [], "nothing is known without counts"
+
+
+@pytest.mark.parametrize("task", ["all", "purchase_repeat", "Goal_Novel"])
+def test_a_row_of_both_tasks_or_of_a_part_hides_no_wrong_reward(tmp_path: Path, task: str) -> None:
+    rows = REWARDS.format("108.4") + f"m,{task},,,0.32,\n"
+    assert broken(tmp_path, rows) == ["2 reward@20 is 108.4, but hr@20 implies 108.45 to 111.55"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (
+            REWARDS.format("1") + "m,cart,,,0.1,\n",
+            "one row of clicks and one of goals are expected, and there are 1 and 2",
+        ),
+        (REWARDS.format("1").replace("purchase", "all"), "there are 1 and 0"),
+        (REWARDS.format("1").replace("1000,100", ",100"), "the counts n_click and n_goal are not given"),
+        (REWARDS.format("1").replace("0.50", ""), "HR at the same k is not given for both tasks"),
+    ],
+    ids=["two goals", "no goal", "no count", "no hits"],
+)
+def test_rewards_that_cannot_be_checked_are_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: str, why: str
+) -> None:
+    found = lint_table(table(tmp_path, rows))
+    assert found.found == [] and len(found.unchecked) == 1
+    assert why in found.unchecked[0] and found.unchecked[0].endswith(": m.")
+    assert main(["lint-table", str(tmp_path / "table.csv")]) == 0
+    assert found.unchecked[0] in capsys.readouterr().err
+    assert lint_table(table(tmp_path, REWARDS.format("110"))).unchecked == []
+
+
+def test_counts_of_a_models_two_rows_are_the_same(tmp_path: Path) -> None:
+    rows = REWARDS.format("110").replace("purchase,,", "purchase,900,100")
+    assert broken(tmp_path, rows) == ["3 n_click is 900, but 1000 in the model's row of clicks"]
+    assert broken(tmp_path, rows.replace("900", "1000.0")) == []
 
 
 @pytest.mark.parametrize(
@@ -107,6 +155,11 @@ def test_reward_is_the_sum_that_the_hit_rates_imply(tmp_path: Path) -> None:
         ("model,task,HR@5\nm,click\n", "line 2: 2 entries under 3 columns"),
         ("model,task,HR@5\nm,click,many\n", "line 2: hr@5 is 'many'; expected a number such as 0.613, or nothing"),
         ("model,task,HR@5\nm,click,nan\n", "hr@5 is 'nan'"),
+        (
+            "model,task,n_click,HR@5\nm,click,,.1\nm,goal,1000.9,.1\n",
+            "line 3: n_click is '1000.9'; expected a whole number such as 1000, or nothing",
+        ),
+        ("model,task,n_goal,HR@5\nm,click,many,.1\n", "line 2: n_goal is 'many'; expected a whole number"),
         (
             "model,task,HR@5\nm,click,61.3\n",
             "hr@5 is 61.3; expected a share between 0 and 1. Divide percentages by 100",

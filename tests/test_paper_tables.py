@@ -10,11 +10,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+import paper_tables
 from paper_tables import STUDIES, comparison, main, printed, proof, published_rows, reduced, write_raw
 from run import PUBLISHED
 from seqward.bench.published import published_table
 from seqward.bench.study import read_study
 from seqward.data.sources import read_source
+from seqward.errors import Finding
 from seqward.methods import METHODS
 
 
@@ -165,6 +167,19 @@ def test_a_reduced_study_changes_only_what_a_method_has() -> None:
     assert small.seeds == (7,) and small.methods["sasrec"] == {"train.epochs": 1}
     assert small.methods["sasrec-ccql"]["objective.warmup_events"] == 5
     assert small.methods["sasrec-ccql"]["train.lr"] == 0.01
+
+
+def test_a_row_of_ours_that_no_ranking_can_have_is_not_set_beside_the_papers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"n": 9, "hr@5": 0.2, "ndcg@5": 0.3}
+    run = {"data": "retailrocket", "method": "sasrec", "seed": 0, "state": "finished", "test": {"goal": row}}
+    report = {"runs": [run], "data": {"retailrocket": {"baselines": {}}}}
+    monkeypatch.setattr(paper_tables, "lacking", lambda study, work: None)
+    monkeypatch.setattr(paper_tables, "run_study", lambda *args, **options: report)
+    with pytest.raises(Finding, match="sasrec seed 0, goal: from 0 to 5: NDCG"):
+        paper_tables.tables([read_study(STUDIES[0])], tmp_path, tmp_path)
+    assert not (tmp_path / "paper-tables.json").exists()
 
 
 @pytest.mark.slow

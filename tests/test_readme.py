@@ -107,7 +107,7 @@ def test_eq_4_is_the_code() -> None:
     code = [line.strip() for line in (PACKAGE / "methods" / "ccql.py").read_text().splitlines()]
     first = code.index(shown[0])
     assert code[first : first + len(shown)] == [line.strip() for line in shown]
-    assert len(shown) == 4 + 2
+    assert len(shown) == 3 + 2
 
 
 def test_every_path_of_the_tree_exists() -> None:

@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from seqward.errors import SeqwardError
+from made_up import big, renamed
+from seqward.bench.page import page as study_page
+from seqward.bench.summary import published_check
+from seqward.errors import Finding, SeqwardError
 from seqward.metrics import GROUPS, METRICS
 from seqward.panels import marks, training_panels
 from seqward.pictures import (
@@ -41,11 +46,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def figures(shift: float = 0.0) -> dict[str, Any]:
-    group = {
-        "n": 1234,
-        **{f"{metric}@{k}": 0.01 * k + shift for metric in METRICS for k in KS},
-        "ci": {f"{metric}@{k}": [0.01 * k + shift - 0.005, 0.01 * k + shift + 0.005] for metric in METRICS for k in KS},
-    }
+    """HR of .05 and .2 and the NDCG that such hits may have, and as much more as ``shift`` hits at rank 2 or 3."""
+    hits = {f"{metric}@{k}": 0.01 * k + shift for metric in METRICS for k in KS}
+    values = {name: v if name.startswith("hr") else 0.3 * v + 0.015 + 0.3 * shift for name, v in hits.items()}
+    group = {"n": 1234, **values, "ci": {name: [value - 0.005, value + 0.005] for name, value in values.items()}}
     rewards = {f"{name}@{k}": 3.0 * k for name in ("reward", "reward_per_event") for k in KS}
     listed = {
         "events": 10,
@@ -248,6 +252,16 @@ def test_broken_metrics_are_refused(run: Path, content: str) -> None:
 def test_no_run_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SeqwardError, match=r"holds no run\.json"):
         write_report(tmp_path, tmp_path / "report.html")
+
+
+def test_a_row_that_no_ranking_can_have_is_not_reported(run: Path) -> None:
+    out = write_report(run, run / "report.html")
+    before, wrong = out.read_text(), metrics()
+    wrong["baselines"]["popularity"]["goal"]["ndcg@20"] = 0.5
+    (run / "metrics.json").write_text(json.dumps(wrong))
+    with pytest.raises(Finding, match=r"popularity, goal: from 0 to 20: NDCG rises by 0\.5000"):
+        write_report(run, out)
+    assert out.read_text() == before
 
 
 @pytest.mark.parametrize("out", ["missing/report.html", ".", "/dev/null"])
@@ -471,32 +485,79 @@ OVERLAPS = """() => [...document.querySelectorAll('svg[role=img]')].flatMap(svg 
 """Two pixels of height are the room of letters that are not there."""
 
 
-LETTERS = """() => [...document.querySelectorAll('svg[role=img] text')].map(text => {
+LETTERS = """() => [...document.querySelectorAll('svg[role=img] text')].filter(t => t.getClientRects()[0]).map(text => {
     const svg = text.ownerSVGElement;
     return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
 })"""
 """Sizes of letters on the screen in pixels."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [380, 1200])
-def test_in_a_browser(run: Path, width: int) -> None:
-    """Nothing is asked for, nothing is wider than the screen, labels are large enough and lie on nothing."""
+def report_of_a_run(folder: Path) -> Path:
+    return write_report(run_in(folder / "run"), folder / "report.html")
+
+
+def page_of_a_study(folder: Path) -> Path:
+    """With long names, runs that failed, repairs, and figures beside published ones."""
+    report, found = big((14, 3, 8))
+    report["data"]["d"]["baselines"] = {"method-13": {}}
+    found["guard"]["d"]["method-0, seed 0"]["repairs"] = [[500, "repaired: clipped"]]
+    lost = {key: list(range(0, 150, 50)) for key in ("steps", "events", "seconds")}
+    found["curves"]["d"]["method-1"]["failed"] = [{"seed": 3, **lost, "metrics": {"goal.hr@20": [0.1, 0.2, 0.1]}}]
+    entry = {"method": "method-0", "figures": {"hr@20": [0.35, 0.01]}, "source": "nobody", "group": "all"}
+    report["published"] = published_check([entry], report["runs"])
+    names = {f"method-{i}": f"sasrec-ccql objective.gamma=0.{i}" for i in (2, 3)}
+    (folder / "study.html").write_text(study_page(renamed(report, names), renamed(found, names)))
+    return folder / "study.html"
+
+
+@contextmanager
+def opened(file: Path, width: int) -> Iterator[Any]:
+    """A page in a browser, which asks for nothing else."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed")
     from playwright.sync_api import sync_playwright
 
-    out = write_report(run, run / "report.html")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 844})
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(out.as_uri())
-        assert asked == [out.as_uri()]
+        page.goto(file.as_uri())
+        yield page
+        assert asked == [file.as_uri()]
+        browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [380, 1200])
+@pytest.mark.parametrize("made", [report_of_a_run, page_of_a_study])
+def test_in_a_browser(tmp_path: Path, made: Callable[[Path], Path], width: int) -> None:
+    """Nothing is asked for, nothing is wider than the screen, labels are large enough and lie on nothing."""
+    with opened(made(tmp_path), width) as page:
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(OVERLAPS) == []
         assert min(page.evaluate(LETTERS)) >= 11
         assert max(page.evaluate(LETTERS)) < 18
-        browser.close()
+
+
+@pytest.mark.slow
+def test_choosing_an_axis_leaves_the_reader_where_he_is(tmp_path: Path) -> None:
+    """By a click and by the keyboard, which shows where it is."""
+    where = "document.querySelector('.axes').getBoundingClientRect().top"
+    shown = "[...document.querySelectorAll('div.steps,div.events,div.seconds')].filter(x => x.offsetParent)"
+    names = f"[...new Set({shown}.map(x => x.className))]"
+    with opened(page_of_a_study(tmp_path), 380) as page:
+        page.locator("label.by-seconds").first.scroll_into_view_if_needed()
+        page.evaluate("scrollBy(0, 300)")
+        before = page.evaluate(where)
+        assert page.evaluate("scrollY") > 300 and page.evaluate(names) == ["steps"]
+        page.locator("label.by-seconds").first.click()
+        assert page.evaluate(names) == ["seconds"]
+        assert page.evaluate(where) == pytest.approx(before, abs=2)
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate(names) == ["events"]
+        assert page.evaluate(where) == pytest.approx(before, abs=2)
+        outline = "getComputedStyle(document.querySelector('label.by-events')).outlineStyle"
+        assert page.evaluate(outline) == "solid"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ NAMES = ("model", "task")
 COUNTS = ("n_click", "n_goal")
 CLICK = "click"
 """The task whose events are clicks; of a model's two tasks the other one is the goal."""
+PART = re.compile(r"all|head|tail|.*_(repeat|novel)", re.IGNORECASE)
+"""Tasks that are neither of the two, but both together, or a part of one."""
 
 
 class TableRow(NamedTuple):
@@ -49,19 +51,30 @@ class Contradiction(NamedTuple):
     broken: str
 
 
-def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) -> tuple[int, list[Contradiction]]:
-    """The number of rows of a CSV table, and what in them is impossible.
+class Linted(NamedTuple):
+    """What was found in a table."""
+
+    rows: int
+    found: list[Contradiction]
+    unchecked: list[str]
+    """Whose Reward@k is held to no hit rates, and why."""
+
+
+def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) -> Linted:
+    """The number of rows of a CSV table, what in them is impossible, and which rewards could not be checked.
 
     Columns are ``model``, ``task`` and metrics such as ``HR@5``, ``NDCG@20``, ``MRR@10`` and ``Reward@20``; with the
-    columns ``n_click`` and ``n_goal``, Reward@k is held to the sum that the hit rates of both tasks imply. Any other
-    column belongs to the name of the row.
+    columns ``n_click`` and ``n_goal``, Reward@k is held to the sum that the hit rates of both tasks imply: ``click``
+    and the one other that is not both together, or a part (``all``, ``goal_novel``). Any other column belongs to the
+    name of the row.
 
     Raises:
         SeqwardError: the file cannot be read as such a table; says where.
     """
     rows = list(read_table(file))
     within = [Contradiction(row.line, row.model, row.task, said) for row in rows for said in broken_bounds(row)]
-    return len(rows), sorted([*within, *wrong_rewards(rows, click_reward, goal_reward)])
+    found = sorted([*within, *wrong_rewards(rows, click_reward, goal_reward)])
+    return Linted(len(rows), found, list(unchecked_rewards(rows)))
 
 
 def read_table(file: Path) -> Iterator[TableRow]:
@@ -114,8 +127,15 @@ def _row(cells: Sequence[str], header: Sequence[str], kinds: Sequence[str], plac
         beside=tuple(v for k, v in given.items() if k not in (*NAMES, *COUNTS) and not METRIC.fullmatch(k)),
         figures=figures,
         decimals={kind: len(cell.partition(".")[2]) for kind, cell in printed.items()},
-        counts={kind: int(_number(given[kind], kind, place)) for kind in COUNTS if given.get(kind)},
+        counts={kind: _count(given[kind], kind, place) for kind in COUNTS if given.get(kind)},
     )
+
+
+def _count(cell: str, kind: str, place: str) -> int:
+    """Raises SeqwardError where it is no whole number."""
+    if not re.fullmatch(r"\d+(\.0*)?", cell):
+        raise SeqwardError(f"{place}: {kind} is {cell!r}; expected a whole number such as 1000, or nothing.")
+    return int(float(cell))
 
 
 def _number(cell: str, kind: str, place: str) -> float:
@@ -127,19 +147,21 @@ def _number(cell: str, kind: str, place: str) -> float:
     if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", cell):
         raise SeqwardError(f"{place}: {kind} is {cell!r}; expected a number such as 0.613, or nothing.")
     value = float(cell)
-    if value > 1 and not kind.startswith(("reward", "n_")):
+    if value > 1 and not kind.startswith("reward"):
         raise SeqwardError(f"{place}: {kind} is {cell}; expected a share between 0 and 1. Divide percentages by 100.")
     return value
 
 
 def broken_bounds(row: TableRow) -> Iterator[str]:
     """Each bound within a row that it breaks, in words."""
-    for pair in impossible_pairs(row.figures, row.decimals):
-        yield str(pair)
-    told = {(pair.a, pair.b) for pair in impossible_pairs(row.figures, row.decimals)}
+    pairs = impossible_pairs(row.figures, row.decimals)
+    yield from map(str, pairs)
+    told = {(pair.a, pair.b) for pair in pairs}
     for metric in ("hr", "ndcg", "mrr", "reward"):
         ks = sorted(int(name.partition("@")[2]) for name in row.figures if name.startswith(f"{metric}@"))
-        for a, b in pairwise(ks):
+        for a, b in combinations(
+            ks, 2
+        ):  # the decimals may differ: each neighbour may be possible where the ends are not
             change, room = rise(row.figures, row.decimals, metric, a, b)
             if change < -room and (a, b) not in told:
                 yield f"from {a} to {b}: {metric.upper()} falls by {-change:.4g}, but no longer list holds less"
@@ -147,19 +169,53 @@ def broken_bounds(row: TableRow) -> Iterator[str]:
 
 def wrong_rewards(rows: Iterable[TableRow], click_reward: float, goal_reward: float) -> Iterator[Contradiction]:
     """Reward@k that is not the sum of the rewards of the events that both tasks' HR@k say were hit."""
-    by_model: dict[tuple[str, ...], list[TableRow]] = {}
-    for row in rows:
-        by_model.setdefault((row.model, *row.beside), []).append(row)
-    for of_model in by_model.values():
-        clicks = [row for row in of_model if row.task.lower() == CLICK]
-        goals = [row for row in of_model if row.task.lower() != CLICK]
+    for clicks, goals in _tasks_of_models(rows):
         if len(clicks) == len(goals) == 1:
             yield from _of_tasks(clicks[0], goals[0], click_reward, goal_reward)
 
 
+def unchecked_rewards(rows: Iterable[TableRow]) -> Iterator[str]:
+    """The models with a Reward@k that ``wrong_rewards`` cannot check, by the reason."""
+    why: dict[str, list[str]] = {}
+    for clicks, goals in _tasks_of_models(rows):
+        of = [*clicks, *goals]
+        rewards = {name for row in of for name in row.figures if name.startswith("reward@")}
+        if rewards and (reason := _why_unchecked(clicks, goals, rewards)):
+            why.setdefault(reason, []).append(" ".join([of[0].model, *of[0].beside]))
+    for reason, models in why.items():
+        more = f" and {len(models) - 3} more" if len(models) > 3 else ""
+        yield f"Reward@k was not checked, since {reason}: {', '.join(models[:3])}{more}."
+
+
+def _why_unchecked(clicks: Sequence[TableRow], goals: Sequence[TableRow], rewards: Iterable[str]) -> str | None:
+    if len(clicks) != 1 or len(goals) != 1:
+        return f"one row of clicks and one of goals are expected, and there are {len(clicks)} and {len(goals)}"
+    if clicks[0].counts.keys() | goals[0].counts.keys() != set(COUNTS):
+        return f"the counts {' and '.join(COUNTS)} are not given"
+    hits = {f"hr@{name.partition('@')[2]}" for name in rewards}
+    if not hits <= clicks[0].figures.keys() & goals[0].figures.keys():
+        return "HR at the same k is not given for both tasks"
+    return None
+
+
+def _tasks_of_models(rows: Iterable[TableRow]) -> Iterator[tuple[list[TableRow], list[TableRow]]]:
+    """Each model's rows of clicks and of goals."""
+    by_model: dict[tuple[str, ...], list[TableRow]] = {}
+    for row in rows:
+        if not PART.fullmatch(row.task):
+            by_model.setdefault((row.model, *row.beside), []).append(row)
+    for of_model in by_model.values():
+        clicks = [row for row in of_model if row.task.lower() == CLICK]
+        yield clicks, [row for row in of_model if row not in clicks]
+
+
 def _of_tasks(click: TableRow, goal: TableRow, click_reward: float, goal_reward: float) -> Iterator[Contradiction]:
+    for kind in click.counts.keys() & goal.counts.keys():
+        if goal.counts[kind] != click.counts[kind]:
+            said = f"{kind} is {goal.counts[kind]}, but {click.counts[kind]} in the model's row of clicks"
+            yield Contradiction(goal.line, goal.model, goal.task, said)
     counts = {**goal.counts, **click.counts}
-    if counts.keys() < set(COUNTS):
+    if counts.keys() != set(COUNTS):
         return
     worth = ((click, counts["n_click"] * click_reward), (goal, counts["n_goal"] * goal_reward))
     for row in (click, goal):
@@ -205,6 +261,22 @@ def refuse_impossible(
     if found:
         lines = dict.fromkeys(f"  {one.model}, {one.task}: {one.broken}" for one in found)
         raise Finding("This table is impossible, and is not printed:\n" + "\n".join(lines))
+
+
+def refuse_impossible_figures(
+    evaluations: Iterable[tuple[str, Mapping[str, Any]]], protocol: Mapping[str, Any]
+) -> None:
+    """Refuse evaluations that no ranking can have, be it by a defect of this program.
+
+    Args:
+        evaluations: each with what it is of; the same name may stand there twice.
+        protocol: of the data set.
+
+    Raises:
+        Finding: says which rows break which bounds.
+    """
+    for label, figures in evaluations:
+        refuse_impossible(rows_of(label, figures), two_rewards(protocol))
 
 
 def rows_of(label: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

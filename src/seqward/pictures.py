@@ -135,7 +135,8 @@ def dots(groups: Sequence[str], rows: Mapping[str, Sequence[Dot | None]], x_name
         axes.set_xlim(min(0.0, axes.get_xlim()[0]))
         axes.grid(visible=False, axis="y")
 
-    return _picture(draw, x_name, label, left=84, top=8, height=(14 * len(rows) + 12) * len(groups))
+    left = max(84, 7 * max(map(len, groups), default=0))
+    return _picture(draw, x_name, label, left=left, top=8, height=(14 * len(rows) + 12) * len(groups))
 
 
 def keys(names: Sequence[str], dashed: bool) -> str:

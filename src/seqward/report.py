@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqward.errors import SeqwardError
+from seqward.lint import refuse_impossible_figures
 from seqward.metrics import GROUPS, METRICS
 from seqward.panels import GROUP_TITLES, Record, marks, metric_title, training_panels
 from seqward.pictures import STYLE as PICTURES
@@ -25,6 +26,7 @@ def write_report(run: Path | str, out: Path | str, metrics: Path | str | None = 
 
     Raises:
         SeqwardError: ``run`` is no run folder, ``metrics`` is missing or broken, or ``out`` cannot be written.
+        Finding: a row is impossible; the report that was there stays.
     """
     folder, out = Path(run), Path(out)
     if not out.parent.is_dir() or (out.exists() and not out.is_file()):
@@ -69,6 +71,7 @@ def _page(description: Record, metrics: dict[str, Any] | None, records: Sequence
         ]
     else:
         scorers = {name: metrics["model"], **{key: value for key, value in metrics["baselines"].items() if key != name}}
+        refuse_impossible_figures(scorers.items(), metrics["protocol"]["data"])
         ks = metrics["protocol"]["cutoffs"]
         words = "".join(f"<li>{escape(sentence)}" for sentence in protocol_in_words(metrics))
         p = metrics["protocol"]
@@ -196,12 +199,15 @@ def _row(name: str, cells: Iterable[str]) -> str:
     return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
 
 
-def cell(value: float | None, interval: Sequence[float] | None = None) -> str:
+def cell(value: float | None, interval: Sequence[float] | None = None, best: bool = False) -> str:
+    """A share with four decimals, a sum with one, and as many at both ends of its interval."""
     if value is None:
         return "<td></td>"
     decimals = 1 if abs(value) >= 10 else 4
     low_high = " to ".join(f"{end:,.{decimals}f}" for end in interval or ())
-    return f"<td>{value:,.{decimals}f}{f'<small>{low_high}</small>' * bool(low_high)}</td>"
+    text = f"{value:,.{decimals}f}"
+    bold = f"<b class=best>{text}</b>" if best else text
+    return f"<td>{bold}{f'<small>{low_high}</small>' * bool(low_high)}</td>"
 
 
 # ------------------------------------------------------------------------------------------------------------ protocol

@@ -17,21 +17,28 @@ import pytest
 from dying import once_dead
 
 import seqward
+from made_up import big, renamed
 from seqward import SeqwardError
 from seqward.bench import drawing
 from seqward.bench.compare import Sums, _best, compared, paired
 from seqward.bench.conclusion import Outcome, bench
+from seqward.bench.curves import AXES, curves_of, guarded
 from seqward.bench.events import FILE, figure_names, load_events, session_sums
 from seqward.bench.page import page, write_page
 from seqward.bench.processes import side_by_side
+from seqward.bench.results import deciding
 from seqward.bench.shipped import FOLDER, shipped_studies, study_file
 from seqward.bench.study import read_study
+from seqward.bench.summary import published_check
+from seqward.bench.tables import refuse_bad_rows, seeds_table, title
+from seqward.bench.training import training
 from seqward.bench.verdict import verdict
 from seqward.cli import main
 from seqward.errors import Finding
-from seqward.lint import refuse_impossible, refuse_mixed, two_rewards
-from seqward.metrics import summarise
+from seqward.lint import refuse_impossible, refuse_mixed, rows_of, two_rewards
+from seqward.metrics import GROUPS, summarise
 from seqward.pictures import Line
+from seqward.report import cell
 
 STUDY = """
 data:
@@ -256,6 +263,34 @@ def test_impossible_rows_are_refused(done: tuple[Path, Outcome], tmp_path: Path)
     assert not (tmp_path / "page.html").exists()
 
 
+def test_best_validations_and_protocols_are_held_to_it_too(done: tuple[Path, Outcome]) -> None:
+    """Whoever makes a table of a study's runs asks for all of it at once."""
+    report = json.loads(json.dumps(done[1].report))
+    refuse_bad_rows(report)
+    run = next(run for run in report["runs"] if run["state"] == "finished")
+    run["evaluation"]["exclude_history"] = True
+    with pytest.raises(Finding, match=r"different protocols \(exclude_history is True and False\)"):
+        refuse_bad_rows(report)
+    run["evaluation"]["exclude_history"] = False
+    run["best_validations"]["goal"]["hr@20"] = 0.0
+    with pytest.raises(Finding, match=r"sasrec seed 0, best validations, goal: "):
+        refuse_bad_rows(report)
+
+
+def test_a_wrong_reward_of_a_run_is_refused(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """As it comes from an evaluation, with all its groups, and as a study's page shows it."""
+    report = json.loads(json.dumps(done[1].report))
+    rewards = two_rewards(report["data"]["shop"]["protocol"])
+    test = next(run for run in report["runs"] if run["state"] == "finished")["test"]
+    assert rewards == (0.2, 1.0) and all(test[group] for group in GROUPS)
+    refuse_impossible(rows_of("m", test), rewards)
+    test["reward@20"] += 0.2 * test["click"]["n"] * 0.01 + 1
+    with pytest.raises(Finding, match=r"m, goal: reward@20 is .*, but hr@20 implies"):
+        refuse_impossible(rows_of("m", test), rewards)
+    with pytest.raises(Finding, match=r"sasrec seed 0, click: reward@20 is"):
+        write_page(report, done[1].found, tmp_path / "page.html")
+
+
 def test_rewards_are_held_to_the_hits() -> None:
     rewards = two_rewards({"goal": "buy", "rewards": {"types": {"buy": 1.0, "view": 0.2, "cart": 0.2}}})
     assert (
@@ -414,54 +449,11 @@ def test_the_page_fetches_nothing_and_begins_with_pictures(done: tuple[Path, Out
 
 def test_every_validation_metric_is_drawn_over_three_axes(done: tuple[Path, Outcome]) -> None:
     text, curves = done[1].page.read_text(), done[1].found["curves"]["shop"]["sasrec"]
-    assert {"steps", "examples", "seconds"} <= curves.keys() and len(curves["metrics"]) > 40
-    for axis in ("steps", "examples", "seconds"):
+    assert {"steps", "events", "seconds"} <= curves.keys() and len(curves["metrics"]) > 40
+    for axis in ("steps", "events", "seconds"):
         assert f"<title>shop: goal_repeat NDCG@20 over {axis}".replace("goal_repeat", "goal repeat") in text
         assert text.count(f" over {axis}</title>") >= len(curves["metrics"])
     assert "over gamma" in text and "Q of snqn gamma=0.9" in text and "head against tail" in text
-
-
-def big(sizes: tuple[int, int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A result of so many methods, seeds and validations, from the one that was run."""
-    methods, seeds, points = sizes
-    names = [f"{g}.{m}@{k}" for g in ("all", "goal", "click") for m in ("hr", "ndcg", "mrr") for k in (5, 10, 20)]
-    names += [f"goal_{g}.{m}@{k}" for g in ("repeat", "novel") for m in ("hr", "ndcg", "mrr") for k in (5, 10, 20)]
-    names += [f"{r}@{k}" for r in ("reward", "reward_per_event") for k in (5, 10, 20)]
-    names += ["q.mean_q", "q.mean_return", "q.max_q", "q.gap"]
-    random, labels = np.random.default_rng(0), [f"method-{i}" for i in range(methods)]
-    value = random.random((methods, len(names), points))
-    places = {axis: list(range(0, 50 * points, 50)) for axis in ("steps", "examples", "seconds")}
-    curves = {
-        label: {
-            "seeds": seeds,
-            **places,
-            "metrics": {
-                name: {"mean": list(v), "low": list(v - 0.1), "high": list(v + 0.1)}
-                for name, v in zip(names, value[i], strict=True)
-            },
-        }
-        for i, label in enumerate(labels)
-    }
-    figure = {"seeds": seeds, "mean": 0.3, "iqm": 0.3, "low": 0.2, "high": 0.4, "interval": [0.2, 0.4]}
-    shown = [n for n in figure_names([5, 10, 20]) if "ndcg" not in n]
-    shown += [n for n in figure_names([5, 10, 20]) if "ndcg" in n]
-    figures = {label: {n: figure | ({"mean": 0.29} if "ndcg" in n else {}) for n in shown} for label in labels}
-    states = {"end": 1000, "states": [[0, "healthy", ""], [400, "warning", "|Q| grows"], [700, "diverged", "NaN"]]}
-    runs = [
-        {"data": "d", "method": label, "seed": s, "state": "finished", "test": {}, "stopped": "all"}
-        for label in labels
-        for s in range(seeds)
-    ]
-    report = {"study": "big", "data": {"d": {"baselines": {}}}, "runs": runs}
-    found = {
-        "compared": {"d": {"figures": figures, "best": {}, "untested": []}},
-        "curves": {"d": curves},
-        "guard": {"d": {f"{r['method']}, seed {r['seed']}": states for r in runs}},
-        "sweeps": {},
-        "verdicts": {},
-        "left_out": [],
-    }
-    return report, found
 
 
 def test_five_methods_and_five_seeds_are_small_and_quick() -> None:
@@ -488,10 +480,189 @@ def test_a_curve_stands_where_its_values_say() -> None:
     assert y0 - y1 == pytest.approx(drawing.HEIGHT / 1.1, abs=0.2)
 
 
-def test_names_cannot_write_html(done: tuple[Path, Outcome]) -> None:
+def test_names_cannot_write_html() -> None:
+    """Of the study, data, methods and baselines, runs, states, reasons and repairs."""
+    evil = "<script>alert(1)</script>"
+    report, found = big((2, 2, 2))
+    report["data"]["d"]["baselines"] = {"method-1": {}}
+    found["left_out"] = [evil]
+    found["guard"]["d"]["method-0, seed 0"] |= {"states": [[0, "warning", evil]], "repairs": [[1, evil]]}
+    found["curves"]["d"]["method-0"]["failed"] = [
+        {"seed": evil, **{axis: [1] for axis in AXES}, "metrics": {"all.hr@5": [0.1]}}
+    ]
+    report["published"] = published_check([], []) | {"left_out": [evil]}
+    names = {"d": f"d{evil}", "method-0": f"m{evil}", "method-1": f"b{evil}"}
+    text = page(renamed(report, names) | {"study": f"<b>{evil}"}, renamed(found, names))
+    assert not re.search(r"<script|<b>&lt;script|title><b>|h1><b>", text)
+    for name in ("d", "m", "b", "&lt;b&gt;"):
+        assert f"{name}&lt;script&gt;alert" in text, name
+
+
+def test_what_the_guard_did_is_told_and_ticked() -> None:
+    report, found = big((1, 2, 3))
+    found["guard"]["d"]["method-0, seed 1"] |= {"repairs": [[500, "repaired: clipped, because |Q| grows"]]}
+    text = page(report, found)
+    assert text.count("<path class=tick") == 1
+    assert "Repairs, a tick each: 1</summary>" in text
+    assert "<li>method-0, seed 1, step 500: repaired: clipped, because |Q| grows" in text
+    assert "Repairs" not in page(*big((1, 2, 3)))
+
+
+def test_a_tick_stands_where_its_repair_was_made() -> None:
+    strips = {"run": [(0.0, "healthy"), (50.0, "diverged")]}
+    picture = drawing.timeline(strips, {"run": 100.0}, "label", {"run": [(50.0, "clip")]})
+    (second,) = re.findall(r'<rect x="([\d.]+)"[^>]*><title>run: diverged', picture)
+    assert re.findall(r'class=tick d="M([\d.]+) ', picture) == [second] and "run, step 50: clip" in picture
+
+
+def test_what_is_told_of_a_guarded_run(tmp_path: Path) -> None:
+    """A state where it changes, each repair in words; a short run has neither, one that nobody watched is left out."""
+    logs = {
+        0: [
+            {"kind": "guard", "step": 100, "state": "healthy", "reason": ""},
+            {"kind": "guard", "step": 200, "state": "warning", "reason": "|Q| grows"},
+            {
+                "kind": "repair",
+                "step": 200,
+                "state": "warning",
+                "reason": "|Q| grows",
+                "action": "clip",
+                "text": "clipped",
+            },
+            {"kind": "guard", "step": 300, "state": "warning", "reason": "|Q| grows"},
+            {"kind": "repair", "step": 300, "state": "warning", "reason": "", "action": "freeze", "text": "frozen"},
+        ],
+        1: [{"kind": "step", "step": 40}],
+        2: [{"kind": "step", "step": 400}],
+    }
+    runs = [
+        {"data": "d", "method": "m", "seed": seed, "state": "finished", "settings": {"guard": {"watch": seed < 2}}}
+        for seed in (0, 1, 2, 3)
+    ]
+    for seed, log in logs.items():
+        (tmp_path / "d" / "m" / f"seed-{seed}").mkdir(parents=True)
+        (tmp_path / "d" / "m" / f"seed-{seed}" / "log.jsonl").write_text("\n".join(map(json.dumps, log)))
+    assert guarded({"runs": runs}, tmp_path)["d"] == {
+        "m, seed 0": {
+            "end": 300,
+            "states": [[100, "healthy", ""], [200, "warning", "|Q| grows"]],
+            "repairs": [[200, "clipped"], [300, "frozen"]],
+        },
+        "m, seed 1": {"end": 40, "states": [], "repairs": []},
+    }
+
+
+def test_a_run_without_a_strip_is_named() -> None:
+    report, found = big((1, 2, 3))
+    found["guard"]["d"]["method-0, seed 1"] = {"end": 40, "states": [], "repairs": []}
+    said = "No strip, since they ended before the guard looked at them: method-0, seed 1."
+    assert said in page(report, found) and said not in page(*big((1, 2, 3)))
+
+
+def test_runs_that_failed_are_drawn_and_are_in_no_mean(tmp_path: Path) -> None:
+    """Seed 1 failed after its validation at step 20, another method before any other seed had finished."""
+    run = {"data": "d", "method": "m", "state": "finished"}
+    lost = {"data": "d", "method": "gone", "seed": 0, "state": "failed"}
+    report = {"data": {"d": {}}, "runs": [run | {"seed": 0}, run | {"seed": 1, "state": "failed"}, lost]}
+    for (method, seed), values in {("m", 0): [0.1, 0.2, 0.3], ("m", 1): [0.5, 0.7], ("gone", 0): [0.4]}.items():
+        folder = tmp_path / "d" / method / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        where = [{"step": 10 * i, "events": 20 * i, "seconds": i} for i in range(1, 4)]
+        log = [
+            {"kind": "validation", **at, "metrics": {"all": {"hr@20": value}}}
+            for at, value in zip(where, values, strict=False)
+        ]
+        (folder / "log.jsonl").write_text("\n".join(map(json.dumps, log)))
+    curves = curves_of(report, tmp_path)["d"]
+    assert curves["m"]["seeds"] == 1 and curves["m"]["metrics"]["all.hr@20"]["mean"] == [0.1, 0.2, 0.3]
+    (failed,) = curves["m"]["failed"]
+    assert (failed["seed"], failed["steps"], failed["metrics"]) == (1, [10, 20], {"all.hr@20": [0.5, 0.7]})
+    assert curves["gone"]["seeds"] == 0 and curves["gone"]["failed"][0]["events"] == [20]
+
+    drawn = "".join(training("d", curves, ["all.hr@20"], []))
+    assert "m seed 1, gone seed 0, which failed." in drawn
+    assert drawn.count('class="line broken"') == 6, "two runs on three axes"
+    (steps,) = re.findall(
+        r'class="line broken" stroke="var\(--line-0\)" d="M(.*?)"', drawn.partition("class=events")[0]
+    )
+    assert [float(point.split()[0]) for point in steps.split("L")] == pytest.approx(
+        [62 + 260 / 3, 62 + 520 / 3], abs=0.1
+    )
+    found = {"compared": {}, "curves": {"d": curves}, "guard": {}, "left_out": [], "sweeps": {}, "verdicts": {}}
+    whole = page({"study": "s", "data": {"d": {}}, "runs": []}, found)
+    assert "No run has finished." in whole and 'class="line broken"' in whole
+
+
+def test_baselines_stay_in_the_pictures_of_many_methods() -> None:
+    report, found = big((15, 1, 2))
+    report["data"]["d"]["baselines"] = {"method-14": {}}
+    text = page(report, found)
+    pictures = re.findall(
+        r"<title>d: goal HR@20 by method</title>.*?</svg>|<title>d: HR@20, .*?</svg>", text, re.DOTALL
+    )
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert "method-14" in picture and "method-11" in picture and "method-12" not in picture
+    assert text.count("Not drawn: method-12, method-13.") == 3, "results, curves, and repeat against novel"
+
+
+def test_long_names_keep_both_ends() -> None:
+    report, found = big((2, 1, 2))
+    long = "sasrec-ccql objective.gamma="
+    names = {"method-0": f"{long}0.5", "method-1": f"{long}0.99"}
+    text = page(renamed(report, names), renamed(found, names))
+    shown = set(re.findall(r">(sasrec-\S*\N{HORIZONTAL ELLIPSIS}[^<]*)</text>", text))
+    assert len(shown) == 2 and {one.rpartition("=")[2] for one in shown} == {"0.5", "0.99"}
+
+
+def test_the_page_sets_runs_beside_what_was_published() -> None:
     report, found = big((1, 1, 2))
-    found["left_out"] = ["<script>alert(1)</script>"]
-    assert "<script>" not in page(report | {"study": "<b>"}, found)
+    entry = {"method": "method-0", "figures": {"hr@20": [0.35, 0.01]}, "source": "a & b", "group": "all"}
+    lost = {"data": "d", "method": "method-0", "seed": 7, "state": "failed"}
+    text = page(report | {"published": published_check([entry], [*report["runs"], lost])}, found)
+    (section,) = re.findall(r"<h2>Beside published figures</h2>(.*?)</section>", text, re.DOTALL)
+    for entry in ("0.3500", "0.3000", "-0.0500", "off", "a &amp; b"):
+        assert f"<td>{entry}</td>" in section
+    assert "Not set beside them: 1 runs.</b><ul><li>d/method-0/7: it failed" in section
+    assert "Beside published" not in page(report, found)
+
+
+# The tables ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_figures_are_called() -> None:
+    assert title("goal_repeat.ndcg@20") == "goal repeat NDCG@20" and title("reward@5") == "Reward@5"
+    assert title("reward_per_event@5") == "Reward per event@5"
+    assert (title("q.max_q"), title("q.gap")) == ("Largest Q", "Q above the return")
+    assert title("q.rank_correlation") == "Rank correlation of Q and return"
+
+
+def test_an_interval_has_the_decimals_of_its_figure() -> None:
+    assert cell(15.0, (9.6, 21.7)) == "<td>15.0<small>9.6 to 21.7</small></td>"
+    assert cell(9.0, (8.5, 10.5), best=True) == "<td><b class=best>9.0000</b><small>8.5000 to 10.5000</small></td>"
+
+
+def test_the_table_over_seeds() -> None:
+    """Of a's five runs one is cut off at either end: .25. Of b's ten pairs with them four win and two are ties."""
+
+    def runs(*values: float) -> list[dict[str, Any]]:
+        return [{"test": {"goal": {"hr@20": v, "ndcg@20": v}, "reward@20": v}} for v in values]
+
+    names = ["goal.hr@20", "goal.ndcg@20", "reward@20"]
+    text = seeds_table({"a": runs(0, 0.2, 0.25, 0.3, 0.5), "b": runs(0.2, 0.3), "c": runs(0.5)}, names)
+    a, b, c = re.findall(r"<tr><th>[abc]</th>(.*?)</tr>", text)
+    low, high = map(float, re.findall(r"<td>0.2500<small>(\S+) to (\S+)</small>", a)[0])
+    assert 0 < low < 0.25 < high < 0.5
+    assert b.startswith("<td>0.2500<small>0.2000 to 0.3000</small>") and b.endswith("<td>2</td><td>50%</td>")
+    assert c == "<td>0.5000</td>" * 3 + "<td>1</td><td>90%</td>" and a.endswith("<td>5</td><td></td>")
+    assert "beats a run of a" in text and "where there are fewer than 3" in text
+
+
+def test_what_decides() -> None:
+    of = ["all.ndcg@5", "all.ndcg@20", "reward@20"]
+    assert deciding([of, of]) == ("all", 20)
+    assert deciding([[*of, "goal.ndcg@20"], of]) == ("all", 20)
+    assert deciding([[*of, "goal.ndcg@20"]]) == ("goal", 20)
 
 
 # The command ---------------------------------------------------------------------------------------------------------
@@ -499,7 +670,9 @@ def test_names_cannot_write_html(done: tuple[Path, Outcome]) -> None:
 
 def test_shipped_studies_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     names = [name for name, _ in shipped_studies()]
-    assert {f"table-{n}" for n in (1, 2, 3, 4)} | {"figure-1", "figure-3", "figure-4", "does-rl-help"} <= set(names)
+    paper = {f"table-{n}" for n in (1, 2, 3, 4)} | {f"figure-{n}" for n in (1, 3, 4)}
+    appendix = {f"appendix-{part}" for part in ("discount", "overestimation", "rl")}
+    assert paper | appendix | {"sweeps", "does-rl-help"} == set(names)
     for name in names:
         assert read_study(FOLDER / f"{name}.yaml").runs()
     assert main(["bench", "--list"]) == 0

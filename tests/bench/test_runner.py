@@ -356,10 +356,16 @@ def test_a_wrong_study_is_refused(before: str, after: str, message: str, tmp_pat
 def test_a_repaired_run_is_no_reproduction_and_says_so() -> None:
     """Of two seeds the guard touched one: the other alone is held against what was published, and the table tells."""
     run = {"data": "d", "method": "m", "state": "finished", "stopped": "", "test": {"all": {"hr@10": 0.3}}}
-    touched = {"state": "healthy", "worst": "diverged", "repairs": [{"step": 9, "action": "clip", "text": ""}]}
+    repairs = [{"step": 9, "action": "clip", "text": ""}, {"step": 12, "action": "freeze", "text": ""}]
+    touched = {"state": "healthy", "worst": "diverged", "repairs": repairs}
     runs = [{**run, "seed": 0, "stability": None}, {**run, "seed": 1, "stability": touched}]
     published = [{"method": "m", "figures": {"hr@10": [0.3, 0.01]}}]
-    assert [row["seed"] for row in published_check(published, runs)["comparisons"]] == [0]
-    assert remark_of(runs) == "repaired (1 of 2), diverged (1 of 2)"
-    assert remark_of(runs[1:]) == "repaired, diverged"
+    found = published_check(published, [*runs, {"data": "d", "method": "m", "seed": 2, "state": "failed"}])
+    assert [row["seed"] for row in found["comparisons"]] == [0]
+    assert found["left_out"] == [
+        "d/m/1: the guard repaired it (clip, freeze), so it is no reproduction",
+        "d/m/2: it failed",
+    ]
+    assert remark_of(runs) == "repaired (clip, freeze; 1 of 2), diverged (1 of 2)"
+    assert remark_of(runs[1:]) == "repaired (clip, freeze), diverged"
     assert remark_of(runs[:1]) == ""

@@ -188,7 +188,27 @@ def test_any_history_has_a_verdict_in_words(probes: list[dict[str, Any]], tolera
     assert verdict == judge(found, tolerance)
 
 
-def test_every_rule_can_alarm() -> None:
-    """No threshold lies beyond what its rule can make, and none at a tolerance either."""
-    for rule in RULES:
-        assert rule.threshold < rule.most and rule.limit(100.0) < rule.most, rule.name
+USUAL = [0.1, -0.1] * 4
+LOUD = {
+    "value bound": history(q_over_bound=[9.0]),
+    "growth of Q": history(q_over_bound=[0.01 * 5**i for i in range(8)]),
+    "TD error": history(td_mean=[*USUAL, *[1.0] * 10]),
+    "overestimation": history(overestimation=[0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]),
+    "conservative gap": history(conservative_gap=[-0.2] * 8 + [0.5]),
+    "gradient": history(grad_z=[1.0, 20.0, 50.0, 30.0]),
+    "loss": history(loss_ratio=[3.0]),
+    "feature rank": history(feature_rank=[60.0, 5.0]),
+    "dormant units": history(dormant=[0.1]),
+    "coverage": history(coverage=[0.5, 0.01]),
+    "churn": history(churn=[0.2] * 8 + [0.7]),
+    "metric": validated(0.5, 0.1),
+}
+"""For each rule a course, of values that its signal can have, at which it alarms."""
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_every_rule_can_alarm(rule: rules.Rule) -> None:
+    """No threshold lies beyond what its rule makes of a bad course, and none at any tolerance beyond its most."""
+    assert rule.score(LOUD[rule.name]) > rule.limit(1.0)
+    assert rule.score(LOUD[rule.name]) <= rule.most and rule.limit(100.0) < rule.most
+    assert LOUD.keys() == {one.name for one in RULES}

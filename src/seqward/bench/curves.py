@@ -10,11 +10,10 @@ import numpy as np
 
 from seqward.bench.runner import place_of
 from seqward.bench.study import Key
-from seqward.bench.summary import runs_by_method
 from seqward.runlog import read_log
 from seqward.stability.guard import goes_on_sound
 
-AXES = {"steps": "step", "examples": "events", "seconds": "seconds"}
+AXES = {"steps": "step", "events": "events", "seconds": "seconds"}
 """What curves are drawn over, and what the log calls it."""
 
 Record = Mapping[str, Any]
@@ -24,16 +23,25 @@ def curves_of(report: Record, folder: Path) -> dict[str, Any]:
     """Data set -> method -> ``seeds``, the places on each of AXES, and ``metrics``: mean, lowest and highest of each.
 
     At a step stands what at least half of the seeds have measured there; the rest have stopped before. Places in
-    seconds are means over seeds.
+    seconds are means over seeds. ``failed`` are the runs that failed, up to their last validation and each for itself:
+    ``seed``, places, and ``metrics``. No mean is of them, and a method of which none has finished has 0 seeds.
     """
     found: dict[str, Any] = {}
     for name in report["data"]:
-        runs = [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
-        for method, of in runs_by_method(runs):
-            logs = [validations(run, folder) for run in of]
-            if any(logs):
-                found.setdefault(name, {})[method] = _spread([log for log in logs if log])
+        runs = [run for run in report["runs"] if run["data"] == name]
+        for method in dict.fromkeys(run["method"] for run in runs):
+            logs = {(run["seed"], run["state"]): validations(run, folder) for run in runs if run["method"] == method}
+            failed = [_failed(seed, log) for (seed, state), log in logs.items() if log and state == "failed"]
+            finished = [log for (_, state), log in logs.items() if log and state == "finished"]
+            if finished or failed:
+                found.setdefault(name, {})[method] = {**_spread(finished), "failed": failed}
     return found
+
+
+def _failed(seed: int, log: Sequence[Record]) -> dict[str, Any]:
+    """One run for itself."""
+    alone = _spread([log])
+    return {**alone, "seed": seed, "metrics": {name: of["mean"] for name, of in alone["metrics"].items()}}
 
 
 def validations(run: Record, folder: Path) -> list[dict[str, Any]]:
@@ -89,9 +97,10 @@ def _states_of(record: Record) -> list[tuple[str, str]]:
 
 
 def guarded(report: Record, folder: Path) -> dict[str, Any]:
-    """Data set -> run -> ``end``, the last step, and ``states``: each ``[step, state, reason]`` where it changes.
+    """Data set -> run -> ``end``, the last step, ``states`` and ``repairs``.
 
-    The guard's records have kind ``guard``, ``step``, ``state`` and ``reason``; runs without any are left out.
+    A state is ``[step, state, reason]`` where it changes, a repair ``[step, text]``. A run that ended before the guard
+    looked at it has no state; one that was not guarded, or is from elsewhere, is left out.
     """
     found: dict[str, Any] = {}
     for run in report["runs"]:
@@ -102,7 +111,14 @@ def guarded(report: Record, folder: Path) -> dict[str, Any]:
             for state, reason in _states_of(record):
                 if not states or states[-1][1] != state:
                     states.append([record["step"], state, reason])
-        if states:
+        if states or (log and _is_watched(run)):
             name = f"{key.method}, seed {key.seed}"
-            found.setdefault(key.data, {})[name] = {"end": max(r.get("step", 0) for r in log), "states": states}
+            repairs = [[record["step"], record["text"]] for record in log if record["kind"] == "repair"]
+            end = max(record.get("step", 0) for record in log)
+            found.setdefault(key.data, {})[name] = {"end": end, "states": states, "repairs": repairs}
     return found
+
+
+def _is_watched(run: Record) -> bool:
+    """Of a run that failed the settings are not told; those that come with the program watch."""
+    return "settings" not in run or run["settings"].get("guard", {}).get("watch", False)

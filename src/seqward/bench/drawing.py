@@ -22,19 +22,26 @@ ROW, STRIP = 34, 12
 
 
 def curves(
-    lines: Sequence[Line], x_name: str, label: str, until: float, ticks: Mapping[float, str] | None = None
+    lines: Sequence[Line],
+    x_name: str,
+    label: str,
+    until: float,
+    ticks: Mapping[float, str] | None = None,
+    failed: Sequence[tuple[int, Line]] = (),
 ) -> str:
     """Curves over an axis from 0, each with its spread as a band.
 
     Args:
-        lines: at least one with a point; one without keeps its colour for itself.
+        lines: one without a point keeps its colour for itself; at least one here or of ``failed`` has some.
         label: what a screen reader says.
         until: where the axis ends.
         ticks: names of places on the axis, instead of numbers.
+        failed: each with the number of the line whose colour it has; thin and dashed, a cross where it ends.
     """
     lines = [thinned(line) for line in lines]
     drawn = {number: line for number, line in enumerate(lines) if len(line.x)}
-    ends = [end for line in drawn.values() for end in (line.y, *(line.band or ()))]
+    broken = [(number, thinned(line)) for number, line in failed if len(line.x)]
+    ends = [end for line in drawn.values() for end in (line.y, *(line.band or ()))] + [line.y for _, line in broken]
     low, high = _range(np.concatenate(ends))
     start, until = (0.0, until or 1.0) if ticks is None else (-0.3, until + 0.3)
 
@@ -48,7 +55,17 @@ def curves(
     parts = [*_axes({float(x(np.array(v))): name for v, name in named.items()}, _levels(low, high, y), x_name)]
     for number, line in drawn.items():
         parts += _curve(x(line.x), y(line.y), None if line.band is None else (y(line.band[0]), y(line.band[1])), number)
+    for number, line in broken:
+        parts.append(_broken_off(x(line.x), y(line.y), number))
     return _svg(parts, label, TOP + HEIGHT + BOTTOM)
+
+
+def _broken_off(x: Floats, y: Floats, number: int) -> str:
+    end, cross = f"{x[-1]:.1f} {y[-1]:.1f}", "m-3 -3l6 6m0 -6l-6 6"
+    return (
+        f'<path class="line broken" stroke="var(--line-{number % len(COLOURS)})" '
+        f'd="M{_points(zip(x, y, strict=True))}"/><path class=line stroke="var(--ink)" d="M{end}{cross}"/>'
+    )
 
 
 def _range(values: Floats) -> tuple[float, float]:
@@ -98,9 +115,18 @@ def _points(of: Iterable[tuple[float, float]]) -> str:
     return "L".join(f"{x:.1f} {y:.1f}" for x, y in of)
 
 
-def timeline(runs: Mapping[str, Sequence[tuple[float, str]]], ends: Mapping[str, float], label: str) -> str:
-    """A strip a run: from each place on, the state it was in; both in steps."""
-    until = max(ends.values()) or 1.0
+def timeline(
+    runs: Mapping[str, Sequence[tuple[float, str]]],
+    ends: Mapping[str, float],
+    label: str,
+    ticks: Mapping[str, Sequence[tuple[float, str]]] | None = None,
+) -> str:
+    """A strip a run: from each place on, the state it was in; places in steps.
+
+    Args:
+        ticks: by run, places across its strip and what happened there.
+    """
+    until = max(ends.values(), default=0.0) or 1.0
 
     def x(value: float) -> float:
         return 8 + value / until * (WIDTH - 16)
@@ -116,6 +142,11 @@ def timeline(runs: Mapping[str, Sequence[tuple[float, str]]], ends: Mapping[str,
             parts.append(
                 f'<rect x="{x(place):.1f}" y="{top + 16}" width="{width:.1f}" height="{STRIP}" '
                 f'fill="var(--{colour})"><title>{escape(name)}: {escape(state)} from step {place:,.0f}</title></rect>'
+            )
+        for place, said in (ticks or {}).get(name, ()):
+            parts.append(
+                f'<path class=tick d="M{x(place):.1f} {top + 14}v{STRIP + 4}">'
+                f"<title>{escape(name)}, step {place:,.0f}: {escape(said)}</title></path>"
             )
     height = TOP + len(runs) * ROW + BOTTOM
     for value in _ticks(0.0, until, whole=True):
@@ -133,5 +164,6 @@ def _svg(parts: Iterable[str], label: str, height: float) -> str:
 STYLE = """
 .plot text{font:11px system-ui,sans-serif;fill:var(--ink)}.plot .mid{text-anchor:middle}.plot .end{text-anchor:end}
 .plot .grid{stroke:var(--grid);fill:none}.plot .line{fill:none;stroke-width:1.7}.plot .band{opacity:.2}
+.plot .broken{stroke-width:1;stroke-dasharray:4 3}.plot .tick{stroke:var(--ink);stroke-width:2.5}
 """
 """What they need of the page's style sheet beside that of ``pictures``."""

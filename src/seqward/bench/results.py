@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,20 @@ def left_out(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Runs that no figure is of, each with the reason, to be said wherever figures are shown."""
     failed = [run for run in runs if run["state"] == "failed"]
     return [f"{Key(run['data'], run['method'], run['seed'])}: {run['error']}" for run in failed]
+
+
+def deciding(names: Iterable[Collection[str]]) -> tuple[str, int]:
+    """The group whose figures decide, and at which cut-off.
+
+    Args:
+        names: of the figures that each method has, such as ``goal.ndcg@20``.
+
+    Returns:
+        ``goal``, or ``all`` where a method has no figure of goals, and the largest k.
+    """
+    found = list(names)
+    k = max(int(name.partition("@")[2]) for of in found for name in of)
+    return "goal" if all(f"goal.ndcg@{k}" in of for of in found) else "all", k
 
 
 def read(file: Path) -> Any:

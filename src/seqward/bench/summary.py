@@ -80,30 +80,44 @@ def is_limited(run: Figures) -> bool:
 
 
 def remark_of(runs: Sequence[Figures]) -> str:
-    """How many of a method's runs the time limit ended, the guard repaired, or turned bad."""
-    counts = {
-        BUDGET: sum(is_limited(run) for run in runs),
-        "repaired": sum(bool(repairs_of(run)) for run in runs),
-        "diverged": sum((run.get("stability") or {}).get("worst") == "diverged" for run in runs),
-    }
-    return ", ".join(f"{what}{'' if n == len(runs) else f' ({n} of {len(runs)})'}" for what, n in counts.items() if n)
+    """How many of a method's runs the time limit ended, the guard repaired and by what, or turned bad."""
+    repairs = [repairs_of(run) for run in runs]
+    by_what = ", ".join(dict.fromkeys(action for of_run in repairs for action in of_run))
+    told = (
+        (BUDGET, "", sum(is_limited(run) for run in runs)),
+        ("repaired", by_what, sum(map(bool, repairs))),
+        ("diverged", "", sum((run.get("stability") or {}).get("worst") == "diverged" for run in runs)),
+    )
+    said = []
+    for what, how, n in told:
+        details = "; ".join(filter(None, (how, "" if n == len(runs) else f"{n} of {len(runs)}")))
+        said += [f"{what} ({details})" if details else what] if n else []
+    return ", ".join(said)
 
 
 def published_check(published: Sequence[Figures], runs: Sequence[Figures]) -> dict[str, Any]:
     """Each run of a named method against what was published for it: matched where within the tolerance.
 
-    An entry that names data is of the runs on it, others of all. A run that the guard repaired is no reproduction and
-    left out.
+    An entry that names data is of the runs on it, others of all. A run that the guard repaired is no reproduction:
+    ``left_out`` says so of each, and of those that failed.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, None] = {}
     for entry in published:
         for run in runs:
-            if run["state"] != "finished" or run["method"] != entry["method"] or repairs_of(run):
+            if run["method"] != entry["method"] or entry.get("data", run["data"]) != run["data"]:
                 continue
-            if entry.get("data", run["data"]) != run["data"]:
-                continue
-            rows += [_compared(entry, run, metric, *figure) for metric, figure in entry["figures"].items()]
-    return {"comparisons": rows}
+            if why := _no_reproduction(run):
+                left_out[f"{run['data']}/{run['method']}/{run['seed']}: {why}"] = None
+            else:
+                rows += [_compared(entry, run, metric, *figure) for metric, figure in entry["figures"].items()]
+    return {"comparisons": rows, "left_out": list(left_out)}
+
+
+def _no_reproduction(run: Figures) -> str | None:
+    if run["state"] != "finished":
+        return "it failed"
+    return f"the guard repaired it ({', '.join(done)}), so it is no reproduction" if (done := repairs_of(run)) else None
 
 
 def _compared(entry: Figures, run: Figures, metric: str, value: float, tolerance: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from seqward.bench.results import deciding
 from seqward.bench.study import Study, in_words
 from seqward.pictures import Line
 
@@ -23,8 +24,7 @@ def sweeps_of(study: Study, compared: Figures) -> dict[str, list[dict[str, Any]]
     for name, of in compared.items():
         figures = of["figures"]
         labels = [label for label in study.swept if label in figures]
-        group = "goal" if all(any(n.startswith("goal.") for n in figures[label]) for label in labels) else "all"
-        k = max(int(n.partition("@")[2]) for one in figures.values() for n in one)
+        group, k = deciding(figures.values())
         for setting in settings:
             for metric in (f"{group}.hr@{k}", f"{group}.ndcg@{k}", f"reward@{k}"):
                 sweep = _sweep(study, figures, [la for la in labels if setting in _values(study, la)], setting, metric)

@@ -88,6 +88,8 @@ def carry_out(
     print_table(*method_table(report), title=study.name)
     if beside := report.get("published", {}).get("comparisons"):
         print_table(*published_table(beside), title="beside published figures")
+    for line in report.get("published", {}).get("left_out", ()):
+        typer.echo(f"not set beside published figures: {line}", err=True)
     for name, verdict in found["verdicts"].items():
         typer.echo(f"{name}: {verdict['words']}", err=True)
     typer.echo(f"results: {results}\npage: {page}", err=True)

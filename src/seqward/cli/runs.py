@@ -272,13 +272,13 @@ def lint_table(
     """Find the rows of a table that no ranking can have: HR, NDCG and Reward bound each other. Exits with 1 if any."""
     from seqward.lint import lint_table
 
-    n_rows, found = lint_table(file, click_reward, goal_reward)
+    n_rows, found, unchecked = lint_table(file, click_reward, goal_reward)
     rows = len({one.line for one in found})
     if json_output:
         typer.echo(json.dumps([one._asdict() for one in found], indent=2))
     elif found:
         print_table(("line", "model", "task", "bound that is broken"), found)
-    typer.echo(f"{rows} of {n_rows} rows are impossible.", err=True)
+    typer.echo("\n".join([*unchecked, f"{rows} of {n_rows} rows are impossible."]), err=True)
     if found:
         raise typer.Exit(1)
 

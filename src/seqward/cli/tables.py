@@ -14,11 +14,9 @@ def refuse_impossible_rows(metrics: Figures, model: str) -> None:
     Raises:
         Finding: names the rows and the bounds they break.
     """
-    from seqward.lint import refuse_impossible, rows_of, two_rewards
+    from seqward.lint import refuse_impossible_figures
 
-    rewards = two_rewards(metrics["protocol"]["data"])
-    for name, figures in _rankers(metrics, model):
-        refuse_impossible(rows_of(name, figures), rewards)
+    refuse_impossible_figures(_rankers(metrics, model), metrics["protocol"]["data"])
 
 
 def by_group(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]:

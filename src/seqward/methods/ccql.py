@@ -71,5 +71,9 @@ def sasrec_ccql(backbone: SASRecSettings, objective: CCQLSettings, train: TrainS
         "catalogue": conservative_on_catalogue(o.temperature),
         "sampled": conservative_on_samples(o.negatives, o.temperature),
     }[o.conservative]
-    eq_4 = (*sqn_terms(o), of_augmented(o), Term("α L_CQL", o.alpha, cql))
+    eq_4 = (
+        *sqn_terms(o),  # L_CE + ω L_Q
+        of_augmented(o),  # L_CO
+        Term("α L_CQL", o.alpha, cql),
+    )
     return actor_critic(backbone, o, train, eq_4, Term("Q L_CE", 1.0, q_weighted))
