@@ -173,7 +173,7 @@ def test_failed_runs_are_left_out_loudly(done: tuple[Path, Outcome]) -> None:
     found = done[1].found
     assert [line.partition(":")[0] for line in found["left_out"]] == ["shop/broken/0", "shop/broken/1"]
     text = done[1].page.read_text()
-    assert "Left out: 2 runs failed." in text and "Left out of these tables: broken seed 0, broken seed 1." in text
+    assert "Runs that failed: 2." in text and "Left out of these tables: broken seed 0, broken seed 1." in text
     assert "broken" not in found["compared"]["shop"]["figures"]
 
 
@@ -623,7 +623,7 @@ def test_the_page_sets_runs_beside_what_was_published() -> None:
     (section,) = re.findall(r"<h2>Beside published figures</h2>(.*?)</section>", text, re.DOTALL)
     for entry in ("0.3500", "0.3000", "-0.0500", "off", "a &amp; b"):
         assert f"<td>{entry}</td>" in section
-    assert "Not set beside them: 1 runs.</b><ul><li>d/method-0/7: it failed" in section
+    assert "Runs not set beside them: 1.</b><ul><li>d/method-0/7: it failed" in section
     assert "Beside published" not in page(report, found)
 
 

@@ -59,9 +59,7 @@ def _lost(lines: Sequence[str]) -> str:
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}" for line in lines)
-    return (
-        f"<div class=lost><b>Left out: {len(lines)} runs failed.</b> No figure below is of them.<ul>{items}</ul></div>"
-    )
+    return f"<div class=lost><b>Runs that failed: {len(lines)}.</b> No figure below is of them.<ul>{items}</ul></div>"
 
 
 def _data(name: str, report: Figures, found: Figures) -> Iterable[str]:
@@ -186,8 +184,9 @@ def _tables(
     marks = (
         _untested(compared)
         if compared["untested"]
-        else "Bold: better than every other row by paired randomisation tests over sessions, Holm's correction, 5 %. "
-        "Beneath: 95 % interval over seeds and sessions. Italics: baselines without a parameter."
+        else "Bold: better than every other row by paired randomisation tests over sessions, Holm's correction, 5 %, "
+        "and over seeds too, of which a single one can say nothing. Beneath: 95 % interval over seeds and sessions. "
+        "Italics: baselines without a parameter."
     )
     tables = [results_table(compared, order, baselines, [*main, *rewards])]
     if click:
@@ -214,7 +213,7 @@ def _published(published: Figures) -> str:
     content = table(header, [f"<tr><th></th>{line}</tr>" for line in cells]) if rows else ""
     if left_out:
         items = "".join(f"<li>{escape(line)}" for line in left_out)
-        content += f"<div class=lost><b>Not set beside them: {len(left_out)} runs.</b><ul>{items}</ul></div>"
+        content += f"<div class=lost><b>Runs not set beside them: {len(left_out)}.</b><ul>{items}</ul></div>"
     return section("Beside published figures", content)
 
 

@@ -17,6 +17,7 @@ from seqward.statistics import (
     percentile_interval,
     probability_of_improvement,
     stratified_bootstrap,
+    widened,
 )
 
 ENOUGH, RESAMPLES = 3, 1000
@@ -119,7 +120,7 @@ def _values(runs: Sequence[Figures], name: str) -> Floats:
 def _interval(values: Floats) -> tuple[float, float] | None:
     if len(values) < ENOUGH:
         return (float(values.min()), float(values.max())) if len(values) > 1 else None
-    return percentile_interval(stratified_bootstrap([values], interquartile_mean, RESAMPLES))
+    return percentile_interval(stratified_bootstrap([widened(values)], interquartile_mean, RESAMPLES))
 
 
 def evidence_table(verdict: Figures) -> str:

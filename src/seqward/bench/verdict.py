@@ -17,6 +17,7 @@ import numpy as np
 
 from seqward.bench.compare import LEVEL, Sums, paired, sums_of
 from seqward.bench.events import figure_names
+from seqward.bench.results import deciding
 from seqward.statistics import holm
 
 WORTH = 0.02
@@ -95,10 +96,9 @@ def _against(rows: Mapping[str, dict[str, Any] | None]) -> dict[str, dict[str, A
 
 
 def _deciding(sums: Mapping[str, Sums], names: Sequence[str]) -> str:
-    k = max(int(name.partition("@")[2]) for name in names)
-    values = next(iter(sums.values())).values(names)
-    goal = f"goal.ndcg@{k}"
-    return goal if np.isfinite(values[:, list(names).index(goal)]).all() else f"all.ndcg@{k}"
+    there = [np.isfinite(of.values(names)) for of in sums.values()]
+    group, k = deciding([name for name, values in zip(names, of.T, strict=True) if values.all()] for of in there)
+    return f"{group}.ndcg@{k}"
 
 
 def _better(row: Figures) -> bool:
