@@ -1,7 +1,8 @@
 """The divergence zoo: which runs go wrong, how early the guard says so, and what its repairs are worth.
 
 python benchmarks/zoo.py run          # the runs of benchmarks/studies/zoo-*.yaml, then those that went wrong, repaired
-python benchmarks/zoo.py gather       # their logs, in short, into benchmarks/results/zoo.json
+python benchmarks/zoo.py repair       # only those that went wrong, by benchmarks/results/zoo.json, once more, repaired
+python benchmarks/zoo.py gather       # the logs that lie here, in short, into that file
 python benchmarks/zoo.py table        # docs/stability.md from that file alone
 
 A run is labelled by its outcome. It *diverges* where something is not finite or |Q| is beyond ten times the largest
@@ -438,19 +439,28 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def run(jobs: str = "auto") -> None:
     """Carry out the studies, then the runs that went wrong once more, repaired. Goes on where it stopped."""
     for name in STUDY_NAMES:
-        _study(name, STUDIES / f"{name}.yaml", jobs, [])
-        bad = [seen for seen in all_seen(name) if seen.outcome[0] != "healthy"]
-        if bad:
+        _study(STUDIES / f"{name}.yaml", jobs, [])
+    gather()
+    repair(jobs)
+
+
+@app.command()
+def repair(jobs: str = "auto") -> None:
+    """Carry out the gathered runs that went wrong once more, repaired. Goes on where it stopped."""
+    bad = [run.name.split("/", 1) for run in runs_of(read(FILE)) if run.outcome[0] != "healthy"]
+    for name in STUDY_NAMES:
+        only = [f"*/{run}" for study, run in bad if study == name]
+        if only:
             again = WORK / f"{name}{REPAIRED}.yaml"
+            again.parent.mkdir(exist_ok=True)
             text = (STUDIES / f"{name}.yaml").read_text()
             again.write_text(text.replace("\nsettings:\n", "\nsettings:\n  guard.actions: repair\n"))
-            only = [f"*/{seen.name.split('/', 1)[1]}" for seen in bad]
-            _study(name + REPAIRED, again, jobs, only)
+            _study(again, jobs, only)
     gather()
     make_table()
 
 
-def _study(name: str, file: Path, jobs: str, only: Sequence[str]) -> None:
+def _study(file: Path, jobs: str, only: Sequence[str]) -> None:
     chosen = [word for pattern in only for word in ("--only", pattern)]
     results = WORK / "zoo-results"
     command = [
@@ -467,13 +477,18 @@ def _study(name: str, file: Path, jobs: str, only: Sequence[str]) -> None:
 
 @app.command()
 def gather() -> None:
-    """Put the logs of all runs, in short, into one file."""
-    runs = [run for name in STUDY_NAMES for run in all_seen(name)]
-    told_of = [
-        {"name": r.name, "probes": r.probes, "validations": r.validations, "not_finite": r.not_finite} for r in runs
-    ]
-    repaired = {name: fix for study in STUDY_NAMES for name, fix in repairs_in(study).items()}
-    write(FILE, {"runs": told_of, "repaired": repaired}, indent=None)
+    """Put the logs of the runs that lie here, in short, into one file; what is there of other runs stays."""
+    before = read(FILE) if FILE.is_file() else {"runs": [], "repaired": {}}
+    runs = {run["name"]: run for run in before["runs"]}
+    for r in (run for name in STUDY_NAMES for run in all_seen(name)):
+        runs[r.name] = {
+            "name": r.name,
+            "probes": r.probes,
+            "validations": r.validations,
+            "not_finite": r.not_finite,
+        }
+    repaired = before["repaired"] | {name: fix for study in STUDY_NAMES for name, fix in repairs_in(study).items()}
+    write(FILE, {"runs": list(runs.values()), "repaired": repaired}, indent=None)
     print(f"{len(runs)} runs and {len(repaired)} repaired ones in {FILE}")
 
 
