@@ -302,11 +302,11 @@ a row; how it was set up does not count. In brackets: 95 % intervals of shares (
 
 How many healthy runs a threshold may miss ({100 * LOST:.0f} %) was settled when the half that does not set thresholds
 had been seen for 0, 1, 2 and 3 %, and seeds of one configuration lie in both halves, so that half's figures are
-flattered a little; those of trivago had not been seen. SA2C's first phase is SNQN, so that what the two see of a seed is
-the same until the second: the intervals take them for independent, and are too narrow by that. Since the runs were
-made, the metric's rule forgives 5 % at each validation, and two rules have thresholds that they can reach; their scores
-here are those of the rules as they are now. Thresholds are of 12 passes and states 64 wide, with a probe every 25
-steps, as is the default.
+flattered a little; those of trivago had not been seen. SA2C's first phase is SNQN, so that what the two see of a seed
+is the same until the second: the intervals take them for independent, and are too narrow by that. Since the runs were
+made, the metric's rule forgives 5 % at each validation, and two rules have thresholds that they can reach; their
+scores here are those of the rules as they are now. Thresholds are of 12 passes and states 64 wide, with a probe every
+25 steps, as is the default.
 """
 
 
