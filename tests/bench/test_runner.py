@@ -366,6 +366,11 @@ def test_a_repaired_run_is_no_reproduction_and_says_so() -> None:
         "d/m/1: the guard repaired it (clip, freeze), so it is no reproduction",
         "d/m/2: it failed",
     ]
+    of_goals = [{"method": "m", "figures": {"hr@10": [0.3, 0.01]}, "group": "goal"}]
+    assert published_check(of_goals, runs[:1]) == {
+        "comparisons": [],
+        "left_out": ["d/m/0: its test split has no events of goal"],
+    }
     assert remark_of(runs) == "repaired (clip, freeze; 1 of 2), diverged (1 of 2)"
     assert remark_of(runs[1:]) == "repaired (clip, freeze), diverged"
     assert remark_of(runs[:1]) == ""

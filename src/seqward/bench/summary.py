@@ -99,7 +99,7 @@ def published_check(published: Sequence[Figures], runs: Sequence[Figures]) -> di
     """Each run of a named method against what was published for it: matched where within the tolerance.
 
     An entry that names data is of the runs on it, others of all. A run that the guard repaired is no reproduction:
-    ``left_out`` says so of each, and of those that failed.
+    ``left_out`` says so of each, of those that failed, and of those whose test split has none of the events.
     """
     rows: list[dict[str, Any]] = []
     left_out: dict[str, None] = {}
@@ -107,16 +107,18 @@ def published_check(published: Sequence[Figures], runs: Sequence[Figures]) -> di
         for run in runs:
             if run["method"] != entry["method"] or entry.get("data", run["data"]) != run["data"]:
                 continue
-            if why := _no_reproduction(run):
+            if why := _no_reproduction(run, entry.get("group", "all")):
                 left_out[f"{run['data']}/{run['method']}/{run['seed']}: {why}"] = None
             else:
                 rows += [_compared(entry, run, metric, *figure) for metric, figure in entry["figures"].items()]
     return {"comparisons": rows, "left_out": list(left_out)}
 
 
-def _no_reproduction(run: Figures) -> str | None:
+def _no_reproduction(run: Figures, group: str) -> str | None:
     if run["state"] != "finished":
         return "it failed"
+    if not run["test"].get(group):
+        return f"its test split has no events of {group}"
     return f"the guard repaired it ({', '.join(done)}), so it is no reproduction" if (done := repairs_of(run)) else None
 
 
