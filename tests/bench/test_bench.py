@@ -649,13 +649,14 @@ def test_the_table_over_seeds() -> None:
         return [{"test": {"goal": {"hr@20": v, "ndcg@20": v}, "reward@20": v}} for v in values]
 
     names = ["goal.hr@20", "goal.ndcg@20", "reward@20"]
-    text = seeds_table({"a": runs(0, 0.2, 0.25, 0.3, 0.5), "b": runs(0.2, 0.3), "c": runs(0.5)}, names)
+    text = seeds_table({"a": runs(0.1, 0.2, 0.25, 0.3, 0.4), "b": runs(0.2, 0.3), "c": runs(0.4)}, names)
     a, b, c = re.findall(r"<tr><th>[abc]</th>(.*?)</tr>", text)
     low, high = map(float, re.findall(r"<td>0.2500<small>(\S+) to (\S+)</small>", a)[0])
-    assert 0 < low < 0.25 < high < 0.5
+    assert 0 < low < 0.2 and 0.3 < high < 0.5
     assert b.startswith("<td>0.2500<small>0.2000 to 0.3000</small>") and b.endswith("<td>2</td><td>50%</td>")
-    assert c == "<td>0.5000</td>" * 3 + "<td>1</td><td>90%</td>" and a.endswith("<td>5</td><td></td>")
+    assert c == "<td>0.4000</td>" * 3 + "<td>1</td><td>90%</td>" and a.endswith("<td>5</td><td></td>")
     assert "beats a run of a" in text and "where there are fewer than 3" in text
+    assert "<small>0.0000 to " in seeds_table({"a": runs(0, 0, 0.3)}, names), "no share is below 0"
 
 
 def test_what_decides() -> None:

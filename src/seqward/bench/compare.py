@@ -152,7 +152,7 @@ def _with_intervals(of: Sums, names: Sequence[str]) -> dict[str, Any]:
     for i, name in enumerate(names):
         if np.isfinite(values[:, i]).all():
             shares = samples[:, i] if "." in name else samples[:, i] / len(of.seeds)
-            found[name] = {**_over_seeds(values[:, i]), "interval": list(percentile_interval(shares))}
+            found[name] = {**_over_seeds(values[:, i]), "interval": list(percentile_interval(np.maximum(shares, 0)))}
     return found
 
 

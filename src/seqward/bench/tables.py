@@ -120,7 +120,8 @@ def _values(runs: Sequence[Figures], name: str) -> Floats:
 def _interval(values: Floats) -> tuple[float, float] | None:
     if len(values) < ENOUGH:
         return (float(values.min()), float(values.max())) if len(values) > 1 else None
-    return percentile_interval(stratified_bootstrap([widened(values)], interquartile_mean, RESAMPLES))
+    low, high = percentile_interval(stratified_bootstrap([widened(values)], interquartile_mean, RESAMPLES))
+    return max(low, 0.0), high  # no figure here can be negative
 
 
 def evidence_table(verdict: Figures) -> str:
