@@ -384,6 +384,26 @@ def test_margins_hold_what_products_do(variant: native.Variant) -> None:
     assert torch.equal(ranks[clear], (1 + (exact > own).sum(1))[clear])
 
 
+@pytest.mark.parametrize("low", [v for v in RUNNABLE if v.bytes == 2], ids=lambda v: v.name)
+@pytest.mark.parametrize(
+    ("state", "target", "other"),
+    # An operand of 1 + 2^-8 becomes 1, and one of 1e-39 becomes 0: the target's score is the lower one all the same.
+    [(1 + 2**-8, 1.002, 1 + 2**-8), (1e-39, 1e30, 2e30)],
+    ids=["all rounded down", "denormal"],
+)
+def test_margins_hold_the_worst_rounding_of_operands(
+    low: native.Variant, state: float, target: float, other: float
+) -> None:
+    """64 operands all rounded the same way are off by |state| |row| 2^-7: what a random catalogue never shows."""
+    weight = torch.zeros(5, 64)
+    weight[0], weight[1] = target, other
+    with native.using(low.name):
+        scores = FusedScores(torch.full((1, 64), state), weight)
+        assert scores.rank_of(torch.tensor([0])).tolist() == [2]
+        assert scores.rank_of(torch.tensor([1])).tolist() == [1]
+        assert scores.max().items.tolist() == [1]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_empty_batches_have_empty_answers(engine: str) -> None:
     states, none = torch.zeros(0, 16, requires_grad=True), torch.zeros(0, dtype=torch.int64)

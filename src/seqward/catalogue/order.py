@@ -55,12 +55,14 @@ def margins(states: Tensor, weight: Tensor, bias: Tensor | None, unit: float = 0
     if bias is not None:
         worst = bias.amax()
         largest = bias.abs().masked_fill(bias == -torch.inf, 0).amax()
-    size = _norms(states) * longest
+    norms = _norms(states)
+    size = norms * longest
     bound = size + largest
     refuse_nan(torch.where(bound.isfinite() & ((worst < torch.inf) | (bias is None)), 0.0, torch.nan))
     width = weight.shape[1]
-    # A score's absolute error, where its terms are so small that their last bits are cut off.
-    lost = 2.0**-120 * width
+    # A score's absolute error, where terms are so small that their last bits are cut off, or operands so small that
+    # they may be taken for 0.
+    lost = 2.0**-120 * width * (1 + norms + longest)
     return torch.where(size > 0, (width + 20) * UNIT * bound + 2.1 * unit * size + lost, 0.0)
 
 
