@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seqward.catalogue.dense import drawn, topk_of_matrix, uniform
+from seqward.catalogue.linear import Linear
 from seqward.catalogue.order import (
     PAIRS,
     beats,
@@ -26,7 +27,7 @@ from seqward.catalogue.order import (
     settled,
     write_best,
 )
-from seqward.catalogue.scores import Best, LinearScores, Pairs, evened, exact, refuse_nan
+from seqward.catalogue.scores import Best, Pairs, evened, exact, refuse_nan
 
 CHUNK = 512
 """Items multiplied at a time."""
@@ -42,20 +43,8 @@ SCRATCH = 512 << 20
 """Bytes of exponentials that one log-sum-exp may keep for its backward pass."""
 
 
-class ChunkedScores:
+class ChunkedScores(Linear):
     """Scores ``states @ weight.T + bias``, asked in chunks."""
-
-    def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Args: states [n, width], weight [items, width], bias [items]."""
-        self.states, self.weight, self.bias = states.float(), weight, bias
-
-    @property
-    def n_rows(self) -> int:
-        return self.states.shape[0]
-
-    @property
-    def n_items(self) -> int:
-        return self.weight.shape[0]
 
     def at(self, items: Tensor) -> Tensor:
         rows = torch.nn.functional.embedding(items, self.weight)
@@ -73,26 +62,6 @@ class ChunkedScores:
         bias = self.weight.new_zeros(0) if self.bias is None else self.bias
         # Scores over t are those of states over t and a bias over t; the value is scaled back.
         return temperature * _LogSumExp.apply(self.states / temperature, self.weight, bias / temperature, items)
-
-    @exact
-    def max(self) -> Best:
-        maxima = [torch.stack([s.amax(1) for _, s in self._chunks(rows)]) for rows in _slices(self.n_rows, ROWS)]
-        value, number = torch.cat(maxima, 1).max(0)  # the first of equals; carries NaN on
-        refuse_nan(value)
-        items = self._argmax_within(number * CHUNK)
-        # The score that `at` gives, not that of the product, which may differ in the last bit.
-        return Best(self.at(items), items.masked_fill(value == -torch.inf, -1))
-
-    def _argmax_within(self, chunk_of: Tensor) -> Tensor:
-        """Position of each row's best item, given the chunk that holds it. argmax of everything is far slower."""
-        items = torch.empty_like(chunk_of)
-        order = chunk_of.argsort(stable=True)
-        starts, counts = chunk_of[order].unique_consecutive(return_counts=True)
-        for start, rows in zip(starts.tolist(), order.split(counts.tolist()), strict=True):
-            scores = self._chunk(self.states[rows], start)
-            best = scores.amax(1, keepdim=True)
-            items[rows] = start + (scores == best).int().argmax(1)  # the first of equals
-        return items
 
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
@@ -210,10 +179,6 @@ class ChunkedScores:
             weight, bias = evened(weight, bias)
         return _product(states, weight, bias, buffer)[:, start - first : self.n_items - first]
 
-    def detach(self) -> LinearScores:
-        bias = None if self.bias is None else self.bias.detach()
-        return ChunkedScores(self.states.detach(), self.weight.detach(), bias)
-
 
 class _Kept(NamedTuple):
     """What the backward pass of one row block needs beside its states."""
@@ -249,7 +214,7 @@ class _LogSumExp(torch.autograd.Function):
             if mean is not None:
                 mean[rows] = expected
             if items is not None:
-                row = weight[items[rows]].to(dtype).float()
+                row = weight.index_select(0, items[rows]).to(dtype).float()
                 own[rows] = _scores_of_pairs(sharp, row, None if sharp_bias is None else sharp_bias[items[rows]])
                 if mean is not None:
                     mean[rows] -= row
@@ -391,7 +356,7 @@ def _backward_of_rows(
 
 def _product(states: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
     """states @ weight.T + bias in fp32, [rows, items], into the front columns of ``out`` where that is given."""
-    if states.dtype != torch.float32 or weight.dtype != torch.float32:
+    if states.dtype != torch.float32:
         scores = (states @ weight.to(states.dtype).T).float()
         return scores if bias is None else scores + bias
     if out is not None:

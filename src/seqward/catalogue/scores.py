@@ -84,6 +84,10 @@ class Scores(Protocol):
         """Rank of the named item of each row, [n] int64; MISS where it is no candidate. No gradient."""
         ...
 
+    def among(self, items: Tensor) -> Scores:
+        """The scores of these items alone, [m] ascending, each numbered by its place there."""
+        ...
+
     def detach(self) -> Scores:
         """The same answers without gradient, however and wherever they are asked."""
         ...
@@ -99,6 +103,7 @@ class LinearScores(Scores, Protocol):
         """
         ...
 
+    def among(self, items: Tensor) -> LinearScores: ...
     def detach(self) -> LinearScores: ...
 
 
@@ -113,14 +118,11 @@ def exact(ask: Callable[P, T]) -> Callable[P, T]:
     return asked
 
 
-def refuse_misfit(states: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Raises ValueError where states [n, width], weight [items, width] and bias [items] do not fit together.
-
-    Kernels would read what is not theirs.
-    """
-    if states.shape[1:] != weight.shape[1:] or (bias is not None and bias.shape != weight.shape[:1]):
-        shapes = ", ".join(str(list(part.shape)) for part in (states, weight, bias) if part is not None)
-        raise ValueError(f"states [n, width], rows [items, width] and a bias [items] do not fit together: {shapes}")
+def places_among(items: Tensor, n_items: int) -> Tensor:
+    """[n_items + 1] the place of each item among some [m]; m of any other, and of what stands for nothing."""
+    places = torch.full((n_items + 1,), len(items), device=items.device)
+    places[items] = torch.arange(len(items), device=items.device)
+    return places
 
 
 def evened(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
