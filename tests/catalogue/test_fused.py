@@ -171,6 +171,27 @@ def test_gradients_of_cross_entropy_at_training_sizes(variant: native.Variant, s
         assert float((one.grad - other.grad).norm() / other.grad.norm()) < (low_error if low else 1e-6)
 
 
+@pytest.mark.parametrize("variant", [v for v in RUNNABLE if v.bytes == 2], ids=lambda v: v.name)
+@pytest.mark.parametrize("size", [0.1, 0.5, 1.0, 2.0])
+def test_beside_the_rounding_of_scores_there_is_one_of_a_product(variant: native.Variant, size: float) -> None:
+    """Gradients of cross-entropy with the scores of rounded operands, and all else in double precision.
+
+    One rounding to eight bits is off by 2^-8 = 4e-3 at most and 1.6e-3 in the mean of squares, so that no kernel of
+    such products keeps 1e-3 where few items have most of the sum; and the rounding of the scores, which any has, makes
+    more than that by itself (3e-3 at 0.5).
+    """
+    items, parts = torch.arange(130), [size * normal(130, 64), normal(900, 64, seed=1)]
+    share = (rounded(parts[0] * chunked.LOG2E) @ rounded(parts[1]).T / chunked.LOG2E).softmax(1)
+    share[items, items] -= 1
+    exact = [share @ parts[1].double() / 130, share.T @ parts[0].double() / 130]
+    found = [part.clone().requires_grad_() for part in parts]
+    with native.using(variant.name), torch.autocast("cpu", torch.bfloat16):
+        FusedScores(*found).nll(items).mean().backward()
+    for one, other in zip(found, exact, strict=True):
+        assert one.grad is not None
+        assert float((one.grad - other).norm() / other.norm()) < 1.6e-3
+
+
 @exact_variants
 def test_answers_do_not_depend_on_the_number_of_threads(
     variant: native.Variant, monkeypatch: pytest.MonkeyPatch

@@ -27,7 +27,7 @@ from seqward.catalogue.order import (
     settled,
     write_best,
 )
-from seqward.catalogue.scores import Best, Pairs, evened, exact, refuse_nan
+from seqward.catalogue.scores import Best, Pairs, evened, exact, refuse_nan, summed_in
 
 CHUNK = 512
 """Items multiplied at a time."""
@@ -60,8 +60,11 @@ class ChunkedScores(Linear):
 
     def _reduce(self, items: Tensor | None, temperature: float) -> Tensor:
         bias = self.weight.new_zeros(0) if self.bias is None else self.bias
-        # Scores over t are those of states over t and a bias over t; the value is scaled back.
-        return temperature * _LogSumExp.apply(self.states / temperature, self.weight, bias / temperature, items)
+        device, dtype = self.states.device, summed_in(self.states.device)
+        with torch.autocast(device.type, enabled=False):  # the type is chosen
+            # Scores over t are those of states over t and a bias over t; the value is scaled back.
+            parts = (self.states / temperature, self.weight, bias / temperature)
+            return temperature * _LogSumExp.apply(*parts, items, dtype)
 
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
@@ -193,10 +196,10 @@ class _LogSumExp(torch.autograd.Function):
     """logsumexp over all items, minus the score of one item where items are given: [n]."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, items: Tensor | None) -> Tensor:
-        device = states.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-        ctx.autocast_dtype = dtype
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, items: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        ctx.dtype = dtype
         some_bias = bias if len(bias) else None
         sharp_bias = None if some_bias is None else some_bias * LOG2E
         grad = any(ctx.needs_input_grad)
@@ -228,15 +231,15 @@ class _LogSumExp(torch.autograd.Function):
         (grad,) = grads
         grad_states = (mean * grad[:, None]).to(states.dtype) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:3]):
-            return grad_states, None, None, None
+            return grad_states, None, None, None, None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = torch.zeros_like(bias) if len(bias) else None
         sharp_bias = bias * LOG2E if len(bias) else None
         for rows, kept in zip(_slices(len(states), ROWS), ctx.kept, strict=True):
-            block = _Block(states[rows], grad[rows], total[rows], kept, ctx.autocast_dtype)
+            block = _Block(states[rows], grad[rows], total[rows], kept, ctx.dtype)
             _backward_of_rows(block, weight, sharp_bias, grad_weight, grad_bias)
         if items is not None:
-            pushed = (states * grad[:, None]).to(ctx.autocast_dtype).float()
+            pushed = (states * grad[:, None]).to(ctx.dtype).float()
             grad_weight.index_add_(0, items, pushed, alpha=-1)
             if grad_bias is not None:
                 grad_bias.index_add_(0, items, grad, alpha=-1)
@@ -244,7 +247,7 @@ class _LogSumExp(torch.autograd.Function):
             give_back(ctx.scratch)
             # A second backward pass multiplies again.
             ctx.kept, ctx.scratch = [_Kept(None, kept.shift) for kept in ctx.kept], None
-        return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None
+        return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None, None
 
 
 _SCRATCH: list[Tensor] = []

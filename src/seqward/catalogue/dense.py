@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from seqward.catalogue.linear import Linear
 from seqward.catalogue.order import beats, bounds, margins, near_the_best, none_of, ranks, settled, write_best
-from seqward.catalogue.scores import Best, Pairs, evened, exact, refuse_nan
+from seqward.catalogue.scores import Best, Pairs, evened, exact, refuse_nan, summed_in
 
 
 class DenseScores(Linear):
@@ -33,7 +33,7 @@ class DenseScores(Linear):
 
     def _summed(self) -> Tensor:
         """[n, items] the scores in the precision of sums."""
-        if not torch.is_autocast_enabled(self.states.device.type):
+        if summed_in(self.states.device) == torch.float32:
             return self.matrix
         with torch.set_grad_enabled(self.grad):
             products = torch.nn.functional.linear(self.states, self.weight).float()

@@ -5,8 +5,8 @@ order. An item scored -inf is no candidate. A score that is NaN or +inf is an er
 a sum over such scores is not finite either.
 
 Under autocast the sums over all items (``nll``, ``logsumexp``) are of products in its precision, the item's own score
-among them. Named scores and orders are in fp32 always: to eight bits much is equal that is not, and the lowest number
-would be the best item.
+among them; in fp32 where a processor would emulate it, which is slower and less exact. Named scores and orders are in
+fp32 always: to eight bits much is equal that is not, and the lowest number would be the best item.
 """
 
 from __future__ import annotations
@@ -116,6 +116,18 @@ def exact(ask: Callable[P, T]) -> Callable[P, T]:
             return ask(*args, **kwargs)
 
     return asked
+
+
+def emulates_bfloat16() -> bool:
+    """Whether products in bfloat16 are many times slower than in fp32 on this processor."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def summed_in(device: torch.device) -> torch.dtype:
+    """The type of operands whose products are summed there."""
+    if not torch.is_autocast_enabled(device.type) or (device.type == "cpu" and emulates_bfloat16()):
+        return torch.float32
+    return torch.get_autocast_dtype(device.type)
 
 
 def places_among(items: Tensor, n_items: int) -> Tensor:
