@@ -145,6 +145,20 @@ def test_doctor_tells_which_kernels_answer_and_why(seqward: Command, monkeypatch
     monkeypatch.setenv("SEQWARD_NATIVE", "off")
     told = dict(table(seqward("doctor", "--machine"))[1:])
     assert told["sums in fp32 by"] == told["ranks by"] == "torch, in chunks"
+    assert told["answers without torch by"] == "NumPy"
+
+
+def test_doctor_tells_whether_the_gpus_kernels_work(seqward: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqward.doctor.SIDE", 64)
+    for there, fault, said in (
+        (False, None, "not asked: there is no GPU"),
+        (True, "Triton is not installed", "Triton is not installed"),
+        (True, None, "Triton's"),
+    ):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a GPU")
+        monkeypatch.setattr("seqward.doctor.fault", lambda device, fault=fault: fault)
+        assert dict(table(seqward("doctor", "--machine"))[1:])["gpu's kernels"] == said
 
 
 def test_doctor_wants_to_know_what_to_look_at(refused: Callable[..., str]) -> None:

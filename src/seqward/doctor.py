@@ -12,6 +12,7 @@ import torch
 
 import seqward
 from seqward.catalogue import native
+from seqward.catalogue.gpu import fault
 
 FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "asimd", "bf16")
 """What is asked of a processor, by the names that the system gives."""
@@ -31,20 +32,31 @@ def about_machine() -> list[tuple[str, Any]]:
         ("processor flags", " ".join(_flags()) or "not known on this system"),
         ("threads", torch.get_num_threads()),
         ("gpu", torch.cuda.get_device_name() if torch.cuda.is_available() else "none"),
+        ("gpu's kernels", _gpu_kernels()),
         ("native kernels", native.found().why),
         ("variants that run here", " ".join(runnable) or "none: torch answers"),
         ("SEQWARD_NATIVE", os.environ.get("SEQWARD_NATIVE", "auto")),
         ("sums in fp32 by", _name(torch.float32)),
         ("sums under bf16 autocast by", _name(torch.bfloat16)),
         ("ranks by", _name(torch.bfloat16)),
+        ("answers without torch by", _named(native.screening_variant(), "NumPy")),
         ("fp32 product, GFLOP/s a core", product_rate(torch.float32)),
         ("bf16 product, GFLOP/s a core", product_rate(torch.bfloat16)),
     ]
 
 
 def _name(dtype: torch.dtype) -> str:
-    variant = native.variant_for(dtype)
-    return "torch, in chunks" if variant is None else f"native kernels, {variant.name}"
+    return _named(native.variant_for(dtype), "torch, in chunks")
+
+
+def _named(variant: native.Variant | None, otherwise: str) -> str:
+    return otherwise if variant is None else f"native kernels, {variant.name}"
+
+
+def _gpu_kernels() -> str:
+    if not torch.cuda.is_available():
+        return "not asked: there is no GPU"
+    return fault(torch.device("cuda")) or "Triton's"
 
 
 def _flags() -> list[str]:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 
 from seqward.catalogue import MISS
+from seqward.catalogue.scores import emulates_bfloat16
 from seqward.checkpoint import newest_checkpoint, read_progress
 from seqward.data.dataset import TRAIN, Dataset
 from seqward.errors import Finding, SeqwardError
@@ -146,8 +146,7 @@ def refuse_unbounded(objective: Any, data: Dataset) -> None:
 
 def warn_of_slow_products(job: Job) -> None:
     """Say so where bfloat16 is asked for and the processor has to emulate it."""
-    vectors = torch.backends.cpu.get_cpu_capability()
-    if job.settings.precision == "bf16" and job.data.device.type == "cpu" and vectors == "AVX2":
+    if job.settings.precision == "bf16" and job.data.device.type == "cpu" and emulates_bfloat16():
         logger.warning(
             "train.precision=bf16: this processor has no products in bfloat16; fp32 is many times faster here."
         )

@@ -17,7 +17,7 @@ from torch import Tensor
 from seqward.backbones.backbone import Histories, Vocabulary
 from seqward.baselines import fitted_baselines
 from seqward.catalogue import Best, Pairs, Scores
-from seqward.catalogue.dense import topk_of_matrix
+from seqward.catalogue.scores import places_among
 from seqward.checkpoint import load_weights, save_weights
 from seqward.config import from_dict, from_keywords, to_dict
 from seqward.data.batches import TrainingEvents
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 RankBy = Literal["policy", "q", "mixture"]
 ROWS = 512
 """Histories scored at a time."""
-CANDIDATES = 1024
-"""Named items scored at a time."""
 
 logger = logging.getLogger("seqward")
 
@@ -404,15 +402,13 @@ def recommend(
 
 
 def topk_among(scores: Scores, among: Tensor, k: int, exclude: Pairs | None) -> Best:
-    """As ``Scores.topk`` with ``among`` [m] as the only candidates."""
-    candidates = among.expand(scores.n_rows, -1)
-    # Asked in parts: an engine may gather a row of weights for each score that is named.
-    values = torch.cat([scores.at(part) for part in candidates.split(CANDIDATES, dim=1)], dim=1)
+    """As ``Scores.topk`` with ``among`` [m], ascending, as the only candidates."""
     if exclude is not None:
-        rows = torch.arange(scores.n_rows, device=among.device)[:, None]
-        taken = torch.isin(rows * scores.n_items + candidates, exclude.rows * scores.n_items + exclude.items)
-        values = values.masked_fill(taken, -torch.inf)
-    return topk_of_matrix(values, k, candidates)
+        places = places_among(among, scores.n_items)[exclude.items]
+        listed = places < len(among)
+        exclude = Pairs(exclude.rows[listed], places[listed])
+    best = scores.among(among).topk(k, exclude)
+    return Best(best.values, among[best.items.clamp(min=0)].masked_fill(best.items < 0, -1))
 
 
 def padded(rows: Sequence[np.ndarray], context: int | None, pad: int) -> Tensor:

@@ -23,6 +23,14 @@ every_engine = pytest.mark.parametrize("engine", ENGINES)
 every_precision = pytest.mark.parametrize("low", [False, True], ids=["fp32", "bf16"])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def multiplies_in_bfloat16() -> Iterator[None]:
+    """Every engine sums in bfloat16 under autocast, whatever is fast here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqward.catalogue.scores.emulates_bfloat16", lambda: False)
+        yield
+
+
 @contextmanager
 def small_chunks(scratch: int = 1 << 20) -> Iterator[None]:
     """Row blocks of 3, chunks of 8 items, top-k blocks of 4: small worlds then have several of each.
@@ -453,6 +461,26 @@ def test_engines_agree_under_autocast(temperature: float) -> None:
             torch.testing.assert_close(one, other)
         else:
             assert float((one - other).detach().norm() / one.detach().norm()) < 0.03, name
+
+
+@every_engine
+@pytest.mark.parametrize("scratch", [0, 512 << 20])
+def test_where_bfloat16_is_emulated_sums_are_in_fp32(
+    engine: str, scratch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, gradients too."""
+    monkeypatch.setattr(chunked, "SCRATCH", scratch)
+    monkeypatch.setattr("seqward.catalogue.scores.emulates_bfloat16", lambda: True)
+    parts, items = [normal(50, 16), normal(1300, 16, seed=1), normal(1300, seed=2)], torch.arange(50)
+    found: list[list[Tensor]] = []
+    with native.using("plain"):
+        for low in (False, True):
+            leaves = [part.clone().requires_grad_() for part in parts]
+            with torch.autocast("cpu", torch.bfloat16, enabled=low):
+                nll = ENGINES[engine](*leaves).nll(items, 0.5)
+            nll.mean().backward()
+            found.append([nll, *(leaf.grad for leaf in leaves if leaf.grad is not None)])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_auto_writes_the_matrix_only_where_it_is_small() -> None:

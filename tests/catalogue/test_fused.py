@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from reference import slow_order, slow_rank
 from seqward.catalogue import ENGINES, LinearScores, Pairs, chunked, native, scores_of
 from seqward.catalogue.fused import FusedScores
 from seqward.catalogue.order import settled
+from seqward.recommender import topk_among
 
 if native.found().library is None:
     pytest.skip(native.found().why, allow_module_level=True)
@@ -169,6 +171,27 @@ def test_gradients_of_cross_entropy_at_training_sizes(variant: native.Variant, s
         assert float((one.grad - other.grad).norm() / other.grad.norm()) < (low_error if low else 1e-6)
 
 
+@pytest.mark.parametrize("variant", [v for v in RUNNABLE if v.bytes == 2], ids=lambda v: v.name)
+@pytest.mark.parametrize("size", [0.1, 0.5, 1.0, 2.0])
+def test_beside_the_rounding_of_scores_there_is_one_of_a_product(variant: native.Variant, size: float) -> None:
+    """Gradients of cross-entropy with the scores of rounded operands, and all else in double precision.
+
+    One rounding to eight bits is off by 2^-8 = 4e-3 at most and 1.6e-3 in the mean of squares, so that no kernel of
+    such products keeps 1e-3 where few items have most of the sum; and the rounding of the scores, which any has, makes
+    more than that by itself (3e-3 at 0.5).
+    """
+    items, parts = torch.arange(130), [size * normal(130, 64), normal(900, 64, seed=1)]
+    share = (rounded(parts[0] * chunked.LOG2E) @ rounded(parts[1]).T / chunked.LOG2E).softmax(1)
+    share[items, items] -= 1
+    exact = [share @ parts[1].double() / 130, share.T @ parts[0].double() / 130]
+    found = [part.clone().requires_grad_() for part in parts]
+    with native.using(variant.name), torch.autocast("cpu", torch.bfloat16):
+        FusedScores(*found).nll(items).mean().backward()
+    for one, other in zip(found, exact, strict=True):
+        assert one.grad is not None
+        assert float((one.grad - other).norm() / other.norm()) < 1.6e-3
+
+
 @exact_variants
 def test_answers_do_not_depend_on_the_number_of_threads(
     variant: native.Variant, monkeypatch: pytest.MonkeyPatch
@@ -202,21 +225,28 @@ def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]
     native.found.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("width", "dtype", "why"),
-    [
-        (20, torch.float32, "the native kernels take widths that are multiples of 16, not 20"),
-        (16, torch.float64, "the native kernels take rows of float32, not torch.float64"),
-        (16, torch.bfloat16, "the native kernels take rows of float32, not torch.bfloat16"),
-    ],
-)
-def test_what_the_kernels_do_not_take_is_answered_in_chunks_and_said_once(
-    width: int, dtype: torch.dtype, why: str, said: pytest.LogCaptureFixture
-) -> None:
-    states, weight, items = normal(9, width), normal(40, width, seed=1).to(dtype), torch.arange(9)
+def test_what_the_kernels_do_not_take_is_answered_in_chunks_and_said_once(said: pytest.LogCaptureFixture) -> None:
+    states, weight, items = normal(9, 20), normal(40, 20, seed=1), torch.arange(9)
     found = [FusedScores(states, weight).nll(items) for _ in range(2)]
     assert torch.equal(found[0], chunked.ChunkedScores(states, weight).nll(items))
-    assert said.messages == [f"catalogue: {why}. The chunked engine answers instead."]
+    assert said.messages == [
+        "catalogue: the native kernels take widths that are multiples of 16, not 20. "
+        "The chunked engine answers instead."
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_rows_of_another_type_are_read_in_fp32(engine: str, dtype: torch.dtype) -> None:
+    """All questions; the gradient comes back in the type of the rows."""
+    items = torch.arange(9)
+    parts = [part.to(dtype) for part in (normal(9, 16), normal(1100, 16, seed=1), normal(1100, seed=2))]
+    found, plain = ENGINES[engine](*parts), ENGINES[engine](*(part.float() for part in parts))
+    for ask in (lambda s: s.nll(items), lambda s: s.at(items), lambda s: s.rank_of(items), lambda s: s.topk(3).items):
+        assert torch.equal(ask(found), ask(plain))
+    leaves = [part.clone().requires_grad_() for part in parts]
+    ENGINES[engine](*leaves).nll(items).sum().backward()
+    assert [leaf.grad.dtype for leaf in leaves if leaf.grad is not None] == [dtype] * 3
 
 
 def test_auto_takes_the_kernels_where_they_run(said: pytest.LogCaptureFixture) -> None:
@@ -235,9 +265,24 @@ def test_auto_takes_the_kernels_where_they_run(said: pytest.LogCaptureFixture) -
 def test_what_does_not_fit_together_is_refused(engine: str) -> None:
     """Before a kernel reads what is not its own."""
     states, weight = normal(4, 16), normal(1100, 16)
-    for parts in ((normal(4, 32), weight, None), (states, weight, torch.zeros(5)), (normal(4, 16, 1), weight, None)):
-        with pytest.raises((ValueError, RuntimeError)):
-            ENGINES[engine](*parts).logsumexp()
+    misfits = [(normal(4, 32), weight), (states, weight, torch.zeros(5)), (states, weight, torch.zeros(1))]
+    misfits += [(normal(4, 16, 1), weight), (states[0], weight), (states, weight[:0]), (states[:, :0], weight[:, :0])]
+    for parts in misfits:
+        shapes = ", ".join(str(list(part.shape)) for part in parts)
+        with pytest.raises(ValueError, match=re.escape(f"with one item and one column at least; got {shapes}")):
+            ENGINES[engine](*parts, *[None] * (3 - len(parts)))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("item", [-1, 1100])
+def test_numbers_of_no_item_are_refused(engine: str, item: int) -> None:
+    """One below 0 is not counted from the end; and one with a fraction is not cut off."""
+    scores = ENGINES[engine](normal(2, 16), normal(1100, 16, seed=1), None)
+    for ask in (scores.nll, scores.rank_of, scores.at):
+        with pytest.raises((IndexError, RuntimeError)):
+            ask(torch.tensor([1, item]))
+    with pytest.raises((IndexError, RuntimeError)):
+        scores.rank_of(torch.tensor([1.0, 2.5]))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -365,8 +410,12 @@ def test_orders_are_those_of_the_settled_scores_by_every_engine(
                     order = slow_order(row, set())[:5]
                     assert found == order + [-1] * (5 - len(order))
                     assert values == [row[i] for i in order] + [-math.inf] * (5 - len(order))
-        best = FusedScores(*parts).max().items
-    assert best.tolist() == [-1 if max(row) == -torch.inf else row.index(max(row)) for row in scores.tolist()]
+                if items > 1:
+                    few = topk_among(asked, torch.arange(1, items), items - 1, left).items.tolist()
+                    orders = [slow_order(row, {0}) for row in matrix.tolist()]
+                    assert few == [order + [-1] * (items - 1 - len(order)) for order in orders]
+            best = asked.max().items.tolist()
+            assert best == [-1 if max(row) == -torch.inf else row.index(max(row)) for row in scores.tolist()]
 
 
 @every_variant
@@ -382,6 +431,26 @@ def test_margins_hold_what_products_do(variant: native.Variant) -> None:
     with native.using(variant.name):
         ranks = FusedScores(states, weight).rank_of(target)
     assert torch.equal(ranks[clear], (1 + (exact > own).sum(1))[clear])
+
+
+@pytest.mark.parametrize("low", [v for v in RUNNABLE if v.bytes == 2], ids=lambda v: v.name)
+@pytest.mark.parametrize(
+    ("state", "target", "other"),
+    # An operand of 1 + 2^-8 becomes 1, and one of 1e-39 becomes 0: the target's score is the lower one all the same.
+    [(1 + 2**-8, 1.002, 1 + 2**-8), (1e-39, 1e30, 2e30)],
+    ids=["all rounded down", "denormal"],
+)
+def test_margins_hold_the_worst_rounding_of_operands(
+    low: native.Variant, state: float, target: float, other: float
+) -> None:
+    """64 operands all rounded the same way are off by |state| |row| 2^-7: what a random catalogue never shows."""
+    weight = torch.zeros(5, 64)
+    weight[0], weight[1] = target, other
+    with native.using(low.name):
+        scores = FusedScores(torch.full((1, 64), state), weight)
+        assert scores.rank_of(torch.tensor([0])).tolist() == [2]
+        assert scores.rank_of(torch.tensor([1])).tolist() == [1]
+        assert scores.max().items.tolist() == [1]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seqward.catalogue.dense import drawn, topk_of_matrix, uniform
+from seqward.catalogue.linear import Linear
 from seqward.catalogue.order import (
     PAIRS,
     beats,
@@ -26,7 +27,7 @@ from seqward.catalogue.order import (
     settled,
     write_best,
 )
-from seqward.catalogue.scores import Best, LinearScores, Pairs, evened, exact, refuse_nan
+from seqward.catalogue.scores import Best, Pairs, evened, exact, refuse_nan, summed_in
 
 CHUNK = 512
 """Items multiplied at a time."""
@@ -42,20 +43,8 @@ SCRATCH = 512 << 20
 """Bytes of exponentials that one log-sum-exp may keep for its backward pass."""
 
 
-class ChunkedScores:
+class ChunkedScores(Linear):
     """Scores ``states @ weight.T + bias``, asked in chunks."""
-
-    def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Args: states [n, width], weight [items, width], bias [items]."""
-        self.states, self.weight, self.bias = states.float(), weight, bias
-
-    @property
-    def n_rows(self) -> int:
-        return self.states.shape[0]
-
-    @property
-    def n_items(self) -> int:
-        return self.weight.shape[0]
 
     def at(self, items: Tensor) -> Tensor:
         rows = torch.nn.functional.embedding(items, self.weight)
@@ -71,28 +60,11 @@ class ChunkedScores:
 
     def _reduce(self, items: Tensor | None, temperature: float) -> Tensor:
         bias = self.weight.new_zeros(0) if self.bias is None else self.bias
-        # Scores over t are those of states over t and a bias over t; the value is scaled back.
-        return temperature * _LogSumExp.apply(self.states / temperature, self.weight, bias / temperature, items)
-
-    @exact
-    def max(self) -> Best:
-        maxima = [torch.stack([s.amax(1) for _, s in self._chunks(rows)]) for rows in _slices(self.n_rows, ROWS)]
-        value, number = torch.cat(maxima, 1).max(0)  # the first of equals; carries NaN on
-        refuse_nan(value)
-        items = self._argmax_within(number * CHUNK)
-        # The score that `at` gives, not that of the product, which may differ in the last bit.
-        return Best(self.at(items), items.masked_fill(value == -torch.inf, -1))
-
-    def _argmax_within(self, chunk_of: Tensor) -> Tensor:
-        """Position of each row's best item, given the chunk that holds it. argmax of everything is far slower."""
-        items = torch.empty_like(chunk_of)
-        order = chunk_of.argsort(stable=True)
-        starts, counts = chunk_of[order].unique_consecutive(return_counts=True)
-        for start, rows in zip(starts.tolist(), order.split(counts.tolist()), strict=True):
-            scores = self._chunk(self.states[rows], start)
-            best = scores.amax(1, keepdim=True)
-            items[rows] = start + (scores == best).int().argmax(1)  # the first of equals
-        return items
+        device, dtype = self.states.device, summed_in(self.states.device)
+        with torch.autocast(device.type, enabled=False):  # the type is chosen
+            # Scores over t are those of states over t and a bias over t; the value is scaled back.
+            parts = (self.states / temperature, self.weight, bias / temperature)
+            return temperature * _LogSumExp.apply(*parts, items, dtype)
 
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
@@ -210,10 +182,6 @@ class ChunkedScores:
             weight, bias = evened(weight, bias)
         return _product(states, weight, bias, buffer)[:, start - first : self.n_items - first]
 
-    def detach(self) -> LinearScores:
-        bias = None if self.bias is None else self.bias.detach()
-        return ChunkedScores(self.states.detach(), self.weight.detach(), bias)
-
 
 class _Kept(NamedTuple):
     """What the backward pass of one row block needs beside its states."""
@@ -228,10 +196,10 @@ class _LogSumExp(torch.autograd.Function):
     """logsumexp over all items, minus the score of one item where items are given: [n]."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, items: Tensor | None) -> Tensor:
-        device = states.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-        ctx.autocast_dtype = dtype
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, items: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        ctx.dtype = dtype
         some_bias = bias if len(bias) else None
         sharp_bias = None if some_bias is None else some_bias * LOG2E
         grad = any(ctx.needs_input_grad)
@@ -249,7 +217,7 @@ class _LogSumExp(torch.autograd.Function):
             if mean is not None:
                 mean[rows] = expected
             if items is not None:
-                row = weight[items[rows]].to(dtype).float()
+                row = weight.index_select(0, items[rows]).to(dtype).float()
                 own[rows] = _scores_of_pairs(sharp, row, None if sharp_bias is None else sharp_bias[items[rows]])
                 if mean is not None:
                     mean[rows] -= row
@@ -263,15 +231,15 @@ class _LogSumExp(torch.autograd.Function):
         (grad,) = grads
         grad_states = (mean * grad[:, None]).to(states.dtype) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:3]):
-            return grad_states, None, None, None
+            return grad_states, None, None, None, None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = torch.zeros_like(bias) if len(bias) else None
         sharp_bias = bias * LOG2E if len(bias) else None
         for rows, kept in zip(_slices(len(states), ROWS), ctx.kept, strict=True):
-            block = _Block(states[rows], grad[rows], total[rows], kept, ctx.autocast_dtype)
+            block = _Block(states[rows], grad[rows], total[rows], kept, ctx.dtype)
             _backward_of_rows(block, weight, sharp_bias, grad_weight, grad_bias)
         if items is not None:
-            pushed = (states * grad[:, None]).to(ctx.autocast_dtype).float()
+            pushed = (states * grad[:, None]).to(ctx.dtype).float()
             grad_weight.index_add_(0, items, pushed, alpha=-1)
             if grad_bias is not None:
                 grad_bias.index_add_(0, items, grad, alpha=-1)
@@ -279,7 +247,7 @@ class _LogSumExp(torch.autograd.Function):
             give_back(ctx.scratch)
             # A second backward pass multiplies again.
             ctx.kept, ctx.scratch = [_Kept(None, kept.shift) for kept in ctx.kept], None
-        return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None
+        return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None, None
 
 
 _SCRATCH: list[Tensor] = []
@@ -391,7 +359,7 @@ def _backward_of_rows(
 
 def _product(states: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
     """states @ weight.T + bias in fp32, [rows, items], into the front columns of ``out`` where that is given."""
-    if states.dtype != torch.float32 or weight.dtype != torch.float32:
+    if states.dtype != torch.float32:
         scores = (states @ weight.to(states.dtype).T).float()
         return scores if bias is None else scores + bias
     if out is not None:

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from seqward.catalogue.linear import Linear
 from seqward.catalogue.order import beats, bounds, margins, near_the_best, none_of, ranks, settled, write_best
-from seqward.catalogue.scores import Best, LinearScores, Pairs, evened, exact, refuse_nan
+from seqward.catalogue.scores import Best, Pairs, evened, exact, refuse_nan, summed_in
 
 
-class DenseScores:
+class DenseScores(Linear):
     """Scores ``states @ weight.T + bias`` as one [n, items] matrix, made at the first question.
 
     (One more for each sum under autocast.)
     """
 
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Args: states [n, width], weight [items, width], bias [items]."""
-        self.states, self.weight, self.bias = states.float(), weight, bias
+        super().__init__(states, weight, bias)
         self.grad = torch.is_grad_enabled()
 
     @cached_property
@@ -33,19 +33,11 @@ class DenseScores:
 
     def _summed(self) -> Tensor:
         """[n, items] the scores in the precision of sums."""
-        if not torch.is_autocast_enabled(self.states.device.type):
+        if summed_in(self.states.device) == torch.float32:
             return self.matrix
         with torch.set_grad_enabled(self.grad):
             products = torch.nn.functional.linear(self.states, self.weight).float()
             return products if self.bias is None else products + self.bias
-
-    @property
-    def n_rows(self) -> int:
-        return self.states.shape[0]
-
-    @property
-    def n_items(self) -> int:
-        return self.weight.shape[0]
 
     def at(self, items: Tensor) -> Tensor:
         return self.matrix.gather(1, items.reshape(len(items), items.shape[1] if items.dim() > 1 else 1)).view(
@@ -58,15 +50,11 @@ class DenseScores:
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
         return temperature * cross_entropy(self._summed() / temperature, items.long(), reduction="none")
 
-    def max(self) -> Best:
-        best = topk_of_matrix(self._candidates(None), 1)
-        return Best(best.values[:, 0], best.items[:, 0])
-
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
         scores, parts = self._candidates(exclude), (self.states, self.weight, self.bias)
         margin, best = margins(*parts), none_of(self.states, k)
-        if not self.n_items or not k:
+        if not k:
             return best
         rounded = margin > 0
         write_best(best, parts, *(near_the_best(scores, k, margin) & rounded[:, None]).nonzero(as_tuple=True))
@@ -96,10 +84,6 @@ class DenseScores:
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         refuse_nan(self.matrix.amax(1))
         return drawn(self.matrix.double().softmax(1), uniform(self.matrix, k, generator)).which
-
-    def detach(self) -> LinearScores:
-        bias = None if self.bias is None else self.bias.detach()
-        return DenseScores(self.states.detach(), self.weight.detach(), bias)
 
     def _candidates(self, exclude: Pairs | None) -> Tensor:
         scores = self.matrix.detach()

@@ -1,8 +1,8 @@
 """The native engine for processors: no score is ever written to memory, and few are written to cache.
 
 Sums over all items and their gradients come from the kernels of ``native/``; what they do not answer, the chunked
-engine does: named scores, top-k and samples, and everything where the kernels do not take what comes (another device or
-type, a width that is no multiple of 16, no library), which is said once.
+engine does: named scores, top-k and samples, and everything where the kernels do not take what comes (another
+device, a width that is no multiple of 16, no library), which is said once.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from seqward.catalogue import chunked, native
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
+from seqward.catalogue.linear import Linear
 from seqward.catalogue.native import BestQuestion, RankQuestion, ScoresQuestion, SpreadQuestion, SumQuestion, Variant
 from seqward.catalogue.order import bounds, excluded, margins, ranks, settled, without
-from seqward.catalogue.scores import Best, LinearScores, Pairs, exact, refuse_misfit
+from seqward.catalogue.scores import Best, Pairs, exact
 
 WIDTH = 16
 """The kernels take widths that are multiples of this."""
@@ -29,32 +30,20 @@ def refusal(states: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
         return native.why_none_runs()
     if any(part.device.type != "cpu" for part in parts):
         return f"the native kernels run on the processor, and these tensors are on {weight.device}"
-    if weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
-        return f"the native kernels take rows of float32, not {weight.dtype}"
-    if weight.shape[1] % WIDTH or not weight.shape[1]:
+    if weight.shape[1] % WIDTH:
         return f"the native kernels take widths that are multiples of {WIDTH}, not {weight.shape[1]}"
     return None
 
 
-class FusedScores:
+class FusedScores(Linear):
     """Scores ``states @ weight.T + bias``, asked of the native kernels."""
 
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Args: states [n, width], weight [items, width], bias [items]. Raises ValueError where they do not fit."""
-        refuse_misfit(states, weight, bias)
-        self.states, self.weight, self.bias = states.float(), weight, bias
-        self.portable = ChunkedScores(states, weight, bias)
-        self.refusal = refusal(self.states, weight, bias)
+        super().__init__(states, weight, bias)
+        self.portable = ChunkedScores(self.states, self.weight, self.bias)
+        self.refusal = refusal(self.states, self.weight, self.bias)
         if self.refusal is not None:
             native.warn_once(f"catalogue: {self.refusal}. The chunked engine answers instead.")
-
-    @property
-    def n_rows(self) -> int:
-        return self.states.shape[0]
-
-    @property
-    def n_items(self) -> int:
-        return self.weight.shape[0]
 
     def at(self, items: Tensor) -> Tensor:
         return self.portable.at(items)
@@ -80,14 +69,13 @@ class FusedScores:
     def max(self) -> Best:
         variant = self._orders()
         if variant is None:
-            return self.portable.max()
-        states, weight, bias = self._parts()
+            return super().max()
+        states, weight, bias = self.parts
         margin = margins(states, weight, bias, variant.unit)
         value, items = torch.full_like(margin, -torch.inf), torch.full((self.n_rows,), -1)
         question = BestQuestion(_scores(states, weight, bias, 1.0), *map(native.address, (margin, value, items)))
         native.ask("best", variant, question, self.n_rows, variant.panel, states.shape[0] * weight.numel())
-        # The score that `at` gives, which may differ from the settled one in the last bit.
-        return Best(self.at(items.clamp(min=0)).where(items >= 0, -torch.inf), items)
+        return self.valued(items)
 
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
         return self.portable.topk(k, exclude)
@@ -97,10 +85,10 @@ class FusedScores:
         variant = self._orders()
         if variant is None:
             return self.portable.rank_of(items, exclude)
-        states, weight, bias = parts = self._parts()
-        items = items.long().contiguous()
+        states, weight, bias = parts = self.parts
         margin = margins(states, weight, bias, variant.unit)
         own = settled(*parts, torch.arange(self.n_rows), items)
+        items = items.long().contiguous()
         own = own.masked_fill(excluded(items, exclude, self.n_items), -torch.inf)
         low, high = bounds(own, margin)
         better = torch.zeros_like(items)
@@ -117,15 +105,8 @@ class FusedScores:
         variant = native.variant_for(torch.bfloat16)
         return None if self.refusal is not None or not self.n_rows else variant
 
-    def _parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        return self.states.contiguous(), self.weight.contiguous(), None if self.bias is None else self.bias.contiguous()
-
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         return self.portable.sample(k, generator)
-
-    def detach(self) -> LinearScores:
-        bias = None if self.bias is None else self.bias.detach()
-        return FusedScores(self.states.detach(), self.weight.detach(), bias)
 
 
 class _Kept(NamedTuple):
@@ -160,10 +141,10 @@ class _LogSumExp(torch.autograd.Function):
         native.ask("sum", variant, question, n, variant.panel, 2 * n * len(weight) * width)
         value = total / scale
         if items is not None:
-            row = weight[items]
+            row = weight.index_select(0, items)
             rounded = row.to(variant.dtype).float()
             own = ((states * scale).to(variant.dtype).float() * rounded).sum(1)
-            own = own if not len(bias) else own + bias[items] * scale
+            own = own if not len(bias) else own + bias.index_select(0, items) * scale
             # The item is in the sum, so only rounding leaves less than nothing.
             value = ((total - own) / scale).clamp_(min=0)
             if mean is not None:

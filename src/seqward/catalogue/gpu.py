@@ -1,7 +1,7 @@
 """The engine for GPUs: small Triton kernels (``gpu_kernels.py``) that never write a score to memory.
 
 Sums over all items and their gradients, ranks and best items come from the kernels; named scores and samples, and
-everything where the kernels do not take what comes (no Triton, a wide head, another type), from the chunked engine,
+everything where the kernels do not take what comes (no Triton, a wide head), from the chunked engine,
 which is said once. Triton comes with torch's CUDA builds; Seqward does not ask for it, and imports it only here.
 
 Sums multiply in bfloat16 under autocast and in fp32 else. Orders multiply in fp32, and what that leaves open is settled
@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
+from seqward.catalogue.linear import Linear
 from seqward.catalogue.native import warn_once
 from seqward.catalogue.order import beats, bounds, excluded, margins, none_of, ranks, settled, without, write_best
-from seqward.catalogue.scores import Best, LinearScores, Pairs, exact, refuse_misfit
+from seqward.catalogue.scores import Best, Pairs, exact
 
 WIDEST = 256
 """States of a wider head do not fit a program's registers."""
@@ -59,9 +60,7 @@ def refusal(states: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
     parts = [states, weight] if bias is None else [states, weight, bias]
     if len({part.device for part in parts}) > 1:
         return f"states are on {states.device} and rows on {weight.device}"
-    if weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
-        return f"the GPU's kernels take rows of float32, not {weight.dtype}"
-    if not 0 < weight.shape[1] <= WIDEST:
+    if weight.shape[1] > WIDEST:
         return f"the GPU's kernels take widths up to {WIDEST}, not {weight.shape[1]}"
     return fault(weight.device)
 
@@ -90,25 +89,15 @@ def _try(device: torch.device, dtype: torch.dtype) -> None:
         raise ValueError(f"wrong sums in {dtype}")
 
 
-class GpuScores:
+class GpuScores(Linear):
     """Scores ``states @ weight.T + bias``, asked of the Triton kernels."""
 
     def __init__(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Args: states [n, width], weight [items, width], bias [items]. Raises ValueError where they do not fit."""
-        refuse_misfit(states, weight, bias)
-        self.states, self.weight, self.bias = states.float(), weight, bias
-        self.portable = ChunkedScores(states, weight, bias)
-        self.refusal = refusal(self.states, weight, bias)
+        super().__init__(states, weight, bias)
+        self.portable = ChunkedScores(self.states, self.weight, self.bias)
+        self.refusal = refusal(self.states, self.weight, self.bias)
         if self.refusal is not None:
             warn_once(f"catalogue: {self.refusal}. The chunked engine answers instead.")
-
-    @property
-    def n_rows(self) -> int:
-        return self.states.shape[0]
-
-    @property
-    def n_items(self) -> int:
-        return self.weight.shape[0]
 
     @property
     def kernels_answer(self) -> bool:
@@ -132,18 +121,11 @@ class GpuScores:
             parts = [part.detach() for part in parts]  # or the mean rows would be made for a backward pass
         return _LogSumExp.apply(*parts, items, temperature, dtype)
 
-    def max(self) -> Best:
-        best = self.topk(1)
-        items = best.items[:, 0]
-        with torch.no_grad():
-            # The score that `at` gives, which may differ from the settled one in the last bit.
-            return Best(self.at(items.clamp(min=0)).where(items >= 0, -torch.inf), items)
-
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
         if not self.kernels_answer:
             return self.portable.topk(k, exclude)
-        margin, keys = margins(*self._parts()), None
+        margin, keys = margins(*self.parts), None
         gone = torch.zeros_like(margin, dtype=torch.int64)
         if exclude is not None:
             keys = (exclude.rows * self.n_items + exclude.items).unique()
@@ -174,14 +156,15 @@ class GpuScores:
         if keys is not None:
             keep &= ~torch.isin(row * self.n_items + item, keys)
         row, item = row[keep], item[keep]
-        write_best(best, self._parts(), row, item)
+        write_best(best, self.parts, row, item)
 
     @exact
     def rank_of(self, items: Tensor, exclude: Pairs | None = None) -> Tensor:
         if not self.kernels_answer:
             return self.portable.rank_of(items, exclude)
-        parts, items = self._parts(), items.long()
+        parts = self.parts
         own = settled(*parts, torch.arange(self.n_rows, device=items.device), items)
+        items = items.long()
         own = own.masked_fill(excluded(items, exclude, self.n_items), -torch.inf)
         margin = margins(*parts)
         low, high = bounds(own, margin)
@@ -206,7 +189,7 @@ class GpuScores:
         self, rows: slice, target: Tensor, low: Tensor, high: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """How many items beat the target for certain [rows], and the open pairs; None where there are too many."""
-        states, weight, bias = self._parts()
+        states, weight, bias = self.parts
         grid, each, tile = _layout(rows.stop - rows.start, self.n_items, ORDERS)
         room = max(ROOM, self.n_items)
         sure = target.new_empty((grid[1], rows.stop - rows.start), dtype=torch.int32)
@@ -226,22 +209,15 @@ class GpuScores:
 
     def _maxima(self, rows: slice) -> Tensor:
         """[rows, blocks] the largest score of each block of items, within ``margins`` of the settled one."""
-        states, weight, bias = self._parts()
+        states, weight, bias = self.parts
         grid, each, tile = _layout(rows.stop - rows.start, self.n_items, ORDERS)
         best = states.new_empty(rows.stop - rows.start, -(-self.n_items // tile.items))
         sizes = (len(best), self.n_items, each, weight.shape[1], best.shape[1])
         _kernels().maxima[grid](states[rows], weight, _or(bias, weight), best, *sizes, **_constants(tile, weight, bias))
         return best
 
-    def _parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        return self.states.contiguous(), self.weight.contiguous(), None if self.bias is None else self.bias.contiguous()
-
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         return self.portable.sample(k, generator)
-
-    def detach(self) -> LinearScores:
-        bias = None if self.bias is None else self.bias.detach()
-        return GpuScores(self.states.detach(), self.weight.detach(), bias)
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -263,7 +239,7 @@ class _LogSumExp(torch.autograd.Function):
         total, mean = _sums(sharp, rows, sharp_bias, any(ctx.needs_input_grad[:3]))
         value = total / scale
         if items is not None:
-            row = rows[items].float()
+            row = rows.index_select(0, items).float()
             own = (sharp.float() * row).sum(1)
             own = own if sharp_bias is None else own + sharp_bias[items]
             # The item is in the sum, so only rounding leaves less than nothing.

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from seqward.catalogue.scores import MISS, Best, Pairs, Scores, refuse_nan
+from seqward.catalogue.scores import MISS, Best, Pairs, Scores, places_among, refuse_nan
 
 
 class ListedScores:
@@ -105,6 +105,12 @@ class ListedScores:
         where, listed = left._find(items)
         place = left.place[where] if len(left.keys) else torch.zeros_like(items)
         return torch.where(listed, 1 + place, MISS)
+
+    def among(self, items: Tensor) -> Scores:
+        places = places_among(items, self.n_items)[self.keys % self.n_items]
+        listed = places < len(items)
+        pairs = Pairs(self._rows[listed], places[listed])
+        return ListedScores(self.n_rows, len(items), pairs, self.values[listed])
 
     def detach(self) -> Scores:
         return self

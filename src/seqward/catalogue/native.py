@@ -146,8 +146,8 @@ class Variant:
 
     @property
     def unit(self) -> float:
-        """The relative error of an operand as it is multiplied."""
-        return 0.0 if self.bytes == 4 else 2.0**-9
+        """The relative error of an operand as it is multiplied, at most: half of the last of eight bits."""
+        return 0.0 if self.bytes == 4 else 2.0**-8
 
 
 class Library:

@@ -29,12 +29,13 @@ def settled(states: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, i
     """
     parts = []
     for some, chosen in zip(rows.split(PAIRS), items.split(PAIRS), strict=True):
-        terms = states[some] * weight[chosen].float()
+        # Not by brackets, which count a number below 0 from the end.
+        terms = states.index_select(0, some) * weight.index_select(0, chosen)
         terms = pad(terms, (0, (1 << (terms.shape[1] - 1).bit_length()) - terms.shape[1]))
         while terms.shape[1] > 1:
             half = terms.shape[1] // 2
             terms = terms[:, :half] + terms[:, half:]
-        parts.append(terms[:, 0] if bias is None else terms[:, 0] + bias[chosen])
+        parts.append(terms[:, 0] if bias is None else terms[:, 0] + bias.index_select(0, chosen))
     return torch.cat(parts) if parts else states.new_empty(0)
 
 
@@ -50,23 +51,24 @@ def margins(states: Tensor, weight: Tensor, bias: Tensor | None, unit: float = 0
     Raises:
         Finding: a score may not be finite.
     """
-    longest = _longest(weight) if weight.numel() else weight.new_zeros(())
+    longest = _longest(weight)
     largest, worst = weight.new_zeros(()), weight.new_zeros(())
     if bias is not None:
         worst = bias.amax()
         largest = bias.abs().masked_fill(bias == -torch.inf, 0).amax()
-    size = _norms(states) * longest
+    norms = _norms(states)
+    size = norms * longest
     bound = size + largest
     refuse_nan(torch.where(bound.isfinite() & ((worst < torch.inf) | (bias is None)), 0.0, torch.nan))
     width = weight.shape[1]
-    # A score's absolute error, where its terms are so small that their last bits are cut off.
-    lost = 2.0**-120 * width
+    # A score's absolute error, where terms are so small that their last bits are cut off, or operands so small that
+    # they may be taken for 0.
+    lost = 2.0**-120 * width * (1 + norms + longest)
     return torch.where(size > 0, (width + 20) * UNIT * bound + 2.1 * unit * size + lost, 0.0)
 
 
 def _norms(rows: Tensor) -> Tensor:
     """[n] the length of each row or a little more; NaN and inf carry on."""
-    rows = rows.float()
     largest, root = rows.abs().amax(1), rows.shape[1] ** 0.5
     length = rows.norm(dim=1) + root * TINY
     return torch.where(largest == 0, 0.0, torch.minimum(length, root * largest))
@@ -74,7 +76,7 @@ def _norms(rows: Tensor) -> Tensor:
 
 def _longest(rows: Tensor) -> Tensor:
     """The length of the longest row or a little more, in two readings of the table; NaN and inf carry on."""
-    rows, root = rows.float(), rows.shape[1] ** 0.5
+    root = rows.shape[1] ** 0.5
     low, high = torch.aminmax(rows)
     largest = torch.maximum(-low, high)
     return torch.where(largest == 0, 0.0, torch.minimum(rows.norm(dim=1).amax() + root * TINY, root * largest))

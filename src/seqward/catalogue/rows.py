@@ -58,6 +58,9 @@ class RowScores:
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         return self.engine.sample(k, generator)
 
+    def among(self, items: Tensor) -> LinearScores:
+        return self.engine.among(items)
+
     def detach(self) -> LinearScores:
         def rows(items: Tensor) -> tuple[Tensor, Tensor | None]:
             with torch.no_grad():

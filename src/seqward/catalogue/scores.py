@@ -5,8 +5,8 @@ order. An item scored -inf is no candidate. A score that is NaN or +inf is an er
 a sum over such scores is not finite either.
 
 Under autocast the sums over all items (``nll``, ``logsumexp``) are of products in its precision, the item's own score
-among them. Named scores and orders are in fp32 always: to eight bits much is equal that is not, and the lowest number
-would be the best item.
+among them; in fp32 where a processor would emulate it, which is slower and less exact. Named scores and orders are in
+fp32 always: to eight bits much is equal that is not, and the lowest number would be the best item.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ class Scores(Protocol):
         """Rank of the named item of each row, [n] int64; MISS where it is no candidate. No gradient."""
         ...
 
+    def among(self, items: Tensor) -> Scores:
+        """The scores of these items alone, [m] ascending, each numbered by its place there."""
+        ...
+
     def detach(self) -> Scores:
         """The same answers without gradient, however and wherever they are asked."""
         ...
@@ -99,6 +103,7 @@ class LinearScores(Scores, Protocol):
         """
         ...
 
+    def among(self, items: Tensor) -> LinearScores: ...
     def detach(self) -> LinearScores: ...
 
 
@@ -113,14 +118,23 @@ def exact(ask: Callable[P, T]) -> Callable[P, T]:
     return asked
 
 
-def refuse_misfit(states: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Raises ValueError where states [n, width], weight [items, width] and bias [items] do not fit together.
+def emulates_bfloat16() -> bool:
+    """Whether products in bfloat16 are many times slower than in fp32 on this processor."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
-    Kernels would read what is not theirs.
-    """
-    if states.shape[1:] != weight.shape[1:] or (bias is not None and bias.shape != weight.shape[:1]):
-        shapes = ", ".join(str(list(part.shape)) for part in (states, weight, bias) if part is not None)
-        raise ValueError(f"states [n, width], rows [items, width] and a bias [items] do not fit together: {shapes}")
+
+def summed_in(device: torch.device) -> torch.dtype:
+    """The type of operands whose products are summed there."""
+    if not torch.is_autocast_enabled(device.type) or (device.type == "cpu" and emulates_bfloat16()):
+        return torch.float32
+    return torch.get_autocast_dtype(device.type)
+
+
+def places_among(items: Tensor, n_items: int) -> Tensor:
+    """[n_items + 1] the place of each item among some [m]; m of any other, and of what stands for nothing."""
+    places = torch.full((n_items + 1,), len(items), device=items.device)
+    places[items] = torch.arange(len(items), device=items.device)
+    return places
 
 
 def evened(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from seqward.catalogue.scores import MISS, Best, Pairs, Scores
+from seqward.catalogue.scores import MISS, Best, Pairs, Scores, places_among
 
 ELEMENTS = 1 << 22
 """Elements of the largest temporary: rows are answered in parts of that size."""
@@ -120,6 +120,10 @@ class RecencyScores:
             rank[part] = torch.where(candidate, 1 + later, MISS)
         return rank
 
+    def among(self, items: Tensor) -> Scores:
+        listed = places_among(items, self.n_items)[self.histories]
+        return RecencyScores(listed, self.row_history, self.row_length, len(items))
+
     def detach(self) -> Scores:
         return self
 
@@ -195,6 +199,9 @@ class FixedScores:
         itself = torch.zeros_like(rank, dtype=torch.bool)
         itself[pairs.rows[pairs.items == items[pairs.rows]]] = True
         return torch.where(itself | (rank == MISS), MISS, rank - gone)
+
+    def among(self, items: Tensor) -> Scores:
+        return FixedScores(self.values[items], self.n_rows)
 
     def detach(self) -> Scores:
         return self

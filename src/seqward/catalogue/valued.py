@@ -95,6 +95,9 @@ class ValuedScores:
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         return self.scores.sample(k, generator)
 
+    def among(self, items: Tensor) -> LinearScores:
+        return ValuedScores(self.scores.among(items), self.reading)
+
     def detach(self) -> LinearScores:
         return ValuedScores(self.scores.detach(), self.reading.detach())
 
