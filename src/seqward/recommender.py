@@ -6,7 +6,6 @@ import logging
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -22,7 +21,7 @@ from seqward.checkpoint import load_weights, save_weights
 from seqward.config import from_dict, from_keywords, to_dict
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
-from seqward.errors import SeqwardError, check_whole
+from seqward.errors import SeqwardError, check_finite, check_whole
 from seqward.evaluate import compare
 from seqward.fitting import (
     check_length,
@@ -314,8 +313,7 @@ class Recommender:
             raise SeqwardError(f"{self.method} has no critic, so it cannot rank by {rank_by}. Rank by policy.")
         if rank_by != "policy" and not getattr(self.sections["objective"], "omega", 1):
             raise SeqwardError(f"the critic of this {self.method} learned nothing (omega is 0). Rank by policy.")
-        if not isinstance(beta, Real) or not np.isfinite(beta):
-            raise SeqwardError(f"beta must be a finite number; got {beta!r}.")
+        check_finite("beta", beta)
         critic = cast(str, scorer.critic)
         ranks = {"policy": {"policy": 1.0}, "q": {critic: 1.0}, "mixture": {"policy": 1.0, critic: beta}}
         if rank_by not in ranks:
