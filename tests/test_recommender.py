@@ -19,7 +19,7 @@ from seqward.backbones.backbone import Histories
 from seqward.catalogue import ENGINES, Pairs
 from seqward.data.columns import Columns
 from seqward.recommender import Recommender, topk_among
-from seqward.stability.guard import GuardSettings
+from seqward.stability.settings import GuardSettings
 from worlds import data_of, random_sessions
 
 

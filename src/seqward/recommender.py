@@ -42,7 +42,8 @@ from seqward.model import Model, NetworkScorer, Scorer
 from seqward.randomness import seeded
 from seqward.run import Run, check_catalogue, describe, evaluated
 from seqward.runlog import Observe, read_log
-from seqward.stability.guard import GuardSettings, repairs_of, stability_of
+from seqward.stability.settings import GuardSettings
+from seqward.stability.told import repairs_of, stability_of
 from seqward.train import rehearse, train
 
 if TYPE_CHECKING:

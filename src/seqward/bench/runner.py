@@ -30,7 +30,7 @@ from seqward.evaluate import evaluate
 from seqward.recommender import Recommender
 from seqward.run import Run, describe
 from seqward.runlog import read_log
-from seqward.stability.guard import repairs_of
+from seqward.stability.told import repairs_of
 
 DONE = "result.json"
 """Written last into a run's folder."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from seqward.lint import refuse_impossible
 from seqward.metrics import GROUPS
-from seqward.stability.guard import repairs_of
+from seqward.stability.told import repairs_of
 
 SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
 

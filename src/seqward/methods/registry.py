@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seqward.errors import SeqwardError, did_you_mean
-from seqward.stability.guard import GuardSettings
+from seqward.stability.settings import GuardSettings
 
 Family = Literal[
     "baseline", "neighbours", "supervised", "contrastive", "value-based", "policy-based", "control", "as released"
