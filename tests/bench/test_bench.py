@@ -643,7 +643,10 @@ def test_an_interval_has_the_decimals_of_its_figure() -> None:
 
 
 def test_the_table_over_seeds() -> None:
-    """Of a's five runs one is cut off at either end: .25. Of b's ten pairs with them four win and two are ties."""
+    """Of a's five runs one is cut off at either end: .25. Of b's ten pairs with them four win and two are ties.
+
+    For the interval a's runs are moved 1.58 times as far from .25, by (5/4)^.5 * 2.776 / 1.96: to -.146 and .646.
+    """
 
     def runs(*values: float) -> list[dict[str, Any]]:
         return [{"test": {"goal": {"hr@20": v, "ndcg@20": v}, "reward@20": v}} for v in values]
@@ -652,7 +655,7 @@ def test_the_table_over_seeds() -> None:
     text = seeds_table({"a": runs(0, 0.2, 0.25, 0.3, 0.5), "b": runs(0.2, 0.3), "c": runs(0.5)}, names)
     a, b, c = re.findall(r"<tr><th>[abc]</th>(.*?)</tr>", text)
     low, high = map(float, re.findall(r"<td>0.2500<small>(\S+) to (\S+)</small>", a)[0])
-    assert 0 < low < 0.25 < high < 0.5
+    assert -0.146 < low < 0.25 < high < 0.646
     assert b.startswith("<td>0.2500<small>0.2000 to 0.3000</small>") and b.endswith("<td>2</td><td>50%</td>")
     assert c == "<td>0.5000</td>" * 3 + "<td>1</td><td>90%</td>" and a.endswith("<td>5</td><td></td>")
     assert "beats a run of a" in text and "where there are fewer than 3" in text

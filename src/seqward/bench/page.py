@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from seqward.atomic import write_text
 from seqward.bench import drawing
 from seqward.bench.curves import AXES
 from seqward.bench.results import deciding
@@ -33,10 +34,8 @@ def write_page(report: Figures, found: Figures, out: Path) -> Path:
         Finding: a row is impossible; the page that was there stays.
     """
     refuse_bad_rows(report)
-    text = page(report, found)
-    new = out.with_name(f"{out.name}.new")
-    new.write_text(text, encoding="utf-8")
-    return new.replace(out)
+    write_text(out, page(report, found))
+    return out
 
 
 def page(report: Figures, found: Figures) -> str:
