@@ -150,8 +150,8 @@ def _group_table(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
     keys = [f"{metric}@{k}" for metric in METRICS for k in ks]
     rows = []
     for group in GROUPS:
-        n = next(iter(scorers.values()))[group]
-        counted = f"{n['n']:,} events" if n else "no event"
+        first = next(iter(scorers.values()))[group]  # all are of the same events
+        counted = f"{first['n']:,} events" if first else "no event"
         rows.append(f"<tr class=group><th colspan={1 + len(keys)}>{GROUP_TITLES[group]}: {counted}</th></tr>")
         rows += [
             _row(name, [cell(figures[group][key], (figures[group]["ci"] or {}).get(key)) for key in keys])
