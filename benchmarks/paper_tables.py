@@ -32,7 +32,7 @@ from seqward.cli.output import print_table
 from seqward.data.sources import find_source
 from seqward.data.sources.source import locate
 from seqward.metrics import impossible_pairs
-from seqward.stability.guard import repairs_of
+from seqward.stability.told import repairs_of
 
 STUDIES = tuple(Path(__file__).parent / "studies" / f"paper-{data}.yaml" for data in ("retailrocket", "rc15", "yelp"))
 GROUP = {"purchase": "goal", "click": "click"}

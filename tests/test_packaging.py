@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import seqward
-from seqward.cli import main
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -70,14 +69,6 @@ def test_constraints_are_exact() -> None:
 def test_training_needs_no_extra() -> None:
     optional = {Requirement(text).name for extra in PROJECT["optional-dependencies"].values() for text in extra}
     assert not optional & {Requirement(text).name for text in PROJECT["dependencies"]}
-
-
-def test_training_goes_without_tensorboard(shop_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
-    run = tmp_path / "run"
-    assert main(f"train {shop_data} --method sasrec --set n_factors=8 --epochs 1 --out {run}".split()) == 0
-    assert (run / "log.jsonl").exists()
-    assert not (run / "tensorboard").exists()
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "test-all", "lint", "bench", "bench-peers"])

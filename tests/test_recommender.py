@@ -18,8 +18,9 @@ from jobs import recommender, shop
 from seqward.backbones.backbone import Histories
 from seqward.catalogue import ENGINES, Pairs
 from seqward.data.columns import Columns
-from seqward.recommender import Recommender, topk_among
-from seqward.stability.guard import GuardSettings
+from seqward.recommender import Recommender
+from seqward.stability.settings import GuardSettings
+from seqward.topk import topk_among
 from worlds import data_of, random_sessions
 
 
@@ -103,7 +104,7 @@ def test_more_than_the_catalogue_is_the_catalogue(model: Recommender) -> None:
 def test_many_histories_are_answered_in_parts(model: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     histories = [[IDS[i] for i in session] for session in random_sessions(23, N, 9)]
     whole = model.recommend(histories=histories, k=4, filter_viewed=True)
-    monkeypatch.setattr("seqward.recommender.ROWS", 5)
+    monkeypatch.setattr("seqward.topk.ROWS", 5)
     in_parts = model.recommend(histories=histories, k=4, filter_viewed=True)
     assert in_parts.drop("score").equals(whole.drop("score"))
 

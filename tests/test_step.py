@@ -455,6 +455,7 @@ def test_samples_have_names_of_their_own() -> None:
     assert step.samples("policy", 20) is first
     assert not torch.equal(first, step.samples("q", 20))
     assert not torch.equal(first, step.next_samples("policy", 20))
+    assert not torch.equal(step.next_samples("policy", 20), step.next_samples("policy", 20, 3)), "states further on"
     assert torch.equal(first, step_of().samples("policy", 20))
     assert not torch.equal(first, step_of(number=1).samples("policy", 20))
 

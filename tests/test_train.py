@@ -424,8 +424,12 @@ def test_logged_terms_are_means_since_the_line_before(tmp_path: Path) -> None:
 
 
 def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"ste')
-    assert read_log(tmp_path / "log.jsonl") == [{"step": 1}, {"step": 2}]
+    whole = '{"step": 1}\n{"step": 2}\n{"ω L_Q": 3}\n'.encode()
+    for size in range(24, 37):
+        (tmp_path / "log.jsonl").write_bytes(whole[:size])
+        assert read_log(tmp_path / "log.jsonl") == [{"step": 1}, {"step": 2}]
+    (tmp_path / "log.jsonl").write_bytes(whole)
+    assert read_log(tmp_path / "log.jsonl") == [{"step": 1}, {"step": 2}, {"ω L_Q": 3}]
     assert read_log(tmp_path / "none.jsonl") == []
 
 

@@ -100,7 +100,7 @@ def test_a_run_that_was_killed_as_it_began_is_resumed(tmp_path: Path) -> None:
     recommender("sasrec", epochs=1).fit(shop(), run)
     expected = contents(run)["items.json"]
     (run / "items.json").unlink()
-    (run / "run.json.new").write_text("{")
+    (run / "run.json.part").write_text("{")
     recommender("sasrec", epochs=1).fit(shop(), run, resume=True)
     assert contents(run)["items.json"] == expected
     Recommender.load(run)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from numbers import Integral
+from math import isfinite
+from numbers import Integral, Real
 
 STOPPED = "training has diverged and was stopped. Begin again with a lower train.lr, or with train.clip_norm."
 """Said where a training ends because something is not finite."""
@@ -33,6 +34,16 @@ def check_whole(name: str, value: object, least: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise SeqwardError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+
+
+def check_finite(name: str, value: object) -> None:
+    """Refuse what is no finite number.
+
+    Raises:
+        SeqwardError: it is not; names it.
+    """
+    if not isinstance(value, Real) or not isfinite(value):
+        raise SeqwardError(f"{name} must be a finite number; got {value!r}.")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -159,9 +159,6 @@ class Evaluation:
     figures: dict[str, Any]
     """Groups with their metrics and intervals, Reward@k, ``recommended``, and ``q`` where there is a critic."""
 
-    def to_json(self) -> dict[str, Any]:
-        return self.figures
-
 
 def evaluate(
     scorer: Scorer,
@@ -252,8 +249,8 @@ def compare(
     return {
         "protocol": of_model.protocol,
         "split": split,
-        "model": of_model.to_json(),
-        "baselines": {name: evaluation.to_json() for name, evaluation in of_baselines.items()},
+        "model": of_model.figures,
+        "baselines": {name: evaluation.figures for name, evaluation in of_baselines.items()},
     }
 
 

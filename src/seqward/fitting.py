@@ -22,7 +22,7 @@ from seqward.model import NetworkScorer
 from seqward.reading import targets
 from seqward.run import Run
 from seqward.runlog import read_log
-from seqward.stability.guard import stability_of
+from seqward.stability.told import stability_of
 from seqward.train import metric_named
 
 VALIDATION_Q = 2000

@@ -15,7 +15,7 @@ from seqward.data.batches import Draw, TrainingEvents
 from seqward.method import Method
 from seqward.model import NetworkScorer
 from seqward.settings import Count, NonNegative, Positive, Share, Whole, settings
-from seqward.stability.guard import GuardSettings
+from seqward.stability.settings import GuardSettings
 
 
 @settings

@@ -159,9 +159,8 @@ def broken_bounds(row: TableRow) -> Iterator[str]:
     told = {(pair.a, pair.b) for pair in pairs}
     for metric in ("hr", "ndcg", "mrr", "reward"):
         ks = sorted(int(name.partition("@")[2]) for name in row.figures if name.startswith(f"{metric}@"))
-        for a, b in combinations(
-            ks, 2
-        ):  # the decimals may differ: each neighbour may be possible where the ends are not
+        # All pairs, since decimals may differ: neighbours may be possible where the ends are not.
+        for a, b in combinations(ks, 2):
             change, room = rise(row.figures, row.decimals, metric, a, b)
             if change < -room and (a, b) not in told:
                 yield f"from {a} to {b}: {metric.upper()} falls by {-change:.4g}, but no longer list holds less"

@@ -77,6 +77,11 @@ class Lists(NamedTuple):
     starts: Tensor
     counts: Tensor
 
+    @classmethod
+    def of(cls, counts: Tensor) -> Lists:
+        """Rows of so many entries each, one behind the other."""
+        return cls(counts.cumsum(0) - counts, counts)
+
     def expand(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Which of ``rows`` each entry of theirs belongs to, and where the entry is."""
         counts = self.counts[rows]
@@ -206,10 +211,11 @@ class ItemNeighbours(Fitted):
         """n_ij / sqrt((n_i + shrink) (n_j + shrink)) of the sessions that hold the items; the best of each item."""
         _, session, item = (torch.from_numpy(column) for column in _distinct(data))
         counts = item.bincount(minlength=self.n_items)
-        of_session = Lists(*_starts(session.unique(return_counts=True)[1]))
+        _, number, sizes = session.unique(return_inverse=True, return_counts=True)
+        of_session, of_item = Lists.of(sizes), Lists.of(counts)
         by_item = item.argsort(stable=True)
-        holders = (session.unique(return_inverse=True)[1])[by_item]
-        of_item = Lists(counts.cumsum(0) - counts, counts)
+        holders = number[by_item]
+        damped = (counts + self.shrink).double().clamp(min=1.0)
         k = min(self.neighbours, self.n_items)
         self.neighbour = torch.zeros(self.n_items, k, dtype=torch.int64)
         self.similarity = torch.full((self.n_items, k), -torch.inf)
@@ -220,7 +226,6 @@ class ItemNeighbours(Fitted):
             which, entry = of_session.expand(holders[posting])
             cells = owner[which] * self.n_items + item[entry]
             together = cells.bincount(minlength=len(inside) * self.n_items).view(len(inside), -1)
-            damped = (counts + self.shrink).double().clamp(min=1.0)
             similarity = together / (damped[inside, None] * damped).sqrt()
             similarity[torch.arange(len(inside)), inside] = 0.0
             best = similarity.float().masked_fill(similarity == 0, -torch.inf).topk(k, dim=1)
@@ -256,10 +261,6 @@ def _ages(data: Dataset, sessions: np.ndarray) -> np.ndarray:
     time = data.session_time[sessions].astype(np.float64)
     span = time.max() - time.min()
     return ((time.max() - time) / (span or 1.0)).astype(np.float32)
-
-
-def _starts(counts: Tensor) -> tuple[Tensor, Tensor]:
-    return counts.cumsum(0) - counts, counts
 
 
 def _parts(row: Tensor, entries: Tensor) -> list[slice]:

@@ -6,23 +6,19 @@ import logging
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from seqward.backbones.backbone import Histories, Vocabulary
+from seqward.backbones.backbone import Vocabulary
 from seqward.baselines import fitted_baselines
-from seqward.catalogue import Best, Pairs, Scores
-from seqward.catalogue.scores import places_among
 from seqward.checkpoint import load_weights, save_weights
 from seqward.config import from_dict, from_keywords, to_dict
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import VALIDATION, Dataset
-from seqward.errors import SeqwardError, check_whole
+from seqward.errors import SeqwardError, check_finite, check_whole
 from seqward.evaluate import compare
 from seqward.fitting import (
     check_length,
@@ -33,8 +29,8 @@ from seqward.fitting import (
     warn_of_phases,
     warn_of_slow_products,
 )
-from seqward.histories import of_dataset, of_histories
-from seqward.ids import numbering, numbers_of
+from seqward.histories import NamedHistories, of_dataset, of_histories
+from seqward.ids import Report, numbering, numbers_of
 from seqward.job import Job, TrainSettings
 from seqward.method import Method, scorer_of
 from seqward.methods import method_named
@@ -43,15 +39,15 @@ from seqward.model import Model, NetworkScorer, Scorer
 from seqward.randomness import seeded
 from seqward.run import Run, check_catalogue, describe, evaluated
 from seqward.runlog import Observe, read_log
-from seqward.stability.guard import GuardSettings, repairs_of, stability_of
+from seqward.stability.settings import GuardSettings
+from seqward.stability.told import repairs_of, stability_of
+from seqward.topk import best_items
 from seqward.train import rehearse, train
 
 if TYPE_CHECKING:
     from seqward.data.columns import Columns
 
 RankBy = Literal["policy", "q", "mixture"]
-ROWS = 512
-"""Histories scored at a time."""
 
 logger = logging.getLogger("seqward")
 
@@ -283,25 +279,24 @@ class Recommender:
         if (histories is None) == (dataset is None):
             raise SeqwardError("give either histories=... or dataset=... (with users=...), and not both.")
         item_ids = self._item_ids()
-        reports = {"raise": _refuse, "warn": logger.warning, "ignore": lambda message: None}
-        if on_unsupported_targets not in reports:
-            raise SeqwardError(f"on_unsupported_targets must be raise, warn or ignore; got {on_unsupported_targets!r}.")
-        report = reports[on_unsupported_targets]
+        report = reporter(on_unsupported_targets)
         if dataset is not None:
-            data = loaded(dataset)
-            check_catalogue(self._fingerprint(), data, "the model")
-            named = of_dataset(data, users, report)
-            if self.description["data"].get("events") != data.events_fingerprint():
-                named = replace(named, users=None)  # their numbers are those of other people
+            named = self._of_dataset(loaded(dataset), users, report)
         else:
             named = of_histories(histories, item_ids, report, columns)
-        among = (
-            None
-            if items_to_recommend is None
-            else torch.tensor(numbers_of(items_to_recommend, numbering(item_ids), report))
-        )
-        best = recommend(self._ranking(rank_by, beta), named.items, len(item_ids), k, filter_viewed, among, named.users)
+        among = None
+        if items_to_recommend is not None:
+            among = torch.tensor(numbers_of(items_to_recommend, numbering(item_ids), report))
+        scorer = self._ranking(rank_by, beta)
+        best = best_items(scorer, named.items, len(item_ids), k, filter_viewed, among, named.users)
         return named.frame(best, item_ids)
+
+    def _of_dataset(self, data: Dataset, users: Sequence[Any] | None, report: Report) -> NamedHistories:
+        check_catalogue(self._fingerprint(), data, "the model")
+        named = of_dataset(data, users, report)
+        if self.description["data"].get("events") != data.events_fingerprint():
+            return replace(named, users=None)  # their numbers are those of other people
+        return named
 
     def _ranking(self, rank_by: RankBy | None, beta: float) -> Scorer:
         """The scorer that ranks by the asked head or mixture."""
@@ -312,8 +307,7 @@ class Recommender:
             raise SeqwardError(f"{self.method} has no critic, so it cannot rank by {rank_by}. Rank by policy.")
         if rank_by != "policy" and not getattr(self.sections["objective"], "omega", 1):
             raise SeqwardError(f"the critic of this {self.method} learned nothing (omega is 0). Rank by policy.")
-        if not isinstance(beta, Real) or not np.isfinite(beta):
-            raise SeqwardError(f"beta must be a finite number; got {beta!r}.")
+        check_finite("beta", beta)
         critic = cast(str, scorer.critic)
         ranks = {"policy": {"policy": 1.0}, "q": {critic: 1.0}, "mixture": {"policy": 1.0, critic: beta}}
         if rank_by not in ranks:
@@ -372,61 +366,6 @@ class Recommender:
         return self.description["catalogue"]
 
 
-def recommend(
-    scorer: Scorer,
-    histories: Sequence[np.ndarray],
-    n_items: int,
-    k: int,
-    filter_viewed: bool,
-    among: Tensor | None,
-    users: np.ndarray | None = None,
-) -> Best:
-    """The k best items of each history of item numbers, [histories, k].
-
-    Args:
-        among: [m] item numbers, ascending: the only candidates.
-        users: [histories] the number of each one's user, where the scorer was trained on them.
-    """
-    parts = []
-    for start in range(0, len(histories), ROWS):
-        rows = histories[start : start + ROWS]
-        device = getattr(scorer, "device", torch.device("cpu"))
-        known = None if users is None else torch.from_numpy(users[start : start + ROWS])
-        read = Histories(padded(rows, scorer.context, n_items), known).to(device)
-        exclude = pairs_of(rows, device) if filter_viewed else None
-        with torch.no_grad():
-            scores = scorer.score(read)
-            best = scores.topk(k, exclude) if among is None else topk_among(scores, among.to(device), k, exclude)
-        parts.append(Best(best.values.cpu(), best.items.cpu()))
-    return Best(torch.cat([p.values for p in parts]), torch.cat([p.items for p in parts]))
-
-
-def topk_among(scores: Scores, among: Tensor, k: int, exclude: Pairs | None) -> Best:
-    """As ``Scores.topk`` with ``among`` [m], ascending, as the only candidates."""
-    if exclude is not None:
-        places = places_among(among, scores.n_items)[exclude.items]
-        listed = places < len(among)
-        exclude = Pairs(exclude.rows[listed], places[listed])
-    best = scores.among(among).topk(k, exclude)
-    return Best(best.values, among[best.items.clamp(min=0)].masked_fill(best.items < 0, -1))
-
-
-def padded(rows: Sequence[np.ndarray], context: int | None, pad: int) -> Tensor:
-    """[histories, longest] the last ``context`` items of each history, padded on the right."""
-    kept = [row if context is None else row[-context:] for row in rows]
-    items = np.full((len(kept), max(map(len, kept), default=0)), pad, dtype=np.int64)
-    for line, row in zip(items, kept, strict=True):
-        line[: len(row)] = row
-    return torch.from_numpy(items)
-
-
-def pairs_of(rows: Sequence[np.ndarray], device: torch.device) -> Pairs:
-    """Every (history, item of it)."""
-    owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    items = np.concatenate([*rows, np.zeros(0, dtype=np.int64)]).astype(np.int64)
-    return Pairs(torch.from_numpy(owner).to(device), torch.from_numpy(items).to(device))
-
-
 def loaded(data: Dataset | Path | str) -> Dataset:
     """The data set, read from its folder if need be.
 
@@ -451,6 +390,18 @@ def device_named(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise SeqwardError("device cuda was asked for, and torch sees none here. Use --device cpu or auto.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def reporter(on_unsupported_targets: str) -> Report:
+    """What receives what a user should know of what was asked.
+
+    Raises:
+        SeqwardError: there is no such way to tell.
+    """
+    reports = {"raise": _refuse, "warn": logger.warning, "ignore": lambda message: None}
+    if on_unsupported_targets not in reports:
+        raise SeqwardError(f"on_unsupported_targets must be raise, warn or ignore; got {on_unsupported_targets!r}.")
+    return reports[on_unsupported_targets]
 
 
 def _refuse(message: str) -> None:

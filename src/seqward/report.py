@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from seqward.atomic import write_text
 from seqward.errors import SeqwardError
 from seqward.lint import refuse_impossible_figures
 from seqward.metrics import GROUPS, METRICS
@@ -37,14 +38,11 @@ def write_report(run: Path | str, out: Path | str, metrics: Path | str | None = 
         raise SeqwardError(f"{metrics} does not exist: expected metrics that `seqward evaluate` wrote.")
     found = _metrics(Path(metrics) if metrics else folder / "metrics.json")
     page = _page(Run(folder).description, found, read_log(folder / "log.jsonl"))
-    unfinished = out.with_name(out.name + ".part")
     try:
-        unfinished.write_text(page, encoding="utf-8")
-        return unfinished.replace(out)
+        write_text(out, page)
     except OSError as error:
         raise SeqwardError(f"{out} cannot be written: {error.strerror or error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    return out
 
 
 def _metrics(file: Path) -> dict[str, Any] | None:
@@ -152,8 +150,8 @@ def _group_table(scorers: Mapping[str, Record], ks: Sequence[int]) -> str:
     keys = [f"{metric}@{k}" for metric in METRICS for k in ks]
     rows = []
     for group in GROUPS:
-        n = next(iter(scorers.values()))[group]
-        counted = f"{n['n']:,} events" if n else "no event"
+        first = next(iter(scorers.values()))[group]  # all are of the same events
+        counted = f"{first['n']:,} events" if first else "no event"
         rows.append(f"<tr class=group><th colspan={1 + len(keys)}>{GROUP_TITLES[group]}: {counted}</th></tr>")
         rows += [
             _row(name, [cell(figures[group][key], (figures[group]["ci"] or {}).get(key)) for key in keys])

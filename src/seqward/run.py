@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seqward
+from seqward.atomic import write_text
 from seqward.data.dataset import Dataset, fingerprint_of_catalogue
 from seqward.errors import SeqwardError
 from seqward.settings import RETIRED, to_dict
@@ -37,7 +38,7 @@ class Run:
         if not file.is_file():
             raise SeqwardError(f"{self.folder} holds no run.json: expected a run folder that `seqward train` wrote.")
         try:
-            description = json.loads(file.read_text())
+            description = json.loads(file.read_text(encoding="utf-8"))
             complete = {"method", "settings", "seed", "catalogue"} <= description.keys()
         except (ValueError, AttributeError):
             complete, description = False, {}
@@ -54,7 +55,7 @@ class Run:
         """
         file = self.folder / "items.json"
         try:
-            ids = json.loads(file.read_text())
+            ids = json.loads(file.read_text(encoding="utf-8"))
             items = np.array(ids, dtype=np.int64 if all(isinstance(i, int) for i in ids) else object)
         except (OSError, ValueError, TypeError):
             raise SeqwardError(f"{file} cannot be read: the run was cut off or edited. Train again.") from None
@@ -139,9 +140,7 @@ class Run:
         self._write("run.json", json.dumps(description, indent=2, ensure_ascii=False))
 
     def _write(self, name: str, text: str) -> None:
-        new = self.folder / f"{name}.new"
-        new.write_text(text + "\n")
-        new.replace(self.folder / name)
+        write_text(self.folder / name, text + "\n")
 
 
 def evaluated(description: dict[str, Any], split: str) -> dict[str, Any]:

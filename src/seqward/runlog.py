@@ -78,7 +78,7 @@ class RunLog:
     def _write(self, kind: str, record: dict[str, Any], progress: Progress) -> None:
         where = {"step": progress.step, "events": progress.events, "seconds": round(progress.seconds, 3)}
         whole = {"kind": kind, **where, "phase": progress.phase + 1, **record}
-        with self.file.open("a") as stream:
+        with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
         self.observe(whole)
 
@@ -106,10 +106,10 @@ def known(record: Mapping[str, Any], progress: Progress) -> bool:
 def read_log(file: Path) -> list[dict[str, Any]]:
     """The whole lines of a log; a last line that was cut off is left out."""
     records = []
-    for line in file.read_text().splitlines() if file.is_file() else []:
+    for line in file.read_bytes().splitlines() if file.is_file() else []:
         try:
             records.append(json.loads(line))
-        except ValueError:
+        except ValueError:  # no JSON, or cut off within a letter
             break
     return records
 

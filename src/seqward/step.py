@@ -198,21 +198,22 @@ class Step:
 
     def samples(self, head: str, k: int, temperature: float = 1.0) -> Tensor:
         """[n, k] items drawn from an online head's softmax at the states before the events."""
-        if temperature == 1.0:
-            return self._sampled("samples", head, k, lambda: self.now(head))
-        sharp = lambda: self.online.scores(head, self._packed(0), temperature)  # noqa: E731
-        return self._sampled(f"samples at {temperature}", head, k, sharp)
+        name = "samples" if temperature == 1.0 else f"samples at {temperature}"
+
+        def draw() -> Tensor:
+            scores = self.now(head) if temperature == 1.0 else self.online.scores(head, self._packed(0), temperature)
+            return self._drawn(name, head, k, scores)
+
+        return self._once((name, head, k), draw)
 
     def next_samples(self, head: str, k: int, steps: int = 1) -> Tensor:
         """[n, k] items drawn from an online head's softmax at the states of ``next``."""
-        return self._sampled("next_samples", head, k, lambda: self.next(head, steps))
+        key = ("next_samples", head, k, steps)
+        return self._once(key, lambda: self._drawn("next_samples", head, k, self.next(head, steps)))
 
-    def _sampled(self, name: str, head: str, k: int, scores: Callable[[], LinearScores]) -> Tensor:
-        def draw() -> Tensor:
-            generator = generator_of(self.seed, self.number, f"{name} {head}", self.batch.items.device)
-            return scores().detach().sample(k, generator)
-
-        return self._once((name, head, k), draw)
+    def _drawn(self, name: str, head: str, k: int, scores: LinearScores) -> Tensor:
+        generator = generator_of(self.seed, self.number, f"{name} {head}", self.batch.items.device)
+        return scores.detach().sample(k, generator)
 
     def cloze(self, head: str, share: float, last: float = 0.0) -> Cloze:
         """Hide a share of each piece's items behind the mask token, at least one, and read every slot from all others.

@@ -20,7 +20,7 @@ import seqward
 from made_up import big, renamed
 from seqward import SeqwardError
 from seqward.bench import drawing
-from seqward.bench.compare import Sums, _best, compared, paired
+from seqward.bench.compare import Sums, best_methods, compared, paired
 from seqward.bench.conclusion import Outcome, bench
 from seqward.bench.curves import AXES, curves_of, guarded
 from seqward.bench.events import FILE, figure_names, load_events, session_sums
@@ -400,7 +400,7 @@ def marked(seed_luck: float, gain: float, seeds: int, sessions: int = 400) -> bo
         own = 0.5 + extra + random.normal(0, seed_luck, (seeds, 1)) + random.normal(0, 0.05, (seeds, sessions))
         figures.append(np.repeat(own[:, :, None], len(NAMES), axis=2))
     a, b = (Sums(list(range(seeds)), f, np.ones((sessions, 7))) for f in figures)
-    return _best({"a": a, "b": b}, NAMES)["goal.hr@20"]["significant"]
+    return best_methods({"a": a, "b": b}, NAMES)["goal.hr@20"]["significant"]
 
 
 def test_only_what_holds_over_seeds_is_marked_as_best() -> None:
@@ -417,8 +417,8 @@ def test_a_baseline_has_no_seed_to_be_lucky_with() -> None:
     fixed = {name: Sums([0], sums[name].sums[:1], sums[name].counts, seedless=True) for name in ("b", "c")}
     row = paired(sums["a"], fixed["b"], NAMES, "goal.hr@20")
     assert row is not None and row["seeds"] == 5
-    assert _best(fixed, NAMES)["goal.hr@20"]["significant"]
-    assert _best(fixed | {"a": sums["a"]}, NAMES)["goal.hr@20"] == {
+    assert best_methods(fixed, NAMES)["goal.hr@20"]["significant"]
+    assert best_methods(fixed | {"a": sums["a"]}, NAMES)["goal.hr@20"] == {
         "method": "a",
         "significant": True,
         "p": {"b": pytest.approx(0.001, abs=1e-4), "c": pytest.approx(0.001, abs=1e-4)},
@@ -456,11 +456,10 @@ def test_every_validation_metric_is_drawn_over_three_axes(done: tuple[Path, Outc
     assert "over gamma" in text and "Q of snqn gamma=0.9" in text and "head against tail" in text
 
 
-def test_five_methods_and_five_seeds_are_small_and_quick() -> None:
+def test_a_page_of_five_methods_and_five_seeds_is_small() -> None:
     report, found = big((5, 5, 60))
-    begun = time.process_time()
     text = page(report, found)
-    assert time.process_time() - begun < 10 and len(text.encode()) < 3_000_000
+    assert len(text.encode()) < 3_000_000
     assert "Reasons: 50" in text and "|Q| grows" in text
 
 
@@ -643,7 +642,10 @@ def test_an_interval_has_the_decimals_of_its_figure() -> None:
 
 
 def test_the_table_over_seeds() -> None:
-    """Of a's five runs one is cut off at either end: .25. Of b's ten pairs with them four win and two are ties."""
+    """Of a's five runs one is cut off at either end: .25. Of b's ten pairs with them four win and two are ties.
+
+    For the interval a's runs are moved 1.58 times as far from .25, by (5/4)^.5 * 2.776 / 1.96: to -.146 and .646.
+    """
 
     def runs(*values: float) -> list[dict[str, Any]]:
         return [{"test": {"goal": {"hr@20": v, "ndcg@20": v}, "reward@20": v}} for v in values]

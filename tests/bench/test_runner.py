@@ -17,6 +17,7 @@ from seqward.bench.runner import run_study
 from seqward.bench.study import Study, read_study
 from seqward.bench.summary import mean_of_best, method_table, published_check, remark_of
 from seqward.bench.summary import published_table as beside_published
+from seqward.errors import Finding
 from seqward.methods import METHODS
 
 STUDY = """
@@ -159,11 +160,22 @@ def test_runs_that_the_time_limit_ended_are_marked(done: tuple[Path, dict[str, A
     assert remarks(method_table(result)[1])["small"] == "budget-limited"
 
 
+@pytest.mark.parametrize("label", ["small", "popularity"])
+def test_means_and_baselines_that_cannot_be_are_not_printed(done: tuple[Path, dict[str, Any]], label: str) -> None:
+    result = json.loads(json.dumps(done[1]))
+    result["summary"]["shop"] = {"small": result["summary"]["shop"]["small"]}
+    method_table(result)
+    figures = {**result["summary"]["shop"], **result["data"]["shop"]["baselines"]}[label]["all"]
+    figures["ndcg@20"] = [0.99, 0.99, 0.99] if label == "small" else 0.99
+    with pytest.raises(Finding, match=f"{label}, all: from 0 to 20: NDCG rises by 0.9900"):
+        method_table(result)
+
+
 def test_the_best_validations_are_what_a_paper_reports() -> None:
-    """Values 3 and 2 of four: .3 and .5; a group without events stays out."""
+    """Values 3 and 2 of four: .3 and .5; a group without events stays out, and so does what has no value."""
     records = [
         {"value": value, "metrics": {"all": {"n": 2, "hr@10": hr}, "goal": None, "reward@20": value, "q": {"n": 1}}}
-        for value, hr in ((1.0, 0.9), (3.0, 0.3), (2.0, 0.5), (0.0, 0.7))
+        for value, hr in ((None, 0.1), (1.0, 0.9), (3.0, 0.3), (2.0, 0.5), (0.0, 0.7))
     ]
     assert mean_of_best(records, 2) == {"validations": 2, "all": {"hr@10": 0.4}, "reward@20": 2.5}
     assert mean_of_best([]) == {"validations": 0}

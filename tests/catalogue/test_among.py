@@ -19,7 +19,7 @@ from seqward.catalogue.listed import ListedScores
 from seqward.catalogue.rows import RowScores
 from seqward.catalogue.sparse import FixedScores, RecencyScores
 from seqward.catalogue.valued import Bounded, ValuedScores
-from seqward.recommender import topk_among
+from seqward.topk import topk_among
 
 ROWS, ITEMS = 4, 11
 

@@ -24,7 +24,7 @@ from reference import slow_order, slow_rank
 from seqward.catalogue import ENGINES, LinearScores, Pairs, chunked, native, scores_of
 from seqward.catalogue.fused import FusedScores
 from seqward.catalogue.order import settled
-from seqward.recommender import topk_among
+from seqward.topk import topk_among
 
 if native.found().library is None:
     pytest.skip(native.found().why, allow_module_level=True)

@@ -105,7 +105,8 @@ def test_owners_and_unknown_items_are_as_in_the_recommender(
         ({"histories": [["i1"]], "k": 0}, "k must be a whole number of at least 1"),
         ({"histories": [["i1"]], "items_to_recommend": ["x"]}, "no item of items_to_recommend is in the catalogue"),
         ({"histories": [["i1"]], "rank_by": "both"}, "rank_by must be policy, q or mixture; got 'both'"),
-        ({"histories": [["i1"]], "beta": float("nan")}, "beta must be a finite number"),
+        ({"histories": [["i1"]], "beta": float("nan")}, "beta must be a finite number; got nan."),
+        ({"histories": [["i1"]], "beta": "x"}, "beta must be a finite number; got 'x'."),
     ],
 )
 def test_refusals(pair: tuple[Recommender, Inference], asked: dict[str, Any], words: str) -> None:
@@ -150,3 +151,15 @@ def test_a_critic_that_is_no_plain_product_is_left_to_torch(changes: dict[str, A
     assert ours.recommend(histories=HISTORIES)["item_id"]
     with pytest.raises(SeqwardError, match="this run's Q is no plain product of state and item"):
         ours.recommend(histories=HISTORIES, rank_by="q")
+
+
+def test_a_critic_that_learned_nothing_does_not_rank(tmp_path: Path) -> None:
+    """Neither here nor with torch."""
+    model = recommender("sasrec-sqn", epochs=1, omega=0.0).fit(shop())
+    model.save(tmp_path / "run")
+    ours = Inference.load(tmp_path / "run")
+    for by in ("q", "mixture"):
+        for asked in (ours, model):
+            assert "learned nothing (omega is 0). Rank by policy." in refusal(
+                asked.recommend, histories=HISTORIES, rank_by=by
+            )

@@ -22,8 +22,10 @@ from seqward.method import Term
 from seqward.recommender import Recommender
 from seqward.run import Run
 from seqward.runlog import read_log
-from seqward.stability.guard import GuardSettings, repairs_of, stability_of, superfluous
+from seqward.stability.guard import superfluous
 from seqward.stability.rules import RULES, Alarm, History, Verdict
+from seqward.stability.settings import GuardSettings
+from seqward.stability.told import repairs_of, stability_of
 from seqward.train import train
 from test_train import constant, records, with_terms
 from test_train_endings import at, ruin

@@ -7,10 +7,9 @@ released with SASRec-CCQL drops before the ReLU of the feed-forward layer, which
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
@@ -28,7 +27,7 @@ class SASRecSettings:
     """Attention blocks."""
     n_heads: Count = 1
     """Attention heads; divides n_factors."""
-    session_max_len: Annotated[int, Ge(1)] = 10
+    session_max_len: Count = 10
     """How many of the last items are read (the paper's state length)."""
     dropout_rate: Share = 0.1
     """After embeddings, on attention weights and in the feed-forward layer."""

@@ -102,7 +102,7 @@ def _of_data(name: str, report: Figures, folder: Path) -> dict[str, Any]:
     for method, of in sums.items():
         figures[method] = _with_intervals(of, names)
     untested = [method for method in figures if method not in sums]
-    return {"figures": figures, "best": _best(sums, names) if not untested else {}, "untested": untested}
+    return {"figures": figures, "best": best_methods(sums, names) if not untested else {}, "untested": untested}
 
 
 def sums_of(name: str, report: Figures, folder: Path, ks: list[int]) -> dict[str, Sums]:
@@ -156,7 +156,11 @@ def _with_intervals(of: Sums, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _best(sums: Mapping[str, Sums], names: Sequence[str]) -> dict[str, Any]:
+def best_methods(sums: Mapping[str, Sums], names: Sequence[str]) -> dict[str, Any]:
+    """By figure: the ``method`` with the highest mean, whether that is ``significant``, and ``p`` against each other.
+
+    Significant is what is better than every other method, over sessions (by Holm's correction) and over seeds.
+    """
     if len(sums) < 2:
         return {}
     methods = list(sums)

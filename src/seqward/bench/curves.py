@@ -11,7 +11,7 @@ import numpy as np
 from seqward.bench.runner import place_of
 from seqward.bench.study import Key
 from seqward.runlog import read_log
-from seqward.stability.guard import goes_on_sound
+from seqward.stability.told import goes_on_sound
 
 AXES = {"steps": "step", "events": "events", "seconds": "seconds"}
 """What curves are drawn over, and what the log calls it."""

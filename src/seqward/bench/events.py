@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqward.atomic import write_whole
 from seqward.baselines import training_counts
 from seqward.data.dataset import Dataset
 from seqward.errors import SeqwardError
@@ -40,7 +41,7 @@ class Events:
 def head_of(data: Dataset, split: str, first_events: bool = True) -> NDArray[np.bool_]:
     """[events] whether the target is among the share HEAD of the items with the most training events."""
     item = targets(data, split, first_events=first_events).item
-    by_count = np.argsort(-training_counts(data)[: data.n_items], kind="stable")
+    by_count = np.argsort(-training_counts(data), kind="stable")
     popular = np.zeros(data.n_items, dtype=bool)
     popular[by_count[: int(np.ceil(HEAD * data.n_items))]] = True
     return np.where(item < data.n_items, popular[np.minimum(item, data.n_items - 1)], False)
@@ -49,12 +50,14 @@ def head_of(data: Dataset, split: str, first_events: bool = True) -> NDArray[np.
 def save_events(file: Path, outcomes: Outcomes, head: NDArray[np.bool_]) -> None:
     """Write the outcomes: whole or not at all, about 8 bytes an event."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.new")
     arrays: dict[str, Any] = {name: getattr(outcomes, name) for name in ("goal", "repeat", "known", "reward")}
     arrays |= {name: getattr(outcomes, name).astype(np.int32) for name in ("rank", "session")}
-    with new.open("wb") as stream:
-        np.savez_compressed(stream, head=head, **arrays)
-    new.replace(file)
+
+    def save(place: Path) -> None:
+        with place.open("wb") as stream:  # of a name, NumPy would make another
+            np.savez_compressed(stream, head=head, **arrays)
+
+    write_whole(file, save)
 
 
 def load_events(file: Path) -> Events:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from seqward.atomic import write_text
 from seqward.bench import drawing
 from seqward.bench.curves import AXES
 from seqward.bench.results import deciding
@@ -16,7 +17,7 @@ from seqward.bench.sweeps import sweep_lines
 from seqward.bench.tables import evidence_table, refuse_bad_rows, results_table, seeds_table, title
 from seqward.bench.training import not_drawn, stability, training
 from seqward.pictures import Dot, dots, keys
-from seqward.report import figure, head, section, table
+from seqward.report import details, figure, head, section, table
 
 MOST = 12
 """Methods that share a picture: the best ones, and beside them the baselines. The others are in the JSON."""
@@ -33,10 +34,8 @@ def write_page(report: Figures, found: Figures, out: Path) -> Path:
         Finding: a row is impossible; the page that was there stays.
     """
     refuse_bad_rows(report)
-    text = page(report, found)
-    new = out.with_name(f"{out.name}.new")
-    new.write_text(text, encoding="utf-8")
-    return new.replace(out)
+    write_text(out, page(report, found))
+    return out
 
 
 def page(report: Figures, found: Figures) -> str:
@@ -223,11 +222,7 @@ def _runs(report: Figures) -> str:
         {k: v for k, v in run.items() if k not in ("test", "validations", "best_validations")} for run in report["runs"]
     ]
     data = {name: {k: v for k, v in of.items() if k != "baselines"} for name, of in report["data"].items()}
-    content = ""
-    for what, of in (("Data sets and protocols", data), ("Runs and settings", _once(shown))):
-        text = escape(json.dumps(of, indent=1, ensure_ascii=False))
-        content += f"<details><summary>{what}</summary><pre>{text}</pre></details>"
-    return section("Everything", content)
+    return section("Everything", details("Data sets and protocols", data) + details("Runs and settings", _once(shown)))
 
 
 def _once(runs: Sequence[Figures]) -> list[Figures]:

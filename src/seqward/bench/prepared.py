@@ -88,7 +88,7 @@ def baselines_of(study: Study, name: str, folder: Path, data: Dataset) -> dict[s
         for label, scorer in fitted_baselines(data).items():
             evaluation = evaluate(scorer, data, "test", **study.evaluate)
             keep_events(folder / "data" / f"{name}.{label}.npz", evaluation, data)
-            figures[label] = evaluation.to_json()
+            figures[label] = evaluation.figures
         kept = {**rules, "figures": figures, "events_kept": True}
         write(file, kept)
     return kept["figures"]

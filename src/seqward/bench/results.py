@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from seqward.atomic import write_text
 from seqward.bench.study import Key, Study
 from seqward.bench.summary import published_check, summary
 from seqward.config import from_dict
@@ -106,7 +107,7 @@ def deciding(names: Iterable[Collection[str]]) -> tuple[str, int]:
 def read(file: Path) -> Any:
     """Raises SeqwardError where the file is broken."""
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         raise SeqwardError(f"{file} cannot be read: it was cut off or edited. Remove it to begin anew.") from None
 
@@ -114,9 +115,7 @@ def read(file: Path) -> Any:
 def write(file: Path, content: Any, indent: int | None = 1) -> None:
     """Whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
-    new.replace(file)
+    write_text(file, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from seqward.lint import refuse_impossible
 from seqward.metrics import GROUPS
-from seqward.stability.guard import repairs_of
+from seqward.stability.told import repairs_of
 
 SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
 
@@ -47,12 +47,20 @@ def _spread(values: Sequence[float]) -> list[float]:
 
 
 def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows: each method on each group, mean and lowest to highest over seeds; then the baselines."""
+    """Header and rows: each method on each group, mean and lowest to highest over seeds; then the baselines.
+
+    Raises:
+        Finding: a row is impossible.
+    """
     rows = []
     for data, methods in report["summary"].items():
         baselines = report["data"][data]["baselines"]
         runs = {method: runs for name, method, runs in _by_method(report["runs"]) if name == data}
-        for label, groups in {**methods, **baselines}.items():
+        means = {
+            label: {group: {metric: spread[0] for metric, spread in of.items()} for group, of in groups.items()}
+            for label, groups in methods.items()
+        }
+        for label, groups in {**means, **baselines}.items():
             refuse_impossible([(label, group, groups[group]) for group in GROUPS if groups.get(group)])
         for group in GROUPS:
             for method, groups in methods.items():
@@ -150,9 +158,11 @@ def mean_of_best(validations: Sequence[Figures], count: int = 5) -> dict[str, An
     """What a paper that reports its best checkpoints would print: the mean of the ``count`` best validations.
 
     Args:
-        validations: records of a run's log, with ``value``, what is selected by, and ``metrics``.
+        validations: records of a run's log, with ``value``, what is selected by, and ``metrics``; those without a
+            value, such as a correlation of constants, are never among the best.
     """
-    best = [v["metrics"] for v in sorted(validations, key=lambda v: v["value"], reverse=True)[:count]]
+    valued = sorted((v for v in validations if v["value"] is not None), key=lambda v: v["value"], reverse=True)
+    best = [v["metrics"] for v in valued[:count]]
     groups = {name: _mean([m[name] for m in best]) for name in GROUPS if best and all(m.get(name) for m in best)}
     return {"validations": len(best), **groups, **_mean(best)}
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from seqward.cli.output import check_new_file, write_whole
+from seqward.atomic import write_whole
+from seqward.cli.output import check_new_file
 from seqward.data.columns import Columns
 from seqward.data.dataset import OWNERS, TEST
 from seqward.data.files import SEPARATORS, column_names, read_columns

@@ -86,19 +86,6 @@ def check_new_file(path: Path, option: str, force: bool) -> None:
         raise SeqwardError(f"{path} already exists. Give another {option}, or --force to replace it.")
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have ``write`` make the file: whole, or as it was before. Only a plain file: a pipe is written to."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        write(path)
-        return
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        write(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def warn(message: str) -> None:
     """Say something on standard error that does not stop the command."""
     print(f"warning: {message}", file=sys.stderr)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from seqward.atomic import write_text
 from seqward.cli.options import ItemCol, OrderCol, Separator, SessionCol, TimeCol, UserCol
-from seqward.cli.output import check_new_file, print_table, write_whole
+from seqward.cli.output import check_new_file, print_table
 from seqward.errors import SeqwardError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def evaluate(
     try:
         for file in (kept, json_file):
             if file is not None:
-                write_whole(file, lambda place: place.write_text(text, encoding="utf-8"))
+                write_text(file, text)
         write_report(run, page, kept)
     finally:  # what was found is told even where it cannot be kept
         print_table(*by_group(metrics, recommender.method), title=f"{split} split", arranged=under_groups)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from seqward.errors import SeqwardError, check_whole
+from seqward.errors import SeqwardError, check_finite, check_whole
 from seqward.ids import named_lists, numbered, numbering, numbers_of
 from seqward.inference.encoder import SETTINGS, Encoder, names_of
 from seqward.inference.screen import NONE, Screen
@@ -33,8 +33,8 @@ class Inference:
         """Args: weights and settings as a run holds them, ids of the items by number."""
         self.weights, self.item_ids = weights, item_ids
         self.encoder = Encoder(weights, settings["backbone"])
-        self.rank_by = settings["objective"].get("rank_by", "policy")
         o = settings["objective"]
+        self.rank_by, self.taught_critic = o.get("rank_by", "policy"), bool(o.get("omega", 1))
         self.plain_critic = o.get("critic", "linear") == "linear" and not o.get("critic_norm", False)
         self.number = numbering(item_ids)
         self._screens: dict[tuple[str, float], Screen] = {}
@@ -112,13 +112,14 @@ class Inference:
             raise SeqwardError(f"rank_by must be policy, q or mixture; got {rank_by!r}.")
         if rank_by != "policy" and "heads.q.linear.weight" not in self.weights:
             raise SeqwardError(f"this run has no critic, so it cannot rank by {rank_by}. Rank by policy.")
+        if rank_by != "policy" and not self.taught_critic:
+            raise SeqwardError("the critic of this run learned nothing (omega is 0). Rank by policy.")
         if rank_by != "policy" and not self.plain_critic:
             raise SeqwardError(
                 f"this run's Q is no plain product of state and item (objective.critic or critic_norm), which is all "
                 f"that is read here. Rank by policy, or: {INSTEAD}"
             )
-        if not np.isfinite(beta):
-            raise SeqwardError(f"beta must be a finite number; got {beta!r}.")
+        check_finite("beta", beta)
         key = (rank_by, float(beta) if rank_by == "mixture" else 1.0)
         if key not in self._screens:
             if len(self._screens) > 2:

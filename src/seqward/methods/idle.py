@@ -9,9 +9,22 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("target", "twin", ("tau",)),
     ("returns", "monte-carlo", ("n_step", "next_samples")),
     ("gamma", 0.0, ("n_step", "returns", "target_min")),
-    ("alpha", 0.0, ("conservative", "temperature")),
+    ("alpha", 0.0, ("conservative", "temperature", "negatives")),
     ("negatives", 0, ("outside", "negative_reward", "negative_leads_to")),
-    ("contrast_weight", 0.0, ("contrast_temperature", "augment", "augment_share", "similarity")),
+    (
+        "contrast_weight",
+        0.0,
+        (
+            "contrast_temperature",
+            "augment",
+            "augment_share",
+            "similarity",
+            "crop_share",
+            "mask_share",
+            "reorder_share",
+        ),
+    ),
+    ("intrinsic_share", 0.0, ("intrinsic", "fakes", "n_fakes")),
     ("masked_weight", 0.0, ("masked_share",)),
     ("count_weight", 0.0, ("count_scale",)),
     ("critic", "linear", ("q_min", "q_max")),
@@ -41,6 +54,8 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     *(("softmax", proposal, ("popularity_power",)) for proposal in ("uniform", "mixed", "sce")),
 )
 """A setting, its value, and which settings then have no effect, in every method that has them."""
+PRETRAINED = ("contrast_weight",)
+"""Weights of terms that pre-training minimises as well, where there is any, whatever they weigh behind it."""
 
 
 def without_effect(section: Any, default: Any, of: str = "objective") -> list[str]:
@@ -50,10 +65,11 @@ def without_effect(section: Any, default: Any, of: str = "objective") -> list[st
         of: the section's name.
     """
     names = {field.name for field in fields(section)}
+    asked = PRETRAINED if getattr(section, "pretrain_epochs", 0) else ()
     return [
         f"{of}.{name}={getattr(section, name)} has no effect: {of}.{cause} is {value}."
         for cause, value, idle in IDLE
-        if cause in names and getattr(section, cause) == value
+        if cause in names and cause not in asked and getattr(section, cause) == value
         for name in idle
         if name in names and getattr(section, name) != getattr(default, name)
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seqward.errors import SeqwardError, did_you_mean
-from seqward.stability.guard import GuardSettings
+from seqward.stability.settings import GuardSettings
 
 Family = Literal[
     "baseline", "neighbours", "supervised", "contrastive", "value-based", "policy-based", "control", "as released"
@@ -57,9 +57,10 @@ METHODS: dict[str, Entry] = {}
 def method(
     name: str, family: Family, source: str, needs: tuple[Need, ...] = (), **sections: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function of settings sections under the method's name."""
+    """Register a function of settings sections under the method's name, which no other has."""
 
     def register(build: Callable[..., Any]) -> Callable[..., Any]:
+        assert name not in METHODS, f"two methods are called {name}"
         METHODS[name] = Entry(name, family, build, sections, source, needs)
         return build
 

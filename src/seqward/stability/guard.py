@@ -8,28 +8,24 @@ What it needs to go on after an interruption is in the checkpoint and in the log
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from annotated_types import MinLen
 from torch import Tensor
 
 from seqward.checkpoint import Progress, finite, load_checkpoint, save_checkpoint
 from seqward.errors import STOPPED, Finding
+from seqward.job import Job
 from seqward.method import Term, scorer_of
+from seqward.networks import Networks
 from seqward.runlog import RunLog, read_log
-from seqward.settings import Count, Positive, settings
-from seqward.stability.repair import LADDER, Action, Control, Repairs, has_conservative, supervised_terms
-from seqward.stability.rules import STATES, History, State, Verdict, judge, onset
+from seqward.stability.repair import Control, Repairs, has_conservative, supervised_terms
+from seqward.stability.rules import History, State, Verdict, judge, onset
+from seqward.stability.settings import Action
 from seqward.stability.signals import StepSignals, largest_return, lists_of, of_critic, of_lists, of_states, probe_of
 from seqward.step import Step
-
-if TYPE_CHECKING:
-    from seqward.job import Job
-    from seqward.networks import Networks
 
 SNAPSHOTS = "guard"
 """Folder of a run's snapshots, the states that it may be rolled back to."""
@@ -40,33 +36,6 @@ APART = 4
 REST = 4
 """Probes between two actions: what an action does takes a while to be seen."""
 ENDED = "the guard stopped it"
-
-
-@settings
-class GuardSettings:
-    """What watches over a run."""
-
-    watch: bool = True
-    """Whether anything is measured beside the loss. It costs less than 3 % of training and changes no bit of it (with
-    train.optimiser=row-adam, the last ones)."""
-    actions: Literal["observe", "repair"] = "observe"
-    """observe: tell what is seen, and stop where something is not finite. repair: act, rung by rung of the ladder; such
-    a run is marked, and never set beside published figures."""
-    ladder: Annotated[tuple[Action, ...], MinLen(1)] = LADDER
-    """What is done, one rung at each alarm. clip: gradients to their usual norm. critic: half of the learning rate for
-    its head, twice the conservative term. rollback: to the weights before the trouble began, and on with the next
-    batch. freeze: the critic learns no more. stop: the best weights are kept. A batch that is not finite is passed over
-    by the next rung that can be taken, and where rollback is a rung, from the weights before."""
-    probe_every: Count = 25
-    """Steps between two probes."""
-    probe_sessions: Count = 64
-    """Pieces of sessions that a probe reads, always the same."""
-    tolerance: Positive = 1.0
-    """Factor on the thresholds of all alarms: below 1 it alarms sooner and more often."""
-
-    def __post_init__(self) -> None:
-        if self.actions == "repair" and not self.watch:
-            raise ValueError("actions=repair repairs what is seen, and watch=false sees nothing: set watch=true")
 
 
 class Guard:
@@ -336,28 +305,3 @@ def superfluous(steps: Sequence[int]) -> int:
 def cause_of(finding: Finding) -> str:
     """What it says, without the advice to those whose run ends."""
     return str(finding).removesuffix(f": {STOPPED}")
-
-
-def stability_of(records: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What a log tells of a run's stability: None where nobody watched.
-
-    ``state`` at the end; ``worst`` with the ``step`` at which it was first seen and its ``reason``; and ``repairs``,
-    what was done about it.
-    """
-    seen = [record for record in records if record["kind"] in ("guard", "repair") and "state" in record]
-    if not seen:
-        return None
-    worst = max(seen, key=lambda record: STATES.index(record["state"]))
-    repairs = [{key: r[key] for key in ("step", "action", "text")} for r in records if r["kind"] == "repair"]
-    figures = {"worst": worst["state"], "step": worst["step"], "reason": worst["reason"], "repairs": repairs}
-    return {"state": "healthy" if goes_on_sound(seen[-1]) else seen[-1]["state"], **figures}
-
-
-def goes_on_sound(record: Mapping[str, Any]) -> bool:
-    """Whether it tells of a roll back that training went on from."""
-    return "back_to" in record and record["action"] != "stop"
-
-
-def repairs_of(description: Mapping[str, Any]) -> list[str]:
-    """What the guard did to a run, by its ``run.json`` or its result in a study: names of actions, in order."""
-    return [repair["action"] for repair in (description.get("stability") or {}).get("repairs", [])]

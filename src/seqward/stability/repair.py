@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from seqward.method import Method, Phase, Term
 from seqward.step import Step
 from seqward.terms import cross_entropy
-
-Action = Literal["clip", "critic", "rollback", "freeze", "stop"]
-LADDER: tuple[Action, ...] = ("clip", "critic", "rollback", "freeze", "stop")
 
 
 class Control(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,11 +17,9 @@ from seqward.backbones.backbone import Histories
 from seqward.clipping import SETTLING, forget, usual
 from seqward.data.batches import Batch, TrainingEvents
 from seqward.errors import STOPPED, Finding
+from seqward.model import NetworkScorer
 from seqward.randomness import generator_of
 from seqward.step import Step
-
-if TYPE_CHECKING:
-    from seqward.model import NetworkScorer
 
 SPIKE = 2.5
 """Standard deviations above the running mean from which a norm is a spike; it does not move the mean further."""
