@@ -66,11 +66,11 @@ def test_timestamps_that_cannot_be_read(prepare: Refused, tmp_path: Path, value:
     assert "row 8" in message
 
 
-def test_mixed_time_zones(prepare: Refused, tmp_path: Path) -> None:
-    zones = ["2024-01-01T00:00:00+00:00", "2024-01-01T00:00:00+02:00"]
+def test_times_with_a_zone_and_without(prepare: Refused, tmp_path: Path) -> None:
+    zones = ["2024-01-01T00:00:00+00:00", "2024-01-01T00:00:00"]
     rows = [(1, "a", zones[0]), (1, "b", zones[1]), (1, "c", zones[0])]
     message = prepare(write_log(tmp_path, rows, header="session_id,item_id,datetime\n"))
-    assert "time zone" in message
+    assert "times with a zone and without: row 1 holds" in message
     assert "row 2" in message
 
 
@@ -138,7 +138,9 @@ def test_data_set_that_is_there_is_not_overwritten(shop_log: Path, shop_data: Pa
 
 
 def test_log_that_is_there_is_not_overwritten(shop_log: Path, refused: Refused) -> None:
-    assert "exists and is not overwritten" in refused("simulate", "--out", shop_log)
+    assert refused("simulate", "--out", shop_log).endswith(
+        " already exists. Give another --out, or --force to replace it."
+    )
     assert "Did you mean 'retailrocket'?" in refused("simulate", "--out", shop_log, "--preset", "retailroket")
 
 
@@ -196,7 +198,7 @@ def test_two_methods(shop_data: Path, refused: Refused, tmp_path: Path) -> None:
 def test_run_folder_that_is_there(popularity_run: Path, shop_data: Path, refused: Refused, tmp_path: Path) -> None:
     before = (popularity_run / "run.json").read_bytes()
     message = refused("train", shop_data, "--method", "popularity", "--out", popularity_run)
-    assert "already exists and is never overwritten" in message
+    assert "already exists. Give another --out, --resume to go on with it, or --force" in message
     assert "--force" in message
     assert (popularity_run / "run.json").read_bytes() == before
     (tmp_path / "precious").write_text("text")

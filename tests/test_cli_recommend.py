@@ -48,6 +48,16 @@ def test_recommend_options_reach_the_recommender(ccql_run: Path, seqward: Comman
     assert not {1, 2} & set(frame["item_id"])
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_place_that_cannot_be_written_is_told_in_a_line(
+    popularity_run: Path, refused: Any, tmp_path: Path, ending: str
+) -> None:
+    out = tmp_path / f"out{ending}"
+    out.symlink_to(tmp_path / f"gone/out{ending}")
+    message = refused("recommend", popularity_run, "--history", "1", "--output", out)
+    assert message == f"No such file or directory (os error 2): {out}"
+
+
 @pytest.mark.parametrize("ending", [".CSV", ".tsv", ".parquet"])
 def test_recommend_for_a_file(ccql_run: Path, seqward: Command, tmp_path: Path, ending: str) -> None:
     asked = pl.DataFrame({"user_id": ["b", "a", "b"], "timestamp": [3, 2, 1], "item_id": [5, 6, 7], "other": [0, 0, 0]})

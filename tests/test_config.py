@@ -112,6 +112,7 @@ def test_keywords_find_their_section() -> None:
         ("trian.lr=1", "trian: no such section (in --set trian.lr=1). Did you mean 'train'?"),
         ("zzz.lr=1", "zzz: no such section (in --set zzz.lr=1). Sections: backbone, objective, train."),
         ("epohcs=1", "Unknown setting 'epohcs'. Did you mean 'epochs'?"),
+        ("gamma=1", "Unknown setting 'gamma'. `seqward config METHOD` prints those of a method."),
         ("train.lr", "--set expects section.key=value, such as backbone.n_factors=64; got 'train.lr'."),
         ("train.at=[1", "--set train.at=[1, line 1: not readable as YAML: "),
     ],
@@ -143,6 +144,14 @@ def test_all_errors_at_once_one_line_each(tmp_path: Path) -> None:
 def test_refused_file(tmp_path: Path, text: str, message: str) -> None:
     file = write(tmp_path, text)
     assert refusal(file).startswith(message.format(file=file))
+
+
+def test_an_unknown_section_is_refused_though_nothing_is_in_it(tmp_path: Path) -> None:
+    file = write(tmp_path, "trian: {}\nguards:\n")
+    assert refusal(file).splitlines() == [
+        f"trian: no such section (in {file}). Did you mean 'train'?",
+        f"guards: no such section (in {file}). Sections: backbone, objective, train.",
+    ]
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -150,6 +150,11 @@ def test_counts_of_a_models_two_rows_are_the_same(tmp_path: Path) -> None:
     [
         ("", "is empty. Expected a CSV table with the columns model, task and metrics as HR@5"),
         ("modle,task,HR@5\n", "has no column 'model'. There are: modle, task, HR@5. Did you mean 'modle'"),
+        (
+            "model;task;HR@5\nm;click;.1\n",
+            "no column 'model'. There are: model;task;HR@5. It is one column: commas are expected between columns.",
+        ),
+        ("model,task,HR@5\n\n", "table.csv has a header and no rows. Expected one row a model and task."),
         ("model,task,hits\n", "has no metric: expected columns such as HR@5 and NDCG@5; there are model, task, hits"),
         ("model,task,HR@5,hr@5\n", "has the column 'hr@5' twice"),
         ("model,task,HR@5\nm,click\n", "line 2: 2 entries under 3 columns"),
@@ -173,8 +178,11 @@ def test_what_is_no_such_table_is_refused(tmp_path: Path, text: str, message: st
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SeqwardError, match="cannot be read as a CSV file"):
+    with pytest.raises(SeqwardError, match=r"none\.csv cannot be read as a CSV file: No such file or directory\.$"):
         lint_table(tmp_path / "none.csv")
+    (tmp_path / "latin.csv").write_bytes("model,task,HR@5\nmü,click,.1\n".encode("latin-1"))
+    with pytest.raises(SeqwardError, match=r"cannot be read as a CSV file: it is no UTF-8 text\.$"):
+        lint_table(tmp_path / "latin.csv")
 
 
 def test_the_command_prints_each_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

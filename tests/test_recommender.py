@@ -312,7 +312,7 @@ def test_what_was_found_is_not_lost_where_the_look_cannot_be_recorded(
 
 def test_a_run_folder_that_is_there_is_never_overwritten(folder: Path, tmp_path: Path) -> None:
     message = refusal(recommender("sasrec").fit, shop(), folder)
-    assert message.startswith(f"{folder} already exists and is never overwritten.")
+    assert message.startswith(f"{folder} already exists. Give another --out, --resume")
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "to-mum.txt").write_text("dear")
     for how in ({}, {"force": True}, {"resume": True}):

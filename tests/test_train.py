@@ -451,11 +451,23 @@ def test_a_metric_of_an_empty_group() -> None:
     assert str(refusal.value) == "train.metric=goal.ndcg@20: the validation split has no event of the group 'goal'."
 
 
-@pytest.mark.parametrize("name", ["hr@6", "al.hr@5", "goals.hr@5", "all", "", "all.ci", "reward@20.x"])
-def test_a_metric_that_is_not_measured(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("hr@6", ""),
+        ("al.hr@5", " Did you mean 'all.hr@5'?"),
+        ("goals.hr@5", " Did you mean 'all.hr@5'?"),
+        ("all", " Did you mean 'all.n'?"),
+        ("", ""),
+        ("all.ci", " Did you mean 'all.n'?"),
+        ("reward@20.x", " Did you mean 'reward@20'?"),
+    ],
+)
+def test_a_metric_that_is_not_measured(name: str, near: str) -> None:
     with pytest.raises(SeqwardError) as refusal:
         metric_named(METRICS, name)
-    assert str(refusal.value) == (f"train.metric={name} is not measured. Known: reward@20, all.n, all.hr@5, q.mean.")
+    known = "Known, for k of 5, 20: reward@k, all.n, all.hr@k, q.mean."
+    assert str(refusal.value) == f"train.metric={name} is not measured.{near} {known}"
 
 
 @pytest.mark.parametrize("metric", ["hr@6", "goal.ndcg@20"])

@@ -24,7 +24,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("metric", "words"),
     [
-        ("rewrad@20", "train.metric=rewrad@20 is not measured. Known: reward@5, "),
+        (
+            "rewrad@20",
+            "train.metric=rewrad@20 is not measured. Did you mean 'reward@20'? Known, for k of 5, 10, 20: reward@k",
+        ),
         ("all.hr@7", "is not measured"),
         ("q.means", "q.mean_return"),
         ("goals.hr@5", "is not measured"),

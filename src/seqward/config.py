@@ -58,7 +58,9 @@ def read_config(defaults: Sections, file: Path | None = None, overrides: Iterabl
     changes: list[Change] = []
     problems: list[str] = []
     for section, values in ({} if file is None else _sections_of(file)).items():
-        if isinstance(values, Mapping):
+        if section not in defaults:
+            problems.append(_no_section(defaults, section, str(file)))
+        elif isinstance(values, Mapping):
             changes += [Change(section, str(key), value, str(file)) for key, value in values.items()]
         else:
             problems.append(f"{section}: expected a section such as {_example(defaults)}; got {values!r} (in {file}).")
@@ -107,7 +109,7 @@ def find_section(defaults: Sections, key: str) -> str:
             return name
     known = [key for section in defaults.values() for key in _keys(section)]
     hint = did_you_mean(key, known) or (
-        f" Known: {', '.join(sorted(known))}." if known else " The method has no settings."
+        " `seqward config METHOD` prints those of a method." if known else " The method has no settings."
     )
     raise SeqwardError(f"Unknown setting {key!r}.{hint}")
 
@@ -179,14 +181,18 @@ def _apply(defaults: Sections, changes: list[Change], problems: list[str]) -> di
 def _unknown(defaults: Sections, change: Change) -> str:
     """What is wrong with the section or the key of a change; empty where both are known."""
     if change.section not in defaults:
-        hint = did_you_mean(change.section, defaults) or f" Sections: {', '.join(defaults)}."
-        return f"{change.section}: no such section (in {change.where}).{hint}"
+        return _no_section(defaults, change.section, change.where)
     keys = _keys(defaults[change.section])
     if change.key in keys:
         return ""
     home = next((name for name, section in defaults.items() if change.key in _keys(section)), None)
     hint = f" It belongs to {home!r}." if home else did_you_mean(change.key, keys) or f" Keys: {', '.join(keys)}."
     return f"{change.section}.{change.key}: no such key (in {change.where}).{hint}"
+
+
+def _no_section(defaults: Sections, name: str, where: str) -> str:
+    hint = did_you_mean(name, defaults) or f" Sections: {', '.join(defaults)}."
+    return f"{name}: no such section (in {where}).{hint}"
 
 
 def _messages(section: str, changes: Mapping[str, Change], error: ValidationError) -> list[str]:

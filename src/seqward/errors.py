@@ -47,6 +47,7 @@ def check_finite(name: str, value: object) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` when a known word is close to ``word``, else an empty string."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """`` Did you mean 'x'?`` when a known word is close to ``word``, whatever their case, else an empty string."""
+    known = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return f" Did you mean {known[close[0]]!r}?" if close else ""

@@ -72,6 +72,8 @@ def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) 
         SeqwardError: the file cannot be read as such a table; says where.
     """
     rows = list(read_table(file))
+    if not rows:
+        raise SeqwardError(f"{file} has a header and no rows. Expected one row a model and task.")
     within = [Contradiction(row.line, row.model, row.task, said) for row in rows for said in broken_bounds(row)]
     found = sorted([*within, *wrong_rewards(rows, click_reward, goal_reward)])
     return Linted(len(rows), found, list(unchecked_rewards(rows)))
@@ -88,7 +90,8 @@ def read_table(file: Path) -> Iterator[TableRow]:
                 if any(cell.strip() for cell in cells):
                     yield _row(cells, header, kinds, f"{file}, line {reader.line_num}", reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SeqwardError(f"{file} cannot be read as a CSV file: {error}") from None
+        reason = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", error)
+        raise SeqwardError(f"{file} cannot be read as a CSV file: {reason}.") from None
 
 
 def _kinds(header: Sequence[str], file: Path) -> list[str]:
@@ -102,9 +105,9 @@ def _kinds(header: Sequence[str], file: Path) -> list[str]:
     kinds = [name.lower() for name in header]
     for name in NAMES:
         if name not in kinds:
-            raise SeqwardError(
-                f"{file} has no column {name!r}. There are: {', '.join(header)}.{did_you_mean(name, kinds)}"
-            )
+            odd = " It is one column: commas are expected between columns." if len(kinds) == 1 else ""
+            near = odd or did_you_mean(name, kinds)
+            raise SeqwardError(f"{file} has no column {name!r}. There are: {', '.join(header)}.{near}")
     if not any(METRIC.fullmatch(kind) for kind in kinds):
         raise SeqwardError(
             f"{file} has no metric: expected columns such as HR@5 and NDCG@5; there are {', '.join(header)}."

@@ -106,8 +106,8 @@ class Run:
             return
         if not (force or resume):
             raise SeqwardError(
-                f"{self.folder} already exists and is never overwritten. Give another --out, "
-                "--resume to go on with it, or --force to replace it."
+                f"{self.folder} already exists. Give another --out, --resume to go on with it, "
+                "or --force to replace it."
             )
         if not (self.folder / "run.json").is_file():
             raise SeqwardError(f"{self.folder} holds no run, and what it holds is left alone. Give another --out.")

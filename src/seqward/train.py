@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from seqward.checkpoint import (
 from seqward.clipping import clip, clip_norm, forget, gradients_of, update
 from seqward.clock import Clock, interruptible
 from seqward.data.batches import Batch
-from seqward.errors import STOPPED, Finding, SeqwardError
+from seqward.errors import STOPPED, Finding, SeqwardError, did_you_mean
 from seqward.job import Job
 from seqward.method import Phase, scorer_of
 from seqward.networks import Networks
@@ -328,6 +330,13 @@ def metric_named(metrics: dict[str, Any], name: str) -> float | None:
         raise SeqwardError(f"train.metric={name}: the validation split has no event of the group {group!r}.")
     key = name if name in flat else f"all.{name}"
     if key not in flat:
-        raise SeqwardError(f"train.metric={name} is not measured. Known: {', '.join(flat)}.")
+        raise SeqwardError(f"train.metric={name} is not measured.{did_you_mean(name, flat)}{_known(flat)}")
     value = flat[key]
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _known(metrics: Collection[str]) -> str:
+    """The names of metrics for a message, each once for all cut-offs."""
+    names = dict.fromkeys(re.sub(r"@\d+", "@k", name) for name in metrics)
+    cutoffs = sorted({int(k) for name in metrics for k in re.findall(r"@(\d+)", name)})
+    return f" Known, for k of {', '.join(map(str, cutoffs))}: {', '.join(names)}."

@@ -148,8 +148,9 @@ def refused(folder: Path, **parts: str) -> list[str]:
         (
             "settings",
             "{train.epoch: 1}",
-            "settings: train.epoch: no such key of any method. Did you mean 'train.epochs'?",
+            "settings: train.epoch: no such key of any method of the study. Did you mean 'train.epochs'?",
         ),
+        ("settings", "{epochs: 1}", "settings: epochs: no such key of any method of the study. Did you mean 'train.ep"),
         ("max_minutes", "soon", "max_minutes: expected a number of minutes above 0, got 'soon'."),
         ("max_minutes", "-1", "max_minutes: expected a number of minutes above 0, got -1."),
         ("max_minutes", "0", "max_minutes: expected a number of minutes above 0, got 0."),
@@ -199,6 +200,11 @@ def test_a_wrong_part_is_told_in_words(part: str, value: str, message: str, tmp_
     lines = refused(tmp_path, **{part: value})
     assert [line for line in lines if line.startswith(message)], lines
     assert len(lines) == 1, lines
+
+
+def test_a_setting_is_not_guessed_by_its_section_alone(tmp_path: Path) -> None:
+    lines = refused(tmp_path, methods="{snqn: {}}", settings="{objective.warmup_events: 0.4}")
+    assert lines == ["settings: objective.warmup_events: no such key of any method of the study."]
 
 
 def test_empty_parts_are_left_out(tmp_path: Path) -> None:

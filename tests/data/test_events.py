@@ -6,7 +6,7 @@ import gzip
 import re
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -235,6 +235,21 @@ def test_iso_times_are_microseconds(tmp_path, written, microseconds):
     assert log.time is not None and log.time.tolist() == [microseconds]
 
 
+def test_each_time_counts_in_the_zone_that_it_says(tmp_path):
+    """As the clocks went back in Berlin: 02:30 +02:00 is 00:30 UTC, 02:10 +01:00 is 01:10 UTC, 40 minutes later.
+
+    Read without their zones, or all in the first one's, the second would stand before the first.
+    """
+    rows = ("s,1,2025-10-26T02:30:00+02:00\n", "s,2,2025-10-26T02:10:00+01:00\n", "s,3,2025-10-26T01:20:00Z\n")
+    log = EventLog.read(csv(tmp_path, HEADER + "".join(rows)))
+    assert log.item_ids[log.item].tolist() == [1, 2, 3]
+    assert log.time is not None and np.diff(log.time).tolist() == [40 * 60 * 10**6, 10 * 60 * 10**6]
+    assert log.time[0] == datetime(2025, 10, 26, 0, 30, tzinfo=UTC).timestamp() * 10**6
+    assert log.warnings == (
+        "Times stand in several time zones (+01:00, +02:00, Z): they are compared as times in UTC.",
+    )
+
+
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 def test_dates_in_frames_are_microseconds(unit):
     for zone in (None, "UTC"):
@@ -336,7 +351,8 @@ def test_categories_are_strings():
         ("a\0b", "e.tsv", r"it is binary data"),
         (HEADER, "e.csv.gz", r"is not compressed as its ending \.gz says"),
         (HEADER, "e.xlsx", r"ends in '\.xlsx'; known are \.csv, \.tsv"),
-        (HEADER, "e", r"ends in 'nothing'"),
+        (HEADER, "e", r"e has no ending; known are \.csv"),
+        ("\udcff\udcfe", "e.csv", r"it is UTF-16 text\. Save it as UTF-8"),
         (
             "session,item_id,timestamp\ns,1,2\n",
             "e.csv",
@@ -361,11 +377,11 @@ def test_categories_are_strings():
         (HEADER + "s,1,01/02/2024\n", "e.csv", r"row 1 holds '01/02/2024', which is no time.*ISO 8601"),
         (HEADER + "s,1,2024-01-01T00:00:00Z\ns,1,bad\n", "e.csv", r"row 2 holds 'bad', which is no time"),
         (
-            HEADER + "s,1,2024-01-01T00:00:00Z\ns,1,2024-01-01T00:00:00+02:00\n",
+            HEADER + "s,1,2024-01-01T00:00:00Z\ns,1,2024-01-01T00:00:00\n",
             "e.csv",
-            r"mixes time zones: row 1 holds '2024-01-01T00:00:00Z', row 2 '2024-01-01T00:00:00\+02:00'",
+            r"times with a zone and without: row 1 holds '2024-01-01T00:00:00Z', row 2 '2024-01-01T00:00:00'",
         ),
-        (HEADER + "s,1,2024-01-01T00:00:00\ns,1,2024-01-01T00:00:00Z\n", "e.csv", r"mixes time zones: row 1"),
+        (HEADER + "s,1,2024-01-01T00:00:00\ns,1,2024-01-01T00:00:00Z\n", "e.csv", r"a zone and without: row 1"),
         ((HEADER + "s,1,2\n").replace("\n", "\r"), "e.csv", r"e\.csv ends its lines with CR alone"),
         (HEADER + "s,\udce9,2\n", "e.csv", r"e\.csv cannot be read: it is not UTF-8 text"),
         ("7,1,2\n7,2,3\n", "e.csv", r"It has: 7, 1, 2\. Has the file no header line\?"),
@@ -532,11 +548,34 @@ def test_a_frame_is_refused_with_its_reason(rows, columns, message):
         ({"rewards": {"view": 0.2, "cart": 1}, "goal": 4}, "The goal 4 is neither an event type"),
         ({"session_gap_minutes": 0}, "The session gap is 0 minutes; expected a number above 0"),
         ({"time_unit": "sec"}, "Unknown time unit 'sec'; known are s, ms, us, ns"),
+        (
+            {"columns": Columns(timestamp="day"), "time_unit": "s", "rewards": {"view": 0.2, "cart": 1}},
+            r"A time unit \(s\) is for times that are numbers, and 'day' holds dates: leave it out",
+        ),
     ],
 )
 def test_options_are_refused_with_their_reason(options, message):
-    rows = frame(event_type=["view", "cart", "view"])
+    rows = frame(event_type=["view", "cart", "view"], day=[MOMENT] * 3)
     assert re.search(message, refusal(lambda: EventLog.from_frame(rows, **options)), re.DOTALL)
+
+
+def test_a_goal_by_type_asks_for_the_column_of_types():
+    message = refusal(lambda: EventLog.from_frame(frame(), goal="purchase"))
+    assert message.endswith("(one of >= <= > < ==). Say which column holds the event types (--event-col).")
+
+
+@pytest.mark.parametrize(
+    ("columns", "hint"),
+    [
+        (["user;item;when"], "It has: user;item;when. It is one column: is the separator another (--separator)?"),
+        (["17", "2024", "view"], "It has: 17, 2024, view. Has the file no header line?"),
+        (["USER", "item", "when"], "It has: USER, item, when. Did you mean 'USER'?"),
+    ],
+)
+def test_a_named_column_that_is_not_there_tells_what_may_be_wrong_with_the_header(columns, hint):
+    rows = pl.DataFrame({name: [1] for name in columns})
+    message = refusal(lambda: EventLog.from_frame(rows, Columns(user_id="user")))
+    assert message == f"The log has no column 'user' (named for user_id). {hint}"
 
 
 def test_two_sources_of_one_thing_are_refused():
@@ -562,11 +601,10 @@ def test_columns_of_a_frame_are_named_by_strings_and_hold_numbers():
     assert "Column 'reward' cannot be read" in refusal(lambda: EventLog.from_frame(rows))
 
 
-def test_python_dates_of_several_zones_in_pandas_are_refused():
-    zone = timezone(timedelta(hours=2))
-    dates = [MOMENT.replace(tzinfo=UTC), MOMENT.replace(tzinfo=zone), MOMENT.replace(tzinfo=UTC)]
+def test_python_dates_with_and_without_a_zone_in_pandas_are_refused():
+    dates = [MOMENT.replace(tzinfo=UTC), MOMENT, MOMENT.replace(tzinfo=UTC)]
     rows = frame().to_pandas().assign(timestamp=pd.Series(dates, dtype=object))
-    assert "mixes time zones: row 1" in refusal(lambda: EventLog.from_frame(rows))
+    assert "times with a zone and without: row 1" in refusal(lambda: EventLog.from_frame(rows))
     missing = frame().to_pandas().assign(timestamp=pd.Series([MOMENT, None, MOMENT], dtype=object))
     assert "is missing in 1 row, first in row 2" in refusal(lambda: EventLog.from_frame(missing))
 

@@ -258,7 +258,7 @@ def test_the_written_log_reads_back(tmp_path, ending: str) -> None:
 def test_an_existing_file_is_not_overwritten_without_force(tmp_path) -> None:
     shop, path = simulate(sessions=50, items=30), tmp_path / "log.csv"
     path.write_text("precious")
-    with pytest.raises(SeqwardError, match=r"log\.csv exists and is not overwritten\. Remove it"):
+    with pytest.raises(SeqwardError, match=r"log\.csv already exists\. Give another --out, or --force"):
         write_log(shop, path)
     assert path.read_text() == "precious"
     write_log(shop, path, force=True)

@@ -217,7 +217,12 @@ def _problems_of_methods(study: Study, labels: Sequence[str]) -> Iterator[str]:
     yield from (f"methods {', '.join(labels)}: {line}" for line, labels in found.items())
     for key in study.settings:
         if known and key not in known:
-            yield f"settings: {key}: no such key of any method.{did_you_mean(key, known)}"
+            near = [path for path in known if did_you_mean(_name(key), [_name(path)])]  # the sections alone are alike
+            yield f"settings: {key}: no such key of any method of the study.{did_you_mean(key, near)}"
+
+
+def _name(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def _problems_of_sections(sections: Mapping[str, Any]) -> list[str]:

@@ -88,4 +88,6 @@ def _about_files(error: Exception) -> str | None:
     if no_space(error):
         place = f" for {file}" if file else ""
         return f"No space left on the disk{place}; what was being written is incomplete. Free some and try again."
+    if isinstance(error, OSError) and "(os error " in str(error):  # of polars, which names the file in the text only
+        return str(error)
     return f"{error.strerror}: {file}" if isinstance(error, OSError) and file else None

@@ -16,6 +16,7 @@ from seqward.cli.output import check_new_file
 from seqward.data.columns import Columns
 from seqward.data.dataset import OWNERS, TEST
 from seqward.data.files import SEPARATORS, column_names, read_columns
+from seqward.data.rewards import NO_TYPE
 from seqward.errors import SeqwardError
 from seqward.histories import parts_of_histories
 
@@ -116,4 +117,4 @@ def _told(data: Dataset, events: slice) -> str:
 
 
 def _verb(event_type: str) -> str:
-    return "had" if event_type == "event" else PAST_TENSE.get(event_type, event_type)
+    return "had" if event_type == NO_TYPE else PAST_TENSE.get(event_type, event_type)

@@ -94,7 +94,8 @@ class Columns:
 def _check_there(field: str, name: str, names: Sequence[str]) -> None:
     if name not in names:
         raise SeqwardError(
-            f"The log has no column {name!r} (named for {field}). It has: {listed(names)}.{did_you_mean(name, names)}"
+            f"The log has no column {name!r} (named for {field}). It has: {listed(names)}."
+            f"{did_you_mean(name, names) or _odd_header(names)}"
         )
 
 
@@ -273,13 +274,15 @@ class Times:
     """``s ms us ns``: known for dates, guessed from its size for numbers."""
     kind: str
     """``number`` or ``date``."""
+    zones: tuple[str, ...] = ()
+    """As they stand in the log, where there are several."""
 
 
 def parse_times(column: pl.Series) -> Times:
-    """Integers, decimals, dates, ISO 8601 strings (all in one time zone or all without) to numbers.
+    """Integers, decimals, dates, ISO 8601 strings (all with a time zone or all without) to numbers.
 
     Raises:
-        SeqwardError: null, unparsable or infinite times, or several time zones, with the row and its value.
+        SeqwardError: null, unparsable or infinite times, or some in no zone, with the row and its value.
     """
     what = f"Time column {column.name!r}"
     _check_complete(column, what, "Every event needs a time: drop or fill these rows.")
@@ -287,7 +290,7 @@ def parse_times(column: pl.Series) -> Times:
         return Times(column.cast(pl.Datetime("us")).dt.timestamp("us").to_numpy(), "us", "date")
     if column.dtype == pl.String:
         if column.head(1).cast(pl.Float64, strict=False).null_count():
-            return Times(_parse_iso(column), "us", "date")
+            return _parse_iso(column)
         column = parse_numbers(column, what)
     if not column.dtype.is_numeric():
         raise SeqwardError(
@@ -299,6 +302,8 @@ def parse_times(column: pl.Series) -> Times:
 
 def doubts_of_times(times: Times) -> list[str]:
     """Warnings of times that can be read and still look wrong."""
+    if times.zones:
+        return [f"Times stand in several time zones ({listed(times.zones)}): they are compared as times in UTC."]
     low, high = times.values.min().item(), times.values.max().item()
     if high > OLD * UNITS[times.unit] and low < high / 10:
         shown = [str(np.datetime64(time, "us")) if times.kind == "date" else f"{time}" for time in (low, high)]
@@ -376,8 +381,8 @@ def _guess_unit(values: NDArray[Any]) -> str:
     return "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
 
 
-def _parse_iso(text: pl.Series) -> NDArray[np.int64]:
-    """Microseconds since 1970 of ISO 8601 strings."""
+def _parse_iso(text: pl.Series) -> Times:
+    """ISO 8601 strings."""
     what = f"Time column {text.name!r}"
     if text.str.ends_with("Z").all():  # much faster than the pattern, and what most logs hold
         zones, local = None, text.str.strip_suffix("Z")
@@ -395,19 +400,27 @@ def _parse_iso(text: pl.Series) -> NDArray[np.int64]:
             f"{what}: row {row} holds {text[row - 1]!r}, which is no time that can be read. "
             "Expected a number or ISO 8601, such as 2024-05-31 or 2024-05-31T13:45:00.250Z."
         )
-    return times.dt.timestamp("us").to_numpy() - (0 if zones is None else _one_offset(text, zones, what))
+    values = times.dt.timestamp("us").to_numpy()
+    if zones is None:
+        return Times(values, "us", "date")
+    ahead = _offsets(text, zones, what)
+    if len(set(ahead.values())) == 1:
+        return Times(values - ahead[zones[0]], "us", "date")
+    return Times(values - zones.replace_strict(ahead, return_dtype=pl.Int64).to_numpy(), "us", "date", tuple(ahead))
 
 
-def _one_offset(text: pl.Series, zones: pl.Series, what: str) -> int:
-    """Microseconds ahead of UTC, the same for all rows; a time without a zone has none of any other."""
-    offset = {zone: _offset(zone) if zone else None for zone in zones.unique()}
-    if others := [zone for zone in offset if offset[zone] != offset[zones[0]]]:
-        row = _first(zones.is_in(others))
+def _offsets(text: pl.Series, zones: pl.Series, what: str) -> dict[str, int]:
+    """Zone -> microseconds ahead of UTC; a time without a zone has none, and cannot stand beside one that has.
+
+    Summer time alone puts two zones into a log, and each row says which.
+    """
+    if (without := zones == "").any() and not without.all():
+        row = _first(without != without[0])
         raise SeqwardError(
-            f"{what} mixes time zones: row 1 holds {text[0]!r}, row {row} {text[row - 1]!r}.\n"
-            "Write all times in one zone."
+            f"{what} has times with a zone and without: row 1 holds {text[0]!r}, row {row} {text[row - 1]!r}.\n"
+            "Write the zone of all of them, or of none."
         )
-    return offset[zones[0]] or 0
+    return {zone: _offset(zone) if zone else 0 for zone in zones.unique().sort()}
 
 
 def _offset(zone: str) -> int:

@@ -37,7 +37,7 @@ from seqward.data.columns import (
     parse_times,
 )
 from seqward.data.files import column_names, quoted_line_breaks, read_columns, sha256_of
-from seqward.data.rewards import goals, rewards_of_types
+from seqward.data.rewards import NO_TYPE, goals, rewards_of_types
 from seqward.data.sessions import Grouped, group_rows, stable_order
 from seqward.errors import SeqwardError, did_you_mean
 
@@ -257,8 +257,12 @@ def _parsed(table: dict[str, pl.Series], parts: Mapping[str, str], gap: float | 
     keys = parse_order(table[parts["order"]]) if "order" in parts else _values(times)
     for part in {"time", "order"} & parts.keys():  # which may be one column
         table.pop(parts[part], None)
+    if times is not None and times.kind == "date" and unit is not None:
+        raise SeqwardError(
+            f"A time unit ({unit}) is for times that are numbers, and {parts['time']!r} holds dates: leave it out."
+        )
     grouped = group_rows(table, parts, times, gap, unit)
-    event_types, event_type = ("event",), np.zeros(len(item), np.int16)
+    event_types, event_type = (NO_TYPE,), np.zeros(len(item), np.int16)
     if "event_type" in parts:
         event_types, event_type = number_types(table.pop(parts["event_type"]))
     reward = parse_rewards(table.pop(parts["reward"])) if "reward" in parts else None
@@ -326,7 +330,8 @@ def selected(frame: Any, resolve: Callable[[Sequence[str]], dict[str, str]]) -> 
 
 
 def _to_polars(column: nw.Series[Any], is_time: bool) -> pl.Series:
-    # A pandas column of Python dates may hold several time zones, which a conversion would level without a word.
+    # A pandas column of Python dates may hold several time zones, or none in some rows, which a conversion would level
+    # without a word.
     if is_time and column.dtype == nw.Object:
         return pl.Series(column.name, [_as_text(value) for value in column.to_list()], dtype=pl.String)
     try:

@@ -60,9 +60,9 @@ def check_file(path: Path) -> str:
         _check_parquet(path)
         return "parquet"
     if ending not in SEPARATORS:
+        said = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
         raise SeqwardError(
-            f"{path.name} ends in {path.suffix or 'nothing'!r}; known are .csv, .tsv, .txt (tab-separated), each also "
-            "with .gz or .zst, and .parquet."
+            f"{path.name} {said}; known are .csv, .tsv, .txt (tab-separated), each also with .gz or .zst, and .parquet."
         )
     _check_text(path, COMPRESSED[path.suffix.lower()] if packed else None)
     return "csv"
@@ -89,7 +89,8 @@ def _check_text(path: Path, magic: bytes | None) -> None:
         if not head.startswith(magic):
             raise SeqwardError(f"{path.name} is not compressed as its ending {path.suffix} says. Rename the file.")
     elif (what := _what(path)) != "text":
-        raise SeqwardError(f"{path.name} is not the text that its ending {path.suffix} says: it is {what}.")
+        save = " Save it as UTF-8." if what == "UTF-16 text" else ""
+        raise SeqwardError(f"{path.name} is not the text that its ending {path.suffix} says: it is {what}.{save}")
     elif b"\r" in head and b"\n" not in head:
         raise SeqwardError(f"{path.name} ends its lines with CR alone, as old Macs did. Save it with LF or CRLF.")
 

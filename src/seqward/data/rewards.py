@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from seqward.errors import SeqwardError, did_you_mean
 
 _CONDITION = re.compile(r"\s*reward\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+NO_TYPE = "event"
+"""The type of every event of a log without a column of types."""
 _COMPARE = {">=": np.greater_equal, "<=": np.less_equal, "==": np.equal, ">": np.greater, "<": np.less}
 
 
@@ -64,7 +66,10 @@ def goals(
     if condition := _CONDITION.fullmatch(str(goal)):
         compare, bound = condition.groups()
         return _COMPARE[compare](reward, np.float32(bound))
+    near = did_you_mean(str(goal), event_types)
+    if tuple(event_types) == (NO_TYPE,):
+        near = " Say which column holds the event types (--event-col)."
     raise SeqwardError(
         f"The goal {goal!r} is neither an event type of the log ({', '.join(event_types)}) nor a condition such as "
-        f"'reward>=4' (one of >= <= > < ==).{did_you_mean(str(goal), event_types)}"
+        f"'reward>=4' (one of >= <= > < ==).{near}"
     )

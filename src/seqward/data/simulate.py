@@ -203,7 +203,7 @@ def write_log(shop: Shop, path: Path | str, *, force: bool = False) -> Path:
             f"--out {path}: a log is written as .csv or .parquet, not as {path.suffix or 'a file without ending'!r}."
         )
     if path.exists() and not force:
-        raise SeqwardError(f"{path} exists and is not overwritten. Remove it or choose another name.")
+        raise SeqwardError(f"{path} already exists. Give another --out, or --force to replace it.")
     unfinished = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,5 @@ def method_named(name: str) -> Entry:
         SeqwardError: no method has that name.
     """
     if name not in METHODS:
-        known = ", ".join(METHODS)
-        raise SeqwardError(f"unknown method {name!r}.{did_you_mean(name, METHODS)} Known methods: {known}.")
+        raise SeqwardError(f"unknown method {name!r}.{did_you_mean(name, METHODS)} See `seqward methods`.")
     return METHODS[name]
