@@ -107,6 +107,26 @@ def test_the_best_are_those_of_double_precision_where_gaps_are_clear(variant: st
 
 
 @every_variant
+@pytest.mark.parametrize("where", [1, 40], ids=["same block", "later block"])
+@pytest.mark.parametrize("rounded", ["state", "row"])
+def test_the_margin_holds_the_worst_rounding_to_whole_numbers(variant: str, rounded: str, where: int) -> None:
+    """The code of (127, .49, ..., .49) is (127, 0, ..., 0): its product with (0, 1, ..., 1) comes out as 0, not 7.35.
+
+    That product is the best item's, and another's, without any rounding, is 6.35: what a random catalogue never shows.
+    """
+    lost, other = np.full(16, 0.49, dtype=np.float32), np.ones(16, dtype=np.float32)
+    lost[0], other[0] = 127, 0
+    state, row = (lost, other) if rounded == "state" else (other, lost)
+    weight = np.zeros((64, 16), dtype=np.float32)
+    weight[0, 0 if rounded == "state" else slice(1, None)] = 0.05 if rounded == "state" else 6.35 / 15
+    weight[where] = row
+    with native.using(variant):
+        values, items = Screen(weight).topk(state, 1)
+    assert items.tolist() == [where]
+    assert values.tolist() == pytest.approx([7.35])
+
+
+@every_variant
 def test_more_equal_items_than_are_noted_at_a_time(variant: str) -> None:
     """9,000 equal rows: the lowest numbers, though all are candidates to the end; one better one stands last."""
     weight = np.ones((9001, 16), dtype=np.float32)
