@@ -111,6 +111,16 @@ def test_of_a_users_sessions_the_last_is_read() -> None:
     assert frame.select("user_id", "item_id").rows() == [("ann", "i3"), ("bob", "i2")]
 
 
+@pytest.mark.parametrize(("time", "read"), [([30, 99, 20], "i1"), ([20, 0, 30], "i3"), ([30, 0, 30], "i3")])
+def test_of_a_users_sessions_the_last_in_time_is_read(time: list[int], read: str) -> None:
+    """Whatever their ids, by which sessions are numbered; of two that ended at once that with the higher number."""
+    data = replace(
+        data_of([[0, 1], [2], [3]], 4, users=["ann", "bob", "ann"]), session_time=np.array(time, dtype=np.int64)
+    )
+    frame = Recommender("last-items").fit(data).recommend(["ann", "bob"], data, k=1)
+    assert frame.select("user_id", "item_id").rows() == [("ann", read), ("bob", "i2")]
+
+
 def test_integer_ids_stay_integers() -> None:
     data = data_of([[0, 1, 0]], 2, item_ids=[900, 50])
     frame = Recommender("popularity").fit(data).recommend(histories=[[50]], k=2)

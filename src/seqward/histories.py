@@ -79,7 +79,7 @@ def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> Na
 
     Args:
         users: users, if the data set has users and one of these is among them, else sessions; of a user's several
-            sessions the last one.
+            sessions the one that ended last, or without times the one with the highest number.
 
     Raises:
         SeqwardError: no list, or none of the names is known.
@@ -103,12 +103,14 @@ def of_dataset(data: Dataset, users: Sequence[Any] | None, report: Report) -> Na
 
 def _sessions_of(data: Dataset, wanted: Sequence[Any]) -> tuple[list[int | None], str]:
     """The session of each name, None where it is unknown, and what the names are."""
+    time = np.zeros(data.n_sessions) if data.session_time is None else data.session_time
+    by_time = np.argsort(time, kind="stable")  # since of several sessions of a name the last one is found
     for column, ids in (("user_id", data.user_ids), ("session_id", data.session_ids)):
-        number = numbering(ids) if ids is not None else lambda _: None
-        found = [number(name) for name in wanted]
-        if any(n is not None for n in found) or column == "session_id":
+        number = numbering(ids[by_time]) if ids is not None else lambda _: None
+        places = [number(name) for name in wanted]
+        if any(place is not None for place in places) or column == "session_id":
             break
-    return found, column
+    return [None if place is None else int(by_time[place]) for place in places], column
 
 
 def parts_of_histories(columns: Columns, names: Sequence[str]) -> dict[str, str]:

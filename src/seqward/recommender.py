@@ -253,7 +253,7 @@ class Recommender:
         """The k best items of each history, in a frame ``session_id | user_id, item_id, score, rank``.
 
         Args:
-            users: users or sessions of ``dataset`` (all of its sessions by default); of a user the last session.
+            users: users or sessions of ``dataset`` (all of its sessions by default); of a user that which ended last.
             dataset: the histories of known users; their whole sessions are read.
             k: items a history. Fewer come back where fewer are candidates.
             filter_viewed: leave out items of the history.

@@ -15,18 +15,22 @@ import torch
 from torch import Tensor
 
 from jobs import TRAINED, assert_same_bits, job_of, recommender, shop, weights
+from seqward.checkpoint import Progress
 from seqward.cli import main
 from seqward.errors import Finding, SeqwardError
 from seqward.job import Job
 from seqward.method import Term
+from seqward.networks import Networks
 from seqward.recommender import Recommender
 from seqward.run import Run
 from seqward.runlog import read_log
 from seqward.stability.guard import superfluous
+from seqward.stability.repair import Control
 from seqward.stability.rules import RULES, Alarm, History, Verdict
 from seqward.stability.settings import GuardSettings
 from seqward.stability.told import repairs_of, stability_of
-from seqward.train import train
+from seqward.target import Ema
+from seqward.train import take_step, train
 from test_train import constant, records, with_terms
 from test_train_endings import at, ruin
 
@@ -155,19 +159,12 @@ def test_a_roll_back_has_the_weights_of_before_and_goes_on_past_the_batch(
 
     phase = job.method.phases[0]
     method = replace(job.method, phases=(replace(phase, terms=(Term("L_CE", 1.0, watch), *phase.terms[1:])),))
-    method = replace(method, target=replace_target(method))
+    method = replace(method, target=Ema(0.1))  # one network that learns at every step, to tell its weights by step
     train(replace(job, method=method, guard=replace(REPAIR, ladder=("rollback", "stop"))))
     numbers = [number for number, _ in seen]
     assert numbers == list(range(len(numbers)))  # no batch is read twice
     by_step = dict(seen)
     assert torch.equal(by_step[10], by_step[8]) and not torch.equal(by_step[10], by_step[9])
-
-
-def replace_target(method: Any) -> Any:
-    """One network that learns at every step, so that its weights can be told apart by step."""
-    from seqward.target import Ema
-
-    return Ema(0.1)
 
 
 def test_a_frozen_critic_learns_no_more_and_the_policy_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,11 +283,6 @@ def test_weights_that_are_not_finite_are_no_snapshot(tmp_path: Path) -> None:
 
 def test_a_lower_rate_for_the_critic_is_one_for_its_head_alone(tmp_path: Path) -> None:
     """The same step at a quarter of the critic's rate: its head moves a quarter as far, and all else as before."""
-    from seqward.checkpoint import Progress
-    from seqward.networks import Networks
-    from seqward.stability.repair import Control
-    from seqward.train import take_step
-
     moved = []
     for share in (1.0, 0.25):
         job = job_of("snqn", shop(), target="ema")
