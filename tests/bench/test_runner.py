@@ -13,7 +13,7 @@ import pytest
 
 from seqward import SeqwardError
 from seqward.bench.results import ends_alike, finished_before
-from seqward.bench.runner import run_study
+from seqward.bench.runner import in_words, run_study
 from seqward.bench.study import Study, read_study
 from seqward.bench.summary import mean_of_best, method_table, published_check, remark_of
 from seqward.bench.summary import published_table as beside_published
@@ -187,6 +187,19 @@ def test_finished_runs_are_skipped(done: tuple[Path, dict[str, Any]], monkeypatc
     monkeypatch.setattr("seqward.bench.runner.evaluate", lambda *_, **__: pytest.fail(said))
     again = run_in(folder)
     assert again["runs"] == first["runs"]
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"kind": "validation", "value": 25.70000022649765}, "reward@20 25.7000"),
+        ({"kind": "validation", "value": None}, "reward@20 has no value"),
+        ({"kind": "event", "text": "interrupted: resume with --resume"}, "interrupted"),
+        ({"kind": "event", "text": "phase 2 begins"}, "phase 2 begins"),
+    ],
+)
+def test_a_study_tells_of_a_run_without_advice_for_another_command(record: dict[str, Any], told: str) -> None:
+    assert in_words(record, "reward@20") == told
 
 
 def test_an_interrupted_study_goes_on(

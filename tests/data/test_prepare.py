@@ -317,6 +317,11 @@ def test_settings_are_refused_with_their_reason(settings, message):
         quiet(log_of(SHOP), **settings)
 
 
+def test_what_is_no_log_is_refused():
+    with pytest.raises(SeqwardError, match=r"^prepare expects an EventLog; got DataFrame\. EventLog\.from_frame makes"):
+        prepare(pl.DataFrame({"session_id": [1]}))  # pyright: ignore[reportArgumentType]
+
+
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(SeqwardError, match="The split leaves nothing to train on"):
         quiet(log_of([(1, 1, 1), (1, 2, 2), (1, 3, 3)]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -175,6 +175,13 @@ def failure(key: Key, error: str) -> dict[str, Any]:
     return {**key._asdict(), "state": "failed", "error": error, "commit": commit()}
 
 
+def in_words(record: Mapping[str, Any], metric: str) -> str:
+    """A record of a run's log in words, without what to do: a study goes on by the same command."""
+    if "text" in record:
+        return record["text"].removesuffix(": resume with --resume")
+    return f"{metric} {'has no value' if record['value'] is None else format(record['value'], '.4f')}"
+
+
 def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]:
     """Train, or go on training, then rank the test split; or read what an earlier call found by the same rules.
 
@@ -195,7 +202,7 @@ def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]
 
     def observe(record: dict[str, Any]) -> None:
         if record["kind"] == "validation" or "text" in record:
-            said = record.get("text") or f"{sections['train'].metric}={record['value']}"
+            said = in_words(record, sections["train"].metric)
             say(f"{key}: step {record['step']}, {record['seconds']:.0f} s: {said}")
 
     recommender.fit(data, place, resume=True, max_minutes=study.max_minutes, observe=observe)

@@ -70,8 +70,13 @@ def prepare(
 
     Raises:
         SeqwardError: a setting is unknown or out of range, ``out`` is taken or its disk is full, no session is left
-            after the filters, or none to train on.
+            after the filters, or none to train on; or ``log`` is none.
     """
+    if not isinstance(log, EventLog):
+        raise SeqwardError(
+            f"prepare expects an EventLog; got {type(log).__name__}. EventLog.from_frame makes one of a frame, "
+            "EventLog.read of a file."
+        )
     chosen = _checked(settings or PrepareSettings(), changes)
     folder = None if out is None else free_folder(Path(out), force)
     kept, removed = _filtered(log, chosen)
