@@ -113,7 +113,7 @@ def test_reward_is_the_sum_that_the_hit_rates_imply(tmp_path: Path) -> None:
 
 
 def test_a_click_may_cost(tmp_path: Path) -> None:
-    """1,000 * -.2 * .30 + 100 * 1 * .50 = -10, with 1 + .5 for rounding, and .5 or .05 for the reward's own decimals (and 1e-5).
+    """1,000 * -.2 * .30 + 100 * 1 * .50 = -10, with 1 + .5 for rounding, .5 or .05 for the reward's own, and 1e-5.
 
     A longer list then may collect less: clicks of -.2 at .30 and at .60 collect -60 and -120.
     """
