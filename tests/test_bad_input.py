@@ -319,6 +319,19 @@ def test_no_space_for_a_checkpoint(
     assert message.startswith("No space left on the disk; what was being written is incomplete.")
 
 
+def test_a_disk_that_fails_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, shop_data: Path, refused: Refused, tmp_path: Path
+) -> None:
+    """The system names no file where it fails in writing to one that is open."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "write_bytes", broken)
+    message = refused("train", shop_data, "--method", "popularity", "--out", tmp_path / "run")
+    assert message == "Input/output error, in reading or writing a file."
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
 def test_no_space_for_metrics(popularity_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table is printed all the same: what was found is not lost."""

@@ -33,6 +33,19 @@ def test_evaluate_writes_metrics_and_report(ccql_run: Path, seqward: Command, tm
     assert json.loads((ccql_run / "run.json").read_text())["evaluations"][-1]["split"] == "test"
 
 
+def test_a_log_whose_events_cost_is_evaluated(seqward: Command, tmp_path: Path) -> None:
+    """Seven items in turn, then the first again, which costs 1: last-items has it seventh, so Reward@10 is less than
+    Reward@5, which is 0.
+    """
+    rows = [f"{s},{t},{t % 7},{-1 if t == 7 else 1}" for s in range(20) for t in range(8)]
+    (tmp_path / "log.csv").write_text("\n".join(["session_id,timestamp,item_id,reward", *rows]))
+    seqward("prepare", tmp_path / "log.csv", "--out", tmp_path / "data")
+    seqward("train", tmp_path / "data", "--method", "last-items", "--out", tmp_path / "run")
+    seqward("evaluate", tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert (metrics["model"]["reward@5"], metrics["model"]["reward@10"]) == (0, -2)
+
+
 @pytest.mark.usefixtures("no_report")
 def test_each_question_keeps_its_own_answer(popularity_run: Path, seqward: Command, tmp_path: Path) -> None:
     """Another split or other rules write other files: no evaluation is lost to the next one."""

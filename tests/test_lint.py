@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 
 from seqward import SeqwardError
 from seqward.cli import main
-from seqward.lint import lint_table
+from seqward.errors import Finding
+from seqward.lint import lint_table, refuse_impossible_figures
 
 PAPER = Path(__file__).parents[1] / "benchmarks" / "published" / "ccql-tables.csv"
 
@@ -109,6 +112,36 @@ def test_reward_is_the_sum_that_the_hit_rates_imply(tmp_path: Path) -> None:
     assert broken(tmp_path, REWARDS.replace("1000,100", ",").format("900")) == [], "nothing is known without counts"
 
 
+def test_a_click_may_cost(tmp_path: Path) -> None:
+    """1,000 * -.2 * .30 + 100 * 1 * .50 = -10, with 1 + .5 for rounding, .5 or .05 for the reward's own, and 1e-5.
+
+    A longer list then may collect less: clicks of -.2 at .30 and at .60 collect -60 and -120.
+    """
+    assert broken(tmp_path, REWARDS.format("-12"), click_reward=-0.2) == []
+    assert broken(tmp_path, REWARDS.format("-12.4"), click_reward=-0.2) == [
+        "2 reward@20 is -12.4, but hr@20 implies -11.55 to -8.44999"
+    ]
+    falls = "model,task,Reward@5,Reward@10\nm,click,-60,-120\n"
+    assert broken(tmp_path, falls, click_reward=-0.2) == []
+    assert broken(tmp_path, falls) == ["2 from 5 to 10: REWARD falls by 60, but no longer list holds less"]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "fine"),
+    [
+        ({"column": "amount", "least": -1.0}, True),
+        ({"types": {"view": 1.0, "return": -1.0, "cart": 0.5}}, True),
+        ({"types": {"view": 1.0, "cart": 0.0, "buy": 2.0}}, False),
+        ({"column": "amount"}, False),
+    ],
+)
+def test_reward_falls_with_the_list_only_where_an_event_costs(rewards: dict[str, Any], fine: bool) -> None:
+    group = {"n": 10, "hr@5": 0.1, "hr@10": 0.2}
+    figures = {"goal": group, "click": group, "reward@5": 1.0, "reward@10": 0.0}
+    with nullcontext() if fine else pytest.raises(Finding, match="from 5 to 10: REWARD falls by 1"):
+        refuse_impossible_figures([("m", figures)], {"goal": "buy", "rewards": rewards})
+
+
 @pytest.mark.parametrize("task", ["all", "purchase_repeat", "Goal_Novel"])
 def test_a_row_of_both_tasks_or_of_a_part_hides_no_wrong_reward(tmp_path: Path, task: str) -> None:
     rows = REWARDS.format("108.4") + f"m,{task},,,0.32,\n"
@@ -160,6 +193,7 @@ def test_counts_of_a_models_two_rows_are_the_same(tmp_path: Path) -> None:
         ("model,task,HR@5\nm,click\n", "line 2: 2 entries under 3 columns"),
         ("model,task,HR@5\nm,click,many\n", "line 2: hr@5 is 'many'; expected a number such as 0.613, or nothing"),
         ("model,task,HR@5\nm,click,nan\n", "hr@5 is 'nan'"),
+        ("model,task,HR@5\nm,click,-.1\n", "hr@5 is '-.1'; expected a number such as 0.613, or nothing"),
         (
             "model,task,n_click,HR@5\nm,click,,.1\nm,goal,1000.9,.1\n",
             "line 3: n_click is '1000.9'; expected a whole number such as 1000, or nothing",

@@ -74,7 +74,8 @@ def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) 
     rows = list(read_table(file))
     if not rows:
         raise SeqwardError(f"{file} has a header and no rows. Expected one row a model and task.")
-    within = [Contradiction(row.line, row.model, row.task, said) for row in rows for said in broken_bounds(row)]
+    loses = min(click_reward, goal_reward) < 0
+    within = [Contradiction(row.line, row.model, row.task, said) for row in rows for said in broken_bounds(row, loses)]
     found = sorted([*within, *wrong_rewards(rows, click_reward, goal_reward)])
     return Linted(len(rows), found, list(unchecked_rewards(rows)))
 
@@ -147,7 +148,8 @@ def _number(cell: str, kind: str, place: str) -> float:
     Raises:
         SeqwardError: it is none, or a share above 1.
     """
-    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", cell):
+    digits = cell.removeprefix("-") if kind.startswith("reward") else cell
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", digits):
         raise SeqwardError(f"{place}: {kind} is {cell!r}; expected a number such as 0.613, or nothing.")
     value = float(cell)
     if value > 1 and not kind.startswith("reward"):
@@ -155,12 +157,12 @@ def _number(cell: str, kind: str, place: str) -> float:
     return value
 
 
-def broken_bounds(row: TableRow) -> Iterator[str]:
-    """Each bound within a row that it breaks, in words."""
+def broken_bounds(row: TableRow, loses: bool = False) -> Iterator[str]:
+    """Each bound within a row that it breaks, in words; ``loses``: events may cost, so longer lists may earn less."""
     pairs = impossible_pairs(row.figures, row.decimals)
     yield from map(str, pairs)
     told = {(pair.a, pair.b) for pair in pairs}
-    for metric in ("hr", "ndcg", "mrr", "reward"):
+    for metric in ("hr", "ndcg", "mrr", *([] if loses else ["reward"])):
         ks = sorted(int(name.partition("@")[2]) for name in row.figures if name.startswith(f"{metric}@"))
         # All pairs, since decimals may differ: neighbours may be possible where the ends are not.
         for a, b in combinations(ks, 2):
@@ -226,8 +228,8 @@ def _of_tasks(click: TableRow, goal: TableRow, click_reward: float, goal_reward:
             if not all(hits in task.figures for task, _ in worth):
                 continue
             implied = sum(task.figures[hits] * value for task, value in worth)
-            room = sum(half_unit(task.decimals, hits) * value for task, value in worth)
-            room += half_unit(row.decimals, name) + 1e-6 * implied
+            room = sum(half_unit(task.decimals, hits) * abs(value) for task, value in worth)
+            room += half_unit(row.decimals, name) + 1e-6 * abs(implied)
             if abs(row.figures[name] - implied) > room:
                 said = (
                     f"{name} is {row.figures[name]:g}, but {hits} implies {implied - room:.6g} to {implied + room:.6g}"
@@ -244,7 +246,7 @@ PROTOCOL = ("events", "sessions", "candidates", "unknown_targets", "cutoffs", "f
 
 
 def refuse_impossible(
-    rows: Iterable[tuple[str, str, Mapping[str, Any]]], rewards: Sequence[float] | None = None
+    rows: Iterable[tuple[str, str, Mapping[str, Any]]], rewards: Sequence[float] | None = None, loses: bool = False
 ) -> None:
     """Refuse to print a table with a row that no ranking can have.
 
@@ -252,12 +254,13 @@ def refuse_impossible(
         rows: model, task and figures by name, as they are before they are rounded; what is no metric is left aside, and
             ``n`` is the number of events. A mean over seeds keeps every bound.
         rewards: of a click and of a goal, where each event earns one of the two: Reward@k is then held to the hits.
+        loses: an event may cost, so a longer list may earn less.
 
     Raises:
         Finding: says which rows break which bounds.
     """
     table = [_as_printed(number, *row) for number, row in enumerate(rows)]
-    found = [Contradiction(row.line, row.model, row.task, said) for row in table for said in broken_bounds(row)]
+    found = [Contradiction(row.line, row.model, row.task, said) for row in table for said in broken_bounds(row, loses)]
     if rewards is not None:
         found += wrong_rewards(table, *rewards)
     if found:
@@ -278,7 +281,13 @@ def refuse_impossible_figures(
         Finding: says which rows break which bounds.
     """
     for label, figures in evaluations:
-        refuse_impossible(rows_of(label, figures), two_rewards(protocol))
+        refuse_impossible(rows_of(label, figures), two_rewards(protocol), _loses(protocol))
+
+
+def _loses(protocol: Mapping[str, Any]) -> bool:
+    """Whether a reward of the data set is below 0."""
+    rewards = protocol.get("rewards") or {}
+    return min([rewards.get("least", 0.0), *rewards.get("types", {}).values()]) < 0
 
 
 def rows_of(label: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -288,6 +288,8 @@ def test_the_goal_as_a_condition_on_the_reward_column(goal, met):
     log = EventLog.from_frame(frame(stars=[0.2, 4, 5]), Columns(reward="stars"), goal=goal)
     assert log.goal.tolist() == met
     assert log.protocol["rewards"] == {"column": "stars"}
+    log = EventLog.from_frame(frame(stars=[2.0, -1.5, 4.0]), Columns(reward="stars"))
+    assert log.protocol["rewards"] == {"column": "stars", "least": -1.5}
 
 
 def test_a_map_of_rewards_goes_before_a_column_called_reward():

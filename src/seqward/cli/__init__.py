@@ -84,10 +84,12 @@ def _about_files(error: Exception) -> str | None:
     """The message for a full disk or a file that the system refuses; None for anything else, which is a bug."""
     from seqward.data.files import no_space
 
-    file = error.filename if isinstance(error, OSError) else None
+    said, file = str(error), getattr(error, "filename", None)
     if no_space(error):
         place = f" for {file}" if file else ""
         return f"No space left on the disk{place}; what was being written is incomplete. Free some and try again."
-    if isinstance(error, OSError) and "(os error " in str(error):  # of polars, which names the file in the text only
-        return str(error)
-    return f"{error.strerror}: {file}" if isinstance(error, OSError) and file else None
+    if not isinstance(error, OSError) or (error.errno is None and "(os error " not in said):
+        return None
+    if error.errno is None:  # of polars, which names the file in the text
+        return said
+    return f"{error.strerror}: {file}" if file else f"{error.strerror}, in reading or writing a file."

@@ -354,7 +354,8 @@ def _worth(
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """[events] reward of each event, and where it comes from."""
     if rows.reward is not None:
-        return rows.reward, {"column": parts["reward"]}
+        least = float(rows.reward.min())
+        return rows.reward, {"column": parts["reward"]} | ({"least": least} if least < 0 else {})
     values = rewards_of_types(rewards, per_type(rows.event_types, rows.event_type))
     return np.array(list(values.values()), np.float32)[rows.event_type], {"types": values}
 
