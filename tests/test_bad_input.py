@@ -308,28 +308,26 @@ def test_no_space_for_a_data_set(monkeypatch: pytest.MonkeyPatch, shop_log: Path
     assert "No space is left on the disk" in prepare(shop_log, "--reward", "view=0", "--reward", "addtocart=1")
 
 
-def test_no_space_for_a_checkpoint(
-    monkeypatch: pytest.MonkeyPatch, shop_data: Path, refused: Refused, tmp_path: Path
-) -> None:
-    def full_disk(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    message = refused("train", shop_data, "--method", "popularity", "--out", tmp_path / "run")
-    assert message.startswith("No space left on the disk; what was being written is incomplete.")
-
-
-def test_a_disk_that_fails_is_told_in_a_line(
-    monkeypatch: pytest.MonkeyPatch, shop_data: Path, refused: Refused, tmp_path: Path
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "No space left on the disk; what was being written is incomplete.",
+        ),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error, in reading or writing a file."),
+    ],
+)
+def test_a_disk_that_fails_under_a_checkpoint(
+    error: OSError, message: str, monkeypatch: pytest.MonkeyPatch, shop_data: Path, refused: Refused, tmp_path: Path
 ) -> None:
     """The system names no file where it fails in writing to one that is open."""
 
-    def broken(*_: Any, **__: Any) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+    def failing(*_: Any, **__: Any) -> None:
+        raise error
 
-    monkeypatch.setattr(Path, "write_bytes", broken)
-    message = refused("train", shop_data, "--method", "popularity", "--out", tmp_path / "run")
-    assert message == "Input/output error, in reading or writing a file."
+    monkeypatch.setattr(Path, "write_bytes", failing)
+    assert refused("train", shop_data, "--method", "popularity", "--out", tmp_path / "run").startswith(message)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")

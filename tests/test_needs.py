@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,10 @@ def test_sessions_are_told_apart_only_where_a_batch_holds_some(name: str, tmp_pa
 
 
 def test_a_contrast_that_weighs_nothing_tells_nothing_apart() -> None:
-    recommender("cl4srec", batch_size=1, contrast_weight=0.0, epochs=1).fit(rewarded())
+    """It trains on the three sessions, one a step."""
+    seen: list[dict[str, Any]] = []
+    recommender("cl4srec", batch_size=1, contrast_weight=0.0, epochs=1).fit(rewarded(), observe=seen.append)
+    assert max(record["step"] for record in seen) == 3
 
 
 def rewarded(most: float = 1.0, least: float = 0.2) -> Dataset:
