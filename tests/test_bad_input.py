@@ -438,6 +438,12 @@ def test_events_that_were_trained_on_are_not_tested(
     assert "the split 'train' holds the events" in refused("evaluate", ccql_run, "--split", "train")
 
 
+def test_epochs_are_said_once(refused: Refused, shop_data: Path, tmp_path: Path) -> None:
+    start = ["train", shop_data, "--method", "sasrec", "--out", tmp_path / "run", "--epochs", 2]
+    assert refused(*start, "--set", "train.epochs=3").startswith("--epochs and --set train.epochs say the same")
+    assert not (tmp_path / "run").exists()
+
+
 def test_force_and_resume_contradict(refused: Refused, shop_data: Path, tmp_path: Path) -> None:
     message = refused("train", shop_data, "--method", "sasrec", "--out", tmp_path / "run", "--force", "--resume")
     assert "give one of them" in message

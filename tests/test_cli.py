@@ -246,7 +246,7 @@ def test_train_prints_what_came_of_it(shop_data: Path, seqward: Command, tmp_pat
 
 def test_resume_goes_on_and_force_replaces(shop_data: Path, seqward: Command, tmp_path: Path) -> None:
     start = ["train", shop_data, "--method", "sasrec", "--set", "n_factors=8", "--out", tmp_path / "run"]
-    seqward(*start, "--max-minutes", 0)
+    seqward(*start, "--max-minutes", 0, "--resume")
     assert "time limit" in seqward(*start, "--max-minutes", 0, "--resume")[1]
     assert "all 1 epochs done" in seqward(*start, "--epochs", 1, "--resume")[1]
     assert "all 2 epochs done" in seqward(*start, "--epochs", 2, "--force")[1]
@@ -298,6 +298,34 @@ def test_ctrl_c_saves_and_exits_with_130(shop_data: Path, tmp_path: Path) -> Non
     assert "interrupted: resume with --resume" in told
     assert "Traceback" not in told
     assert (run / "last" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "Not enough memory: the system has none left."),
+        (MemoryError("Unable to allocate 7 TiB"), "Not enough memory: Unable to allocate 7 TiB."),
+        (RuntimeError("[x] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "Not enough memory: [x] DefaultCPU"),
+    ],
+)
+def test_too_little_memory_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, refused: Command, popularity_run: Path, error: Exception, said: str
+) -> None:
+    def evaluate(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Recommender, "evaluate", evaluate)
+    message = str(refused("evaluate", popularity_run))
+    assert message.startswith(said) and "a smaller train.batch_size needs less" in message
+
+
+def test_an_error_that_nobody_expects_is_not_hidden(monkeypatch: pytest.MonkeyPatch, popularity_run: Path) -> None:
+    def evaluate(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Recommender, "evaluate", evaluate)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["evaluate", str(popularity_run)])
 
 
 def test_a_finding_exits_with_1(

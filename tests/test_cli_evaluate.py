@@ -33,6 +33,13 @@ def test_evaluate_writes_metrics_and_report(ccql_run: Path, seqward: Command, tm
     assert json.loads((ccql_run / "run.json").read_text())["evaluations"][-1]["split"] == "test"
 
 
+@pytest.mark.usefixtures("no_report")
+def test_a_dash_prints_the_metrics_instead_of_the_table(popularity_run: Path, seqward: Command) -> None:
+    printed = json.loads("\n".join(seqward("evaluate", popularity_run, "--json", "-")))
+    assert printed == json.loads((popularity_run / "metrics.json").read_text())
+    assert not Path("-").exists()
+
+
 def test_a_log_whose_events_cost_is_evaluated(seqward: Command, tmp_path: Path) -> None:
     """Seven items in turn, then the first again, which costs 1: last-items has it seventh, so Reward@10 is less than
     Reward@5, which is 0.

@@ -172,6 +172,22 @@ def test_rewards_that_cannot_be_checked_are_said_to_be(
     assert lint_table(table(tmp_path, REWARDS.format("110"))).unchecked == []
 
 
+@pytest.mark.parametrize("name", ["Recall", "recall", "Hit", "Hits", "Hit Rate", "hit_ratio", "HitRate"])
+def test_a_hit_rate_by_another_name_is_checked(tmp_path: Path, name: str) -> None:
+    (tmp_path / "table.csv").write_text(f"model,task,{name}@5,{name}@10\nm,all,0.20,0.10\n")
+    (one,) = lint_table(tmp_path / "table.csv").found
+    assert one.broken == "from 5 to 10: HR falls by 0.1, but no longer list holds less"
+
+
+def test_a_metric_that_is_not_known_is_told_and_makes_no_other_row(tmp_path: Path) -> None:
+    """Precision differs between the two rows of a model; it takes no part in the model's name, so Reward is checked."""
+    columns = "model,task,precision@20,HR@20,reward@20,n_click,n_goal\n"
+    (tmp_path / "table.csv").write_text(columns + "m,click,0.02,0.30,108.4,1000,100\nm,buy,0.03,0.50,,,\n")
+    found = lint_table(tmp_path / "table.csv")
+    assert found.unchecked == ["Not checked: precision@20. HR, NDCG, MRR and Reward are."]
+    assert [one.broken for one in found.found] == ["reward@20 is 108.4, but hr@20 implies 108.45 to 111.55"]
+
+
 def test_counts_of_a_models_two_rows_are_the_same(tmp_path: Path) -> None:
     rows = REWARDS.format("110").replace("purchase,,", "purchase,900,100")
     assert broken(tmp_path, rows) == ["3 n_click is 900, but 1000 in the model's row of clicks"]
@@ -189,7 +205,8 @@ def test_counts_of_a_models_two_rows_are_the_same(tmp_path: Path) -> None:
         ),
         ("model,task,HR@5\n\n", "table.csv has a header and no rows. Expected one row a model and task."),
         ("model,task,hits\n", "has no metric: expected columns such as HR@5 and NDCG@5; there are model, task, hits"),
-        ("model,task,HR@5,hr@5\n", "has the column 'hr@5' twice"),
+        ("model,task,HR@5,hr@5\n", "has the column 'hr@5' twice: HR@5, hr@5. Leave one out."),
+        ("model,task,HR@5,Recall@5\n", "has the column 'hr@5' twice: HR@5, Recall@5. Leave one out."),
         ("model,task,HR@5\nm,click\n", "line 2: 2 entries under 3 columns"),
         ("model,task,HR@5\nm,click,many\n", "line 2: hr@5 is 'many'; expected a number such as 0.613, or nothing"),
         ("model,task,HR@5\nm,click,nan\n", "hr@5 is 'nan'"),

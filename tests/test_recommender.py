@@ -181,6 +181,10 @@ def test_candidates_of_a_large_catalogue(engine: str) -> None:
         ),
         ({"histories": pl.DataFrame({"user_id": [], "item_id": []})}, "The log has no rows."),
         ({"histories": [["i1"]], "columns": Columns(item_id="x")}, "columns=... renames the columns of a frame"),
+        (
+            {"dataset": shop(), "columns": Columns(item_id="x")},
+            "columns=... names those of histories=...; a data set has",
+        ),
         ({"users": ["nobody"], "dataset": shop()}, "none of the users is in the data set. Pass their histories as"),
         ({"histories": [["i1"]], "items_to_recommend": ["new"]}, "no item of items_to_recommend is in the catalogue"),
         ({"histories": [["i1"]], "items_to_recommend": []}, "no item of items_to_recommend is in the catalogue"),

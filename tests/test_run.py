@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from jobs import recommender, shop
 from seqward.errors import SeqwardError
 from seqward.recommender import Recommender
+from seqward.run import Run
 
 
 def rewritten(folder: Path, **settings: dict[str, Any]) -> None:
@@ -67,3 +69,42 @@ def test_a_run_cannot_be_resumed_to_end_before_where_it_is(tmp_path: Path) -> No
     with pytest.raises(SeqwardError, match=r"has taken 18 steps already, and train\.epochs=2 ends at 12"):
         recommender("sasrec", epochs=2).fit(shop(), tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+# Cut short, or replaced ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("training", "is still training, or was killed"),
+        ("interrupted", "was interrupted"),
+        ("diverged: the loss term L_CE is nan at step 3", "has diverged"),
+        ("all 1 epochs done", None),
+    ],
+)
+def test_a_run_that_did_not_come_to_its_end_says_so(
+    run: Path, state: str, said: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    Run(run).update(state=state)
+    Recommender.load(run)
+    expected = [f"the run in {run} {said}; its best weights until then are taken."] if said else []
+    assert [record.getMessage() for record in caplog.records] == expected
+
+
+def test_a_run_is_replaced_whole(run: Path) -> None:
+    (run / "of_the_first").write_text("")
+    recommender("sasrec", epochs=1).fit(shop(), run, force=True)
+    assert not (run / "of_the_first").exists()
+    assert [place.name for place in run.parent.iterdir()] == ["run"]
+
+
+def test_a_run_that_may_not_be_moved_loses_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError):
+        recommender("sasrec", epochs=1).fit(shop(), run, force=True)
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before

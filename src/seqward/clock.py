@@ -31,6 +31,19 @@ class Clock:
 
 
 @contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM, which a batch system sends, ends what runs in here as Ctrl-C does; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def interruptible() -> Iterator[threading.Event]:
     """Ctrl-C or SIGTERM sets the event, to be seen between two steps; a second one ends at once."""
     pressed = threading.Event()

@@ -18,6 +18,10 @@ from seqward.errors import Finding, SeqwardError, did_you_mean
 from seqward.metrics import GROUPS, half_unit, impossible_pairs, rise
 
 METRIC = re.compile(r"(hr|ndcg|mrr|reward)@([1-9]\d*)", re.IGNORECASE)
+HIT_RATE = re.compile(r"(?:recall|hits?|hit[ _-]?(?:rate|ratio))(?=@)", re.IGNORECASE)
+"""What others call HR, which they all are where one item is relevant."""
+OTHER = re.compile(r".+@\d+")
+"""A metric that nothing is known of."""
 NAMES = ("model", "task")
 COUNTS = ("n_click", "n_goal")
 CLICK = "click"
@@ -33,13 +37,18 @@ class TableRow(NamedTuple):
     """In the file, the header being 1."""
     model: str
     task: str
-    beside: tuple[str, ...]
-    """What else names the row, such as the data set."""
+    beside: Mapping[str, str]
+    """What else stands in the row, by lower-case name, such as the data set."""
     figures: Mapping[str, float]
     """By lower-case name, such as ``hr@5``; what is empty is not there."""
     decimals: Mapping[str, int]
     counts: Mapping[str, int]
     """Events by ``n_click`` and ``n_goal``."""
+
+    @property
+    def name(self) -> tuple[str, ...]:
+        """The model and what is beside it but metrics."""
+        return (self.model, *(cell for kind, cell in self.beside.items() if not OTHER.fullmatch(kind)))
 
 
 class Contradiction(NamedTuple):
@@ -57,16 +66,16 @@ class Linted(NamedTuple):
     rows: int
     found: list[Contradiction]
     unchecked: list[str]
-    """Whose Reward@k is held to no hit rates, and why."""
+    """Which metrics are not known, whose Reward@k is held to no hit rates, and why."""
 
 
 def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) -> Linted:
-    """The number of rows of a CSV table, what in them is impossible, and which rewards could not be checked.
+    """The number of rows of a CSV table, what in them is impossible, and what could not be checked.
 
-    Columns are ``model``, ``task`` and metrics such as ``HR@5``, ``NDCG@20``, ``MRR@10`` and ``Reward@20``; with the
-    columns ``n_click`` and ``n_goal``, Reward@k is held to the sum that the hit rates of both tasks imply: ``click``
-    and the one other that is not both together, or a part (``all``, ``goal_novel``). Any other column belongs to the
-    name of the row.
+    Columns are ``model``, ``task`` and metrics such as ``HR@5`` (or ``Recall@5``, ``Hit@5``, which are the same where
+    one item is relevant), ``NDCG@20``, ``MRR@10`` and ``Reward@20``; with the columns ``n_click`` and ``n_goal``,
+    Reward@k is held to the sum that the hit rates of both tasks imply: ``click`` and the one other that is not both
+    together, or a part (``all``, ``goal_novel``). Any other column belongs to the name of the row.
 
     Raises:
         SeqwardError: the file cannot be read as such a table; says where.
@@ -77,7 +86,9 @@ def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) 
     loses = min(click_reward, goal_reward) < 0
     within = [Contradiction(row.line, row.model, row.task, said) for row in rows for said in broken_bounds(row, loses)]
     found = sorted([*within, *wrong_rewards(rows, click_reward, goal_reward)])
-    return Linted(len(rows), found, list(unchecked_rewards(rows)))
+    unknown = [kind for kind in rows[0].beside if OTHER.fullmatch(kind)]
+    said = [f"Not checked: {', '.join(unknown)}. HR, NDCG, MRR and Reward are."] if unknown else []
+    return Linted(len(rows), found, [*said, *unchecked_rewards(rows)])
 
 
 def read_table(file: Path) -> Iterator[TableRow]:
@@ -103,7 +114,7 @@ def _kinds(header: Sequence[str], file: Path) -> list[str]:
     """
     if not header:
         raise SeqwardError(f"{file} is empty. Expected a CSV table with the columns model, task and metrics as HR@5.")
-    kinds = [name.lower() for name in header]
+    kinds = [HIT_RATE.sub("hr", name.lower()) for name in header]
     for name in NAMES:
         if name not in kinds:
             odd = " It is one column: commas are expected between columns." if len(kinds) == 1 else ""
@@ -114,7 +125,8 @@ def _kinds(header: Sequence[str], file: Path) -> list[str]:
             f"{file} has no metric: expected columns such as HR@5 and NDCG@5; there are {', '.join(header)}."
         )
     if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
-        raise SeqwardError(f"{file} has the column {twice[0]!r} twice.")
+        same = [name for name, kind in zip(header, kinds, strict=True) if kind == twice[0]]
+        raise SeqwardError(f"{file} has the column {twice[0]!r} twice: {', '.join(same)}. Leave one out.")
     return kinds
 
 
@@ -128,7 +140,7 @@ def _row(cells: Sequence[str], header: Sequence[str], kinds: Sequence[str], plac
         line=line,
         model=given["model"],
         task=given["task"],
-        beside=tuple(v for k, v in given.items() if k not in (*NAMES, *COUNTS) and not METRIC.fullmatch(k)),
+        beside={k: v for k, v in given.items() if k not in (*NAMES, *COUNTS) and not METRIC.fullmatch(k)},
         figures=figures,
         decimals={kind: len(cell.partition(".")[2]) for kind, cell in printed.items()},
         counts={kind: _count(given[kind], kind, place) for kind in COUNTS if given.get(kind)},
@@ -185,7 +197,7 @@ def unchecked_rewards(rows: Iterable[TableRow]) -> Iterator[str]:
         of = [*clicks, *goals]
         rewards = {name for row in of for name in row.figures if name.startswith("reward@")}
         if rewards and (reason := _why_unchecked(clicks, goals, rewards)):
-            why.setdefault(reason, []).append(" ".join([of[0].model, *of[0].beside]))
+            why.setdefault(reason, []).append(" ".join(of[0].name))
     for reason, models in why.items():
         more = f" and {len(models) - 3} more" if len(models) > 3 else ""
         yield f"Reward@k was not checked, since {reason}: {', '.join(models[:3])}{more}."
@@ -207,7 +219,7 @@ def _tasks_of_models(rows: Iterable[TableRow]) -> Iterator[tuple[list[TableRow],
     by_model: dict[tuple[str, ...], list[TableRow]] = {}
     for row in rows:
         if not PART.fullmatch(row.task):
-            by_model.setdefault((row.model, *row.beside), []).append(row)
+            by_model.setdefault(row.name, []).append(row)
     for of_model in by_model.values():
         clicks = [row for row in of_model if row.task.lower() == CLICK]
         yield clicks, [row for row in of_model if row not in clicks]
@@ -302,7 +314,7 @@ def _as_printed(number: int, model: str, task: str, figures: Mapping[str, Any]) 
     shown = {k: float(v) for k, v in figures.items() if METRIC.fullmatch(k) and isinstance(v, int | float)}
     counted = {f"n_{task}": int(figures["n"])} if "n" in figures and f"n_{task}" in COUNTS else {}
     rounded = {name: round(value, DECIMALS) for name, value in shown.items()}
-    return TableRow(number, model, task, (), rounded, dict.fromkeys(shown, DECIMALS), counted)
+    return TableRow(number, model, task, {}, rounded, dict.fromkeys(shown, DECIMALS), counted)
 
 
 def refuse_mixed(protocols: Mapping[str, Mapping[str, Any]], what: str) -> None:

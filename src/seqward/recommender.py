@@ -37,7 +37,7 @@ from seqward.methods import method_named
 from seqward.methods.needs import refuse_unfit
 from seqward.model import Model, NetworkScorer, Scorer
 from seqward.randomness import seeded
-from seqward.run import Run, check_catalogue, describe, evaluated
+from seqward.run import Run, check_catalogue, describe, evaluated, unfinished
 from seqward.runlog import Observe, read_log
 from seqward.stability.settings import GuardSettings
 from seqward.stability.told import repairs_of, stability_of
@@ -278,6 +278,8 @@ class Recommender:
             raise SeqwardError("users=... are those of dataset=...: give that, too, or histories=... of anybody.")
         if (histories is None) == (dataset is None):
             raise SeqwardError("give either histories=... or dataset=... (with users=...), and not both.")
+        if columns is not None and histories is None:
+            raise SeqwardError("columns=... names those of histories=...; a data set has its own. Leave it out.")
         item_ids = self._item_ids()
         report = reporter(on_unsupported_targets)
         if dataset is not None:
@@ -336,6 +338,8 @@ class Recommender:
         """
         run = Run(Path(folder))
         description = run.description
+        if why := unfinished(description):
+            logger.warning(f"the run in {run.folder} {why}; its best weights until then are taken.")
         entry = method_named(description["method"])
         where = str(run.folder / "run.json")
         sections = from_dict(entry.all_sections, description["settings"], where)

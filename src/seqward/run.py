@@ -72,12 +72,18 @@ class Run:
             return None
 
     def create(self, description: dict[str, Any], item_ids: NDArray[Any]) -> None:
-        """Write ``run.json`` and ``items.json``; what stood there, and ``check_free`` allowed to replace, is gone."""
+        """Write ``run.json`` and ``items.json``; what stood there, and ``check_free`` allowed to replace, is gone.
+
+        It is moved aside first, so that a folder that may not be changed loses nothing.
+        """
+        replaced = self.folder.with_name(f".{self.folder.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
         if self.folder.exists():
-            shutil.rmtree(self.folder)
+            self.folder.rename(replaced)
         self.folder.mkdir(parents=True)
         self._describe(description)
         self._write("items.json", json.dumps(item_ids.tolist()))
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def reopen(self, settings: dict[str, Any], item_ids: NDArray[Any]) -> None:
         """Note that a run of this catalogue goes on; one that was killed as it began may lack ``items.json``."""
@@ -141,6 +147,16 @@ class Run:
 
     def _write(self, name: str, text: str) -> None:
         write_text(self.folder / name, text + "\n")
+
+
+def unfinished(description: Mapping[str, Any]) -> str | None:
+    """In words: why the training of a run has not come to its end; None where it has."""
+    state = description.get("state", "")
+    if state == "training":
+        return "is still training, or was killed"
+    if state == "interrupted":
+        return "was interrupted"
+    return "has diverged" if state.startswith("diverged") else None
 
 
 def evaluated(description: dict[str, Any], split: str) -> dict[str, Any]:

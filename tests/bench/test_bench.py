@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import signal
@@ -27,8 +28,9 @@ from seqward.bench.events import FILE, figure_names, load_events, session_sums
 from seqward.bench.page import page, write_page
 from seqward.bench.processes import side_by_side
 from seqward.bench.results import deciding
+from seqward.bench.runner import attempt
 from seqward.bench.shipped import FOLDER, shipped_studies, study_file
-from seqward.bench.study import read_study
+from seqward.bench.study import Key, read_study
 from seqward.bench.summary import published_check
 from seqward.bench.tables import refuse_bad_rows, seeds_table, title
 from seqward.bench.training import training
@@ -169,6 +171,31 @@ def test_a_run_that_breaks_is_tried_once_more(tmp_path: Path, monkeypatch: pytes
     assert len(calls) == 2 and states["sasrec", 0] == "finished"
 
 
+def test_a_run_on_a_full_disk_fails_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither its weights nor the note that it failed can be written: no traceback, and nothing is tried twice."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    study = study_in(tmp_path)
+    bench(study, tmp_path / "out", only=["*/broken/0"])
+    calls: list[int] = []
+
+    def fit(*_: Any, **__: Any) -> None:
+        calls.append(1)
+        raise full
+
+    def write(*_: Any) -> None:
+        raise full
+
+    monkeypatch.setattr("seqward.recommender.Recommender.fit", fit)
+    monkeypatch.setattr("seqward.bench.runner.write", write)
+    capsys.readouterr()
+    run = attempt(study, Key("shop", "sasrec", 0), tmp_path / "out")
+    told = capsys.readouterr().err
+    assert (run["state"], len(calls)) == ("failed", 1)
+    assert "OSError: [Errno 28] No space left on device" in told and "Traceback" not in told
+
+
 def test_failed_runs_are_left_out_loudly(done: tuple[Path, Outcome]) -> None:
     found = done[1].found
     assert [line.partition(":")[0] for line in found["left_out"]] == ["shop/broken/0", "shop/broken/1"]
@@ -197,7 +224,8 @@ def test_a_killed_study_goes_on(done: tuple[Path, Outcome], tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_study_in_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_study_in_words(tmp_path: Path, number: signal.Signals) -> None:
     """Each of its runs saves, and none of them prints a traceback."""
     study_in(tmp_path, re.sub("  broken.*\n", "", STUDY).replace("epochs: 2", "epochs: 1000"))
     command = [sys.executable, "-m", "seqward", "bench", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out")]
@@ -206,7 +234,7 @@ def test_ctrl_c_ends_a_study_in_words(tmp_path: Path) -> None:
         said: list[str] = []
         for line in begun.stderr:
             if "step" in line and not any("step" in earlier for earlier in said):
-                begun.send_signal(signal.SIGINT)
+                begun.send_signal(number)
             said.append(line)
     assert begun.returncode == 130
     assert "Traceback" not in "".join(said)

@@ -160,6 +160,13 @@ def test_runs_that_the_time_limit_ended_are_marked(done: tuple[Path, dict[str, A
     assert remarks(method_table(result)[1])["small"] == "budget-limited"
 
 
+def test_a_baseline_that_is_a_method_too_has_one_row_a_group(done: tuple[Path, dict[str, Any]]) -> None:
+    result = json.loads(json.dumps(done[1]))
+    result["data"]["shop"]["baselines"]["small"] = result["data"]["shop"]["baselines"].pop("popularity")
+    rows = [(group, method) for _, group, method, *_ in method_table(result)[1]]
+    assert len(rows) == len(set(rows)) and ("all", "small") in rows and ("all", "last-items") in rows
+
+
 @pytest.mark.parametrize("label", ["small", "popularity"])
 def test_means_and_baselines_that_cannot_be_are_not_printed(done: tuple[Path, dict[str, Any]], label: str) -> None:
     result = json.loads(json.dumps(done[1]))

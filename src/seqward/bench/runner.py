@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +105,8 @@ def carry_out(study: Study, keys: list[Key], folder: Path, jobs: Jobs) -> Iterat
         place = place_of(key, folder)
         files = [file for file in (place.with_name(place.name + FAILED), place / DONE) if file.is_file()]
         if code != 0 or not files:
-            run = failure(key, f"its process died twice (exit status {code}); the system may have had no memory left")
+            died = f"its process died twice (exit status {code}); the system may have had no memory left"
+            run = failure(key, died if code else "its result could not be written; is the disk full?")
             say(f"{key}: {run['error']}")
         else:
             run = read(files[0])
@@ -147,7 +149,8 @@ def place_of(key: Key, folder: Path) -> Path:
 def attempt(study: Study, key: Key, folder: Path) -> dict[str, Any]:
     """The result of one run; a run that fails is a result, too, and does not stop the others.
 
-    What the program itself says is said again by a second try, and so is a divergence; anything else is tried twice.
+    What the program itself says is said again by a second try, and so are a divergence and what the system says of a
+    file; anything else is tried twice.
     """
     place, begun = place_of(key, folder), time.monotonic()
     note = place.with_name(place.name + FAILED)
@@ -160,12 +163,13 @@ def attempt(study: Study, key: Key, folder: Path) -> dict[str, Any]:
             break
         except Exception as error:  # whatever it is, it belongs to this run alone
             run = failure(key, f"{type(error).__name__}: {error}")
-            if isinstance(error, SeqwardError) or not left:
+            if isinstance(error, SeqwardError | OSError) or not left:
                 break
             traceback.print_exc()
             say(f"{key}: {run['error']}; it is tried once more")
     if run["state"] == "failed":
-        write(note, run)
+        with suppress(OSError):  # of a full disk; the reason is said below
+            write(note, run)
     say(f"{key}: {run.get('error', run['state'])} ({time.monotonic() - begun:.0f} s)")
     return run
 

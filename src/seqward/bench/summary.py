@@ -60,7 +60,7 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
             label: {group: {metric: spread[0] for metric, spread in of.items()} for group, of in groups.items()}
             for label, groups in methods.items()
         }
-        for label, groups in {**means, **baselines}.items():
+        for label, groups in [*means.items(), *baselines.items()]:
             refuse_impossible([(label, group, groups[group]) for group in GROUPS if groups.get(group)])
         for group in GROUPS:
             for method, groups in methods.items():
@@ -68,7 +68,7 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
                     shown = [_range(groups[group][metric]) for metric in SHOWN]
                     rows.append([data, group, method, len(runs[method]), *shown, remark_of(runs[method])])
             for name, figures in baselines.items():
-                if figures[group]:
+                if figures[group] and name not in methods:
                     rows.append([data, group, name, None, *(f"{figures[group][metric]:.4f}" for metric in SHOWN), ""])
     return ["data", "group", "method", "seeds", *SHOWN, "remark"], rows
 

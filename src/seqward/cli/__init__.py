@@ -1,4 +1,4 @@
-"""The command line. Exit status: 0 on success, 1 for a finding, 2 on bad input, 130 on Ctrl-C.
+"""The command line. Exit status: 0 on success, 1 for a finding, 2 on bad input, 130 on Ctrl-C and SIGTERM.
 
 Commands import what they need when they run, so that ``seqward --help`` loads neither torch nor polars.
 """
@@ -15,6 +15,7 @@ import typer
 import seqward
 from seqward.bench.processes import spin_briefly
 from seqward.cli import bench, data, runs
+from seqward.clock import sigterm_as_ctrl_c
 from seqward.errors import SeqwardError
 
 app = typer.Typer(
@@ -63,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
     try:
-        app(argv)
+        with sigterm_as_ctrl_c():
+            app(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
     except KeyboardInterrupt:  # while the commands were being read; from there on typer says the same
@@ -72,12 +74,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_status
     except Exception as error:
-        message = _about_files(error)
+        message = _about_memory(error) or _about_files(error)
         if message is None:
             raise
         print(message, file=sys.stderr)
         return SeqwardError.exit_status
     return 0
+
+
+def _about_memory(error: Exception) -> str | None:
+    """The message where an array or a tensor did not fit; None for anything else."""
+    said = str(error).strip().partition("\n")[0]
+    torch_says = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in said
+    if not (isinstance(error, MemoryError) or torch_says):
+        return None
+    return (
+        f"Not enough memory: {said or 'the system has none left'}.\n"
+        "In training a smaller train.batch_size needs less, and so does train.catalogue=chunked where it was dense."
+    )
 
 
 def _about_files(error: Exception) -> str | None:

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from seqward.atomic import write_text
 from seqward.cli.options import ItemCol, OrderCol, Separator, SessionCol, TimeCol, UserCol
-from seqward.cli.output import check_new_file, print_table
+from seqward.cli.output import check_new_file, print_table, warn
 from seqward.errors import SeqwardError
 
 if TYPE_CHECKING:
@@ -50,10 +50,14 @@ def train(
 
     entry = method_named(_agreed_method(method, method_named_in(config) if config else None, config))
     overrides = [*(set_ or [])]
+    if epochs is not None and any(override.partition("=")[0] == "train.epochs" for override in overrides):
+        raise SeqwardError("--epochs and --set train.epochs say the same: give one of them.")
     if epochs is not None and "train" in entry.sections:
         overrides.append(f"train.epochs={epochs}")
     sections = read_config(entry.all_sections, config, overrides)
     Run(out).check_free(force, resume)
+    if resume and not (out / "run.json").is_file():
+        warn(f"there is no run in {out} to go on with: it begins now.")
     dataset = Dataset.load(data)
     recommender = Recommender.from_sections(entry.name, sections, seed, device)
     total = int((dataset.split == TRAIN).sum()) * (sections["train"].epochs if entry.trained else 1)
@@ -82,7 +86,9 @@ def _agreed_method(option: str | None, in_file: str | None, file: Path | None) -
 def evaluate(
     run: RunFolder,
     split: Annotated[str, Option(help="validation, test, or all (parameter-free methods only).")] = "test",
-    json_file: Annotated[Path | None, Option("--json", help="Write the metrics here as well as into RUN.")] = None,
+    json_file: Annotated[
+        Path | None, Option("--json", help="Write the metrics here, too; - prints them instead of the table.")
+    ] = None,
     exclude_history: Annotated[
         bool, Option("--exclude-history", help="Items of the earlier session are no candidates, so repeats are missed.")
     ] = False,
@@ -103,8 +109,10 @@ def evaluate(
     from seqward.report import write_report
     from seqward.run import Run
 
-    if json_file is not None:
-        check_new_file(json_file, "--json", force)
+    printed = json_file == Path("-")
+    copy = None if printed else json_file
+    if copy is not None:
+        check_new_file(copy, "--json", force)
     recommender = Recommender.load(run, device)
     dataset = _data_of(Run(run), data)
     how = {"exclude_history": exclude_history, "first_events": not skip_first}
@@ -115,13 +123,16 @@ def evaluate(
     question = _name_of_question(split, exclude_history, skip_first)
     kept, page = run / f"metrics{question}.json", run / f"report{question}.html"
     try:
-        for file in (kept, json_file):
+        for file in (kept, copy):
             if file is not None:
                 write_text(file, text)
         write_report(run, page, kept)
     finally:  # what was found is told even where it cannot be kept
-        print_table(*by_group(metrics, recommender.method), title=f"{split} split", arranged=under_groups)
-        print_table(*by_ranker(metrics, recommender.method))
+        if printed:
+            typer.echo(text, nl=False)
+        else:
+            print_table(*by_group(metrics, recommender.method), title=f"{split} split", arranged=under_groups)
+            print_table(*by_ranker(metrics, recommender.method))
         if split in ("all", "train"):
             typer.echo(f"note: popularity counts {metrics['protocol']['popularity']}.", err=True)
     typer.echo(f"metrics: {kept}\nreport: {page}", err=True)
