@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqward.data import files
 from seqward.data.events import Columns, EventLog
-from seqward.data.files import NULLS, plain_integers
+from seqward.data.files import NULLS, plain_integers, read_columns
 from seqward.data.sessions import cut_by_gap, stable_order
 from seqward.errors import SeqwardError
 
@@ -76,7 +77,7 @@ def test_ids_that_are_strings_only_far_down_are_strings(tmp_path):
     assert log.time is not None and log.time.tolist() == list(range(10_002))
 
 
-@pytest.mark.parametrize("odd", ["007", "+7", "-0", " 7", "7.0", "9" * 19, "x"])
+@pytest.mark.parametrize("odd", ["007", "+7", "-0", "-07", " 7", "\t7", "7.0", "9" * 19, "x"])
 @pytest.mark.parametrize("column", ["session_id", "item_id", "user_id"])
 def test_ids_never_merge_however_far_down_one_is_written_otherwise(tmp_path, odd, column):
     table = pl.DataFrame({"session_id": "1", "item_id": "1", "user_id": "1", "timestamp": range(10_003)})
@@ -85,6 +86,22 @@ def test_ids_never_merge_however_far_down_one_is_written_otherwise(tmp_path, odd
     columns = Columns(user_id="user_id") if column == "user_id" else Columns(session_id="session_id")
     log = EventLog.read(tmp_path / "log.csv", columns)
     assert {"7", "0", odd} <= set((log.item_ids if column == "item_id" else log.session_ids).tolist())
+
+
+INTEGERS = st.integers(-(2**65), 2**65).map(str)
+
+
+@given(st.lists(st.text("019+-\t .", min_size=1, max_size=6) | INTEGERS | INTEGERS), st.booleans())
+def test_ids_of_a_file_are_integers_only_where_each_reads_back(tmp_path_factory, texts, quoted):
+    """The first row, by which types are guessed, is 7."""
+    file = tmp_path_factory.mktemp("log") / "log.csv"
+    quote = '"' if quoted else ""
+    file.write_text("a,b\n" + "".join(f"{quote}{text}{quote},x\n" for text in ["7", *texts]))
+    plain = all(re.fullmatch(r"0|-?[1-9]\d*", text) and -(2**63) <= int(text) < 2**63 for text in texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "SAMPLE", 1)
+        read = read_columns(file, ["a"], ["a"])["a"].to_list()
+    assert read == [7, *map(int, texts)] if plain else read == ["7", *texts]
 
 
 def test_event_types_never_merge(tmp_path):

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.shared_data import shared_data
 
 from seqward.data.dataset import Dataset
 from seqward.data.events import EventLog
@@ -18,6 +17,7 @@ from seqward.data.prepare import prepare
 from seqward.data.published import count_check
 from seqward.data.sources import SOURCES, rc15, read_source
 from seqward.errors import SeqwardError
+from shared_data import shared_data
 
 
 def sessions(log: EventLog) -> dict:
