@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Literal, Protocol, cast
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from seqward.backbones.backbone import Backbone, Histories, OneState, Vocabulary
 from seqward.catalogue import LinearScores, Scores, scores_of
+from seqward.catalogue.named import named
 from seqward.catalogue.rows import RowScores
 from seqward.catalogue.sampled import BucketScores, Candidates, SampledScores, buckets_of
 from seqward.catalogue.valued import Reading, ValuedScores
@@ -98,7 +100,8 @@ class Model(nn.Module):
         groups = [] if padding else groups_of_length(histories.items, self.vocabulary.pad)
         if len(groups) <= 1:
             return self.backbone(self._started(histories), causal)
-        parts = [self.backbone(self._started(histories.part(rows, width)), causal) for rows, width in groups]
+        with self._read_once(histories):
+            parts = [self.backbone(self._started(histories.part(rows, width)), causal) for rows, width in groups]
         states = parts[0].new_zeros(len(histories.items), histories.items.shape[1] + 1, parts[0].shape[-1])
         for (rows, width), part in zip(groups, parts, strict=True):
             states[rows, : width + 1] = part
@@ -110,10 +113,32 @@ class Model(nn.Module):
         if not isinstance(backbone, OneState) or not (causal or backbone.bidirectional):
             return self.states(histories, causal)[torch.arange(len(row), device=row.device), row]
         groups = groups_of_length(histories.items, self.vocabulary.pad)
-        parts = [
-            backbone.state(self._started(histories.part(rows, width)), row[rows], causal) for rows, width in groups
-        ]
+        with self._read_once(histories):
+            parts = [
+                backbone.state(self._started(histories.part(rows, width)), row[rows], causal) for rows, width in groups
+            ]
         return torch.cat(parts)[torch.cat([rows for rows, _ in groups]).argsort()]
+
+    @contextmanager
+    def _read_once(self, histories: Histories) -> Iterator[None]:
+        """Have every group of these histories look its items up among the rows of theirs alone.
+
+        The gradient of a look-up is as large as what it looks into.
+        """
+        if not torch.is_grad_enabled():
+            yield
+            return
+        tokens, table = self._started(histories).items.unique(), cast(Backbone, self.backbone).items
+        rows = table(tokens)
+
+        def among_rows(module: nn.Module, args: tuple[Tensor], whole: Tensor) -> Tensor:
+            return torch.nn.functional.embedding(torch.searchsorted(tokens, args[0]), rows)
+
+        hook = table.register_forward_hook(among_rows)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def _started(self, histories: Histories) -> Histories:
         """The histories behind a start token."""
@@ -140,7 +165,7 @@ class Model(nn.Module):
 
         if self.read is None:
             return whole()
-        return RowScores(states, partial(self._rows, head), whole, self.vocabulary.n_items)
+        return RowScores(states, partial(self._named, head, temperature), whole, self.vocabulary.n_items)
 
     def sampled(self, head: str, states: Tensor, candidates: Candidates) -> SampledScores:
         """The same, of which the sums run over candidates."""
@@ -169,6 +194,13 @@ class Model(nn.Module):
             self.read(table, items)
         weight = torch.nn.functional.embedding(items, table, sparse=self.read is not None)
         return weight, None if bias is None else bias[items]
+
+    def _named(self, head: str, temperature: float, states: Tensor, items: Tensor) -> Tensor:
+        """Scores of the named items [n] or [n, k], divided by a temperature, of a table that is kept row by row."""
+        table, (_, bias) = self.heads[head].table(self.backbone), self.heads[head](self.backbone)  # type: ignore[operator]
+        assert self.read is not None
+        self.read(table, items)
+        return named(states, table, bias, items, sparse=True) / temperature
 
     def _seen(self, head: str, states: Tensor) -> Tensor:
         """The states as an item head reads them: without gradient where it is detached, and normalised by its norm."""

@@ -39,7 +39,7 @@ def valued(seed: int) -> Scores:
 
 
 def by_rows(seed: int) -> Scores:
-    return RowScores(whole(ROWS, 16, seed=seed), lambda items: (whole(1), None), lambda: linear("dense", seed), ITEMS)
+    return RowScores(whole(ROWS, 16, seed=seed), lambda states, items: whole(1), lambda: linear("dense", seed), ITEMS)
 
 
 def recent(seed: int) -> Scores:

@@ -167,6 +167,7 @@ def test_histories_read_in_groups_of_like_length_give_the_same(
         states = model.states(histories, padding=whole)[real]
         states.square().sum().backward()
         found.append((states.detach(), [p.grad for p in backbone.parameters()]))
+        assert not backbone.items._forward_hooks
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from seqward.catalogue.dense import drawn, topk_of_matrix, uniform
 from seqward.catalogue.linear import Linear
+from seqward.catalogue.named import named
 from seqward.catalogue.order import (
     PAIRS,
     beats,
@@ -47,10 +48,7 @@ class ChunkedScores(Linear):
     """Scores ``states @ weight.T + bias``, asked in chunks."""
 
     def at(self, items: Tensor) -> Tensor:
-        rows = torch.nn.functional.embedding(items, self.weight)
-        states = self.states if items.dim() == 1 else self.states[:, None]
-        scores = (states * rows).sum(-1)
-        return scores if self.bias is None else scores + self.bias[items]
+        return named(self.states, self.weight, self.bias, items)
 
     def logsumexp(self, temperature: float = 1.0) -> Tensor:
         return self._reduce(None, temperature)

@@ -8,19 +8,21 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from seqward.catalogue.sampled import Rows, named
 from seqward.catalogue.scores import Best, LinearScores, Pairs
+
+Named = Callable[[Tensor, Tensor], Tensor]
+"""States [n, width] and items [n] or [n, k] to the items' scores, reading their rows alone."""
 
 
 class RowScores:
     """What an engine answers, and gradients of named scores that are sparse (``optimise.RowAdam``)."""
 
-    def __init__(self, states: Tensor, rows: Rows, whole: Callable[[], LinearScores], n_items: int) -> None:
+    def __init__(self, states: Tensor, named: Named, whole: Callable[[], LinearScores], n_items: int) -> None:
         """Args:
         states: [n, width].
         whole: reads the table and gives the engine.
         """
-        self.states, self.rows, self.whole, self._n_items = states, rows, whole, n_items
+        self.states, self.named, self.whole, self._n_items = states, named, whole, n_items
         self.grad = torch.is_grad_enabled()
 
     @cached_property
@@ -38,7 +40,7 @@ class RowScores:
         return self._n_items
 
     def at(self, items: Tensor) -> Tensor:
-        return named(self.states, self.rows, items)
+        return self.named(self.states, items)
 
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
         return self.engine.nll(items, temperature)
@@ -62,8 +64,5 @@ class RowScores:
         return self.engine.among(items)
 
     def detach(self) -> LinearScores:
-        def rows(items: Tensor) -> tuple[Tensor, Tensor | None]:
-            with torch.no_grad():
-                return self.rows(items)
-
-        return RowScores(self.states.detach(), rows, lambda: self.engine.detach(), self.n_items)
+        named = torch.no_grad()(self.named)
+        return RowScores(self.states.detach(), named, lambda: self.engine.detach(), self.n_items)
