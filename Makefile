@@ -40,6 +40,7 @@ bench: .venv/developing            ## speed and memory, beside the usual way and
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/encoder_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rank_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sampled_speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/named_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/head_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
 

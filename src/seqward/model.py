@@ -123,12 +123,13 @@ class Model(nn.Module):
     def _read_once(self, histories: Histories) -> Iterator[None]:
         """Have every group of these histories look its items up among the rows of theirs alone.
 
-        The gradient of a look-up is as large as what it looks into.
+        The gradient of a look-up is as large as what it looks into, unless it is of the rows alone as it is.
         """
-        if not torch.is_grad_enabled():
+        table = cast(Backbone, self.backbone).items
+        if table.sparse or not torch.is_grad_enabled():
             yield
             return
-        tokens, table = self._started(histories).items.unique(), cast(Backbone, self.backbone).items
+        tokens = self._started(histories).items.unique()
         rows = table(tokens)
 
         def among_rows(module: nn.Module, args: tuple[Tensor], whole: Tensor) -> Tensor:

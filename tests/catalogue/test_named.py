@@ -12,6 +12,11 @@ from seqward.catalogue import named as module
 from seqward.catalogue.named import named
 
 
+@pytest.fixture(autouse=True)
+def however_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MANY", 1)
+
+
 def whole(*shape: int, seed: int) -> Tensor:
     """-2 to 2, so that all products and sums are exact."""
     return torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(seed)).float()

@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 
+MANY = 32
+"""Items a state from which products with a sparse matrix pay, by ``benchmarks/named_speed.py``."""
+
 
 def named(states: Tensor, weight: Tensor, bias: Tensor | None, items: Tensor, sparse: bool = False) -> Tensor:
     """Scores of the named items in fp32, with gradient.
@@ -26,8 +29,8 @@ def named(states: Tensor, weight: Tensor, bias: Tensor | None, items: Tensor, sp
         [n] or [n, k]
     """
     states, weight = states.float(), weight.float()
-    few = items.dim() == 2 and 0 < items.shape[1] <= len(weight) and len(items)
-    if not (few and _multiplies_sparse(states.device)):
+    many = items.dim() == 2 and MANY <= items.shape[1] <= len(weight) and len(items)
+    if not (many and _multiplies_sparse(states.device)):
         rows = embedding(items, weight, sparse=sparse)
         scores = ((states if items.dim() == 1 else states[:, None]) * rows).sum(-1)
     else:

@@ -67,8 +67,8 @@ def gsasrec(backbone: SASRecSettings, objective: GBCESettings, train: TrainSetti
     defaults of its code, none of them from memory; its configuration file has had other dropout rates (0, and 0.1 with
     width 256 and 3 blocks), and its table of results says 128 negatives where its checkpoint's name says 256. The
     first item of a session is read and never asked for, as published: an empty history is ranked by a state that
-    nothing taught (train.draw=sessions teaches it). On a processor, at the size of MovieLens-1M, a step took 6 times as
-    long as with objective.shared, and twice as long with train.catalogue=dense.
+    nothing taught (train.draw=sessions teaches it). On a processor, at the size of MovieLens-1M, a step took twice as
+    long as with objective.shared.
     """
     o = objective
     term = Term("L_gBCE", 1.0, binary_cross_entropy(o.negatives, o.t, o.shared))
@@ -91,8 +91,7 @@ def esasrec(backbone: ESASRecSettings, objective: SoftmaxSettings, train: TrainS
     from the end, weights begin as Glorot-normal, embeddings too, and the loss on held-out events selects. Batches of
     128, and dropout inside SwiGLU, are from memory. The first item of a session is read and never asked for, as
     published: an empty history is ranked by a state that nothing taught (train.draw=sessions teaches it). On a
-    processor, at the size of MovieLens-1M, a step took 6 times as long as with objective.shared, and twice as long with
-    train.catalogue=dense.
+    processor, at the size of MovieLens-1M, a step took twice as long as with objective.shared.
     """
     o = objective
     return next_item(backbone, o, train, Term("L_SS", 1.0, sampled_softmax(o.negatives, o.shared, o.log_q)))
