@@ -31,11 +31,15 @@ def named(states: Tensor, weight: Tensor, bias: Tensor | None, items: Tensor, sp
     states, weight = states.float(), weight.float()
     many = items.dim() == 2 and MANY <= items.shape[1] <= len(weight) and len(items)
     if not (many and _multiplies_sparse(states.device)):
-        rows = embedding(items, weight, sparse=sparse)
-        scores = ((states if items.dim() == 1 else states[:, None]) * rows).sum(-1)
+        scores = products(states, embedding(items, weight, sparse=sparse))
     else:
         scores = _Named.apply(states, weight, items, sparse)
     return scores if bias is None else scores + bias.float()[items]
+
+
+def products(states: Tensor, rows: Tensor) -> Tensor:
+    """Each state [n, width] times its row [n, width] or rows [n, k, width], in fp32: [n] or [n, k]."""
+    return ((states if rows.dim() == 2 else states[:, None]).float() * rows).sum(-1)
 
 
 class _Named(torch.autograd.Function):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from seqward.catalogue.dense import drawn
+from seqward.catalogue.named import products
 from seqward.errors import SeqwardError
 from seqward.objectives.sampled import sampled_softmax
 
@@ -120,7 +121,7 @@ class SampledScores:
 
     def at(self, items: Tensor) -> Tensor:
         """Scores of the named items: [n] -> [n], [n, k] -> [n, k]. With gradient."""
-        return named(self.states, self.rows, items)
+        return scores_by_rows(self.states, self.rows, items)
 
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
         """``t * log(sum of exp(x / t)) - x[item]``, [n], the sum estimated. Never negative; with gradient."""
@@ -178,15 +179,15 @@ class BucketScores:
         scores = torch.bmm(self.states[rows], weight.transpose(1, 2)).float()
         scores = scores if bias is None else scores + bias[:, None]
         others = scores.masked_fill(listed[:, None] == items[rows][:, :, None], -torch.inf) / temperature
-        own = named(self.states, self.rows, items)[rows] / temperature
+        own = scores_by_rows(self.states, self.rows, items)[rows] / temperature
         losses = temperature * sampled_softmax(own.flatten(), others.flatten(0, 1))
         reached = rows.flatten()
         largest = losses.new_zeros(len(items)).scatter_reduce(0, reached, losses, "amax", include_self=False)
         return largest * (len(items) / len(reached.unique()))
 
 
-def named(states: Tensor, rows: Rows, items: Tensor) -> Tensor:
+def scores_by_rows(states: Tensor, rows: Rows, items: Tensor) -> Tensor:
     """Scores of the named items, [n] or [n, k], in fp32, from their rows alone."""
     weight, bias = rows(items)
-    scores = ((states if items.dim() == 1 else states[:, None]).float() * weight).sum(-1)
+    scores = products(states, weight)
     return scores if bias is None else scores + bias
