@@ -56,10 +56,10 @@ def train(
         overrides.append(f"train.epochs={epochs}")
     sections = read_config(entry.all_sections, config, overrides)
     Run(out).check_free(force, resume)
-    if resume and not (out / "run.json").is_file():
-        warn(f"there is no run in {out} to go on with: it begins now.")
     dataset = Dataset.load(data)
     recommender = Recommender.from_sections(entry.name, sections, seed, device)
+    if resume and not (out / "run.json").is_file():
+        warn(f"there is no run in {out} to go on with: it begins now.")
     total = int((dataset.split == TRAIN).sum()) * (sections["train"].epochs if entry.trained else 1)
     with training_progress(total, max_minutes) as observe:
         recommender.fit(dataset, out, resume=resume, force=force, max_minutes=max_minutes, observe=observe)
