@@ -81,3 +81,11 @@ def test_what_has_no_gradient_gets_none() -> None:
     assert states.grad is None and weight.grad is not None
     named(states.requires_grad_(), weight.detach(), None, torch.tensor([[0, 1], [2, 3]])).sum().backward()
     assert states.grad is not None and states.grad.tolist() == [[2.0] * 3] * 2
+
+
+@pytest.mark.parametrize("item", [-1, 4])
+@pytest.mark.parametrize("there", [True, False])
+def test_an_item_that_is_not_there_is_refused(there: bool, item: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_multiplies_sparse", lambda device: there)
+    with pytest.raises(IndexError):
+        named(torch.ones(2, 3), torch.ones(4, 3), None, torch.tensor([[0, 1], [2, item]]))
