@@ -69,8 +69,8 @@ def gsasrec(backbone: SASRecSettings, objective: GBCESettings, train: TrainSetti
     first item of a session is read and never asked for, as published: an empty history is ranked by a state that
     nothing taught (train.draw=sessions teaches it). On a processor, at the size of MovieLens-1M, a step took twice as
     long as with objective.shared. It begins late: the first steps push 256 negatives at once, and with the source's
-    train.beta2 of 0.999 Adam remembers them for long: on Amazon Beauty it had learned little beyond popularity after 1,750
-    steps, and with 0.98 much by then.
+    train.beta2 of 0.999 Adam remembers them for long. On Amazon Beauty it had learned little beyond popularity after
+    1,750 steps, and with 0.98 much by then.
     """
     o = objective
     term = Term("L_gBCE", 1.0, binary_cross_entropy(o.negatives, o.t, o.shared))
