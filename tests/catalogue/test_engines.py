@@ -259,6 +259,15 @@ def test_an_item_that_is_no_candidate_is_a_miss(engine: str) -> None:
 
 
 @every_engine
+@pytest.mark.parametrize("item", [20, -1, -100])  # the last is torch's number for no class
+@pytest.mark.parametrize("question", ["at", "nll", "rank_of"])
+def test_an_item_that_is_not_there_is_refused(engine: str, item: int, question: str) -> None:
+    scores = ENGINES[engine](normal(3, 16), normal(20, 16, seed=1), None)
+    with pytest.raises((IndexError, RuntimeError), match="out of (range|bounds)"):
+        getattr(scores, question)(torch.tensor([0, item, 1]))
+
+
+@every_engine
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("where", [0, 1400])
 def test_scores_that_are_not_finite_are_a_finding(engine: str, bad: float, where: int) -> None:

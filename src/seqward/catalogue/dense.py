@@ -13,6 +13,8 @@ from seqward.catalogue.linear import Linear
 from seqward.catalogue.order import beats, bounds, margins, near_the_best, none_of, ranks, settled, write_best
 from seqward.catalogue.scores import Best, Pairs, evened, exact, refuse_nan, summed_in
 
+NO_ITEM = torch.iinfo(torch.int64).min
+
 
 class DenseScores(Linear):
     """Scores ``states @ weight.T + bias`` as one [n, items] matrix, made at the first question.
@@ -48,7 +50,9 @@ class DenseScores(Linear):
         return temperature * torch.logsumexp(self._summed() / temperature, dim=1)
 
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
-        return temperature * cross_entropy(self._summed() / temperature, items.long(), reduction="none")
+        scores = self._summed() / temperature
+        # torch's own number for "no class here" would be an item without a loss.
+        return temperature * cross_entropy(scores, items.long(), reduction="none", ignore_index=NO_ITEM)
 
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
