@@ -263,7 +263,7 @@ def test_an_item_that_is_no_candidate_is_a_miss(engine: str) -> None:
 @pytest.mark.parametrize("question", ["at", "nll", "rank_of"])
 def test_an_item_that_is_not_there_is_refused(engine: str, item: int, question: str) -> None:
     scores = ENGINES[engine](normal(3, 16), normal(20, 16, seed=1), None)
-    with pytest.raises((IndexError, RuntimeError), match="out of (range|bounds)"):
+    with pytest.raises((IndexError, RuntimeError), match=r"out of (range|bounds)"):
         getattr(scores, question)(torch.tensor([0, item, 1]))
 
 
