@@ -38,8 +38,8 @@ SMALL: dict[str, Any] = {
     "negatives": 3,
 }
 """With ``shop()``: 5 or more steps an epoch, a validation after each, a second phase in the middle of the run."""
-STEADY = {"lr_warmup": 0, "lr_schedule": "constant", "weight_decay": 0.0}
-"""One learning rate, and weights that nothing but the loss moves."""
+STEADY = {"lr_warmup": 0, "lr_schedule": "constant", "weight_decay": 0.0, "item_dropout": 0.0}
+"""One learning rate, and weights that nothing but the loss moves, where it reads them: row-adam asks for it."""
 TRAINED = [name for name, entry in METHODS.items() if entry.trained]
 
 

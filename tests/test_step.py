@@ -14,7 +14,7 @@ from seqward.backbones.sasrec import SASRec, SASRecSettings
 from seqward.data.batches import Draw, TrainingEvents
 from seqward.data.dataset import TEST, TRAIN
 from seqward.errors import SeqwardError
-from seqward.heads import item_head, pair_head, value_head
+from seqward.heads import TiedHead, item_head, pair_head, value_head
 from seqward.model import Model
 from seqward.step import Outside, Step
 from worlds import data_of, random_sessions
@@ -172,6 +172,37 @@ def test_passes_drop_out_apart() -> None:
     one, two = step.view("one", unchanged), step.view("two", unchanged)
     assert not torch.equal(one, two)
     assert not torch.equal(one, step.state())
+
+
+def test_what_is_dropped_of_items_is_dropped_wherever_they_are_read() -> None:
+    """A half of the elements is 0 and the others doubled, for histories and for a tied head; gradients likewise."""
+    step = step_of()
+    items, target = step.online.backbone.items, step.target.backbone.items
+    weight, head = items.weight, TiedHead(5)
+    with step.items_dropped(0.5):
+        read = items(torch.arange(5))
+        assert torch.equal(head(step.online.backbone)[0], read)
+        factor = read / weight[:5]
+        assert set(factor.unique().tolist()) == {0.0, 2.0}
+        assert not torch.equal(target.weight == 0, items.weight == 0)
+        read.sum().backward()
+    assert items.weight is weight
+    assert torch.equal(weight.grad[:5], factor)
+    same, later = step_of(), step_of(number=1)
+    with same.items_dropped(0.5), later.items_dropped(0.5):
+        assert torch.equal(same.online.backbone.items(torch.arange(5)), read)
+        assert not torch.equal(later.online.backbone.items(torch.arange(5)), read)
+    with step.items_dropped(0.0):
+        assert items.weight is weight
+
+
+def test_items_come_back_after_a_failure() -> None:
+    step = step_of()
+    weight = step.online.backbone.items.weight
+    with pytest.raises(KeyError), step.items_dropped(0.5):
+        raise KeyError
+    assert step.online.backbone.items.weight is weight
+    assert "backbone.items.weight" in step.online.state_dict()
 
 
 def test_gradient_flows_through_the_online_scores_only() -> None:

@@ -159,6 +159,21 @@ def test_rows_that_wait_ask_for_one_learning_rate_and_no_decay(changes: dict[str
         job_of("sasrec", shop(), optimiser="row-adam", **changes)
 
 
+def test_rows_that_wait_cannot_be_dropped_out() -> None:
+    with pytest.raises(SeqwardError, match=r"item_dropout touches every row .*: set item_dropout=0, or take adam"):
+        job_of("sasrec", shop(), optimiser="row-adam", item_dropout=0.1)
+
+
+def test_a_step_drops_items_where_it_is_told_to() -> None:
+    def means(**changes: Any) -> dict[str, Tensor]:
+        job = job_of("sasrec", shop(), tied=True, **changes)
+        return take_step(job, Networks(job), Progress())
+
+    plain = means()
+    assert means(item_dropout=0.0) == plain
+    assert all(value != plain[name] for name, value in means(item_dropout=0.5).items())
+
+
 def test_gradients_do_not_pile_up() -> None:
     networks = after_steps(job_of("sasrec-ac", shop()), 2)
     assert all(p.grad is None for p in networks.modules.parameters())

@@ -39,6 +39,9 @@ class TrainSettings:
     """Epochs from one tenth to the next where lr_schedule is tenths."""
     beta2: Share = 0.999
     """How much of Adam's second moment a step keeps."""
+    item_dropout: Share = 0.0
+    """Drop this share of the elements of all item embeddings, drawn once a step: histories are read, and a tied head
+    scores, by the same rest."""
     weight_decay: NonNegative = 0.0
     """Pulls weights to 0 by this share of each."""
     weight_decay_form: Literal["l2", "decoupled"] = "l2"
@@ -96,6 +99,11 @@ class TrainSettings:
             raise ValueError(
                 "clip_update looks at the update of a whole table, and optimiser row-adam has rows wait for theirs: "
                 "take adam"
+            )
+        if self.optimiser == "row-adam" and self.item_dropout:
+            raise ValueError(
+                "item_dropout touches every row in every step, and optimiser row-adam has rows wait that are not read: "
+                "set item_dropout=0, or take adam"
             )
         if self.softmax == "in-batch" and self.batch_size == 1:
             raise ValueError("softmax in-batch has nothing to compare with in a batch of 1: set batch_size")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seqward.backbones.backbone import Backbone, Histories, OneState, Vocabulary
+from seqward.backbones.dropout import dropout
 from seqward.catalogue import LinearScores, Scores, scores_of
 from seqward.catalogue.named import named
 from seqward.catalogue.rows import RowScores
@@ -72,6 +73,22 @@ class Model(nn.Module):
         items = cast(Backbone, self.backbone).items
         self.read, items.sparse = read, True
         items.register_forward_pre_hook(lambda module, args: read(module.weight, args[0]))  # type: ignore[arg-type]
+
+    @contextmanager
+    def items_dropped(self, rate: float) -> Iterator[None]:
+        """Have all that reads item embeddings in here find the same share ``rate`` of their elements dropped.
+
+        Draws from the global stream, at the beginning. Gradients are those of the embeddings themselves.
+        """
+        table = cast(Backbone, self.backbone).items
+        weight = table.weight
+        del table.weight  # a module refuses a tensor in the place of a parameter
+        table.weight = dropout(weight, rate)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            del table.weight
+            table.weight = weight
 
     @property
     def tables(self) -> list[Tensor]:

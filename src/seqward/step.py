@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Literal, NamedTuple, TypeVar
 
 import torch
@@ -68,6 +69,15 @@ class Step:
         self.seed, self.number, self.wanted, self.sampling = seed, number, wanted, sampling
         self.grad = torch.is_grad_enabled()
         self._cache: dict[tuple, object] = {}
+
+    @contextmanager
+    def items_dropped(self, rate: float) -> Iterator[None]:
+        """Have both networks read item embeddings of which a share ``rate`` of the elements is dropped."""
+        with ExitStack() as inside:
+            for model, name in {self.target: "target", self.online: "online"}.items() if rate else ():
+                with seeded(self.seed, self.number, f"item dropout {name}", self.batch.items.device):
+                    inside.enter_context(model.items_dropped(rate))
+            yield
 
     @property
     def action(self) -> Tensor:

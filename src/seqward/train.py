@@ -170,7 +170,7 @@ def take_step(job: Job, networks: Networks, progress: Progress, control: Control
     online, target = networks.modules[roles.online].train(), networks.modules[roles.target].train()
     batch = job.data.batch(progress.step, job.settings.batch_size, job.seed)
     step = step_of(job, online, target, batch, progress.step)
-    with job.precision:
+    with job.precision, step.items_dropped(job.settings.item_dropout):
         loss, means = total_loss(control.phase, step)
     loss.backward()
     gradients = gradients_of(online)
