@@ -39,8 +39,9 @@ class SASRecSettings:
     """Multiply item embeddings by sqrt(n_factors), as the original and the code released with SASRec-CCQL do."""
     projection: bool = False
     """A linear layer after attention (the original in torch has one, the code of the RL line has none)."""
-    init: Literal["normal", "xavier"] = "normal"
-    """normal: N(0, 0.01) everywhere (released with SASRec-CCQL); xavier: Glorot-uniform but for embeddings (SNQN)."""
+    init: Literal["normal", "xavier", "truncated"] = "normal"
+    """normal: N(0, 0.01) everywhere (released with SASRec-CCQL); xavier: Glorot-uniform but for embeddings (SNQN);
+    truncated: a normal of 0.02, cut at two deviations, as BERT."""
 
     def __post_init__(self) -> None:
         refuse_heads(self.n_factors, self.n_heads)
