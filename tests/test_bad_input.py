@@ -169,7 +169,9 @@ def test_data_set_that_was_cut_off_or_edited(shop_data: Path, refused: Refused, 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--method", "sarsec"], "unknown method 'sarsec'. Did you mean 'sasrec'?"),
+        (["--method", "sarsec"], "unknown method 'sarsec'. Did you mean 'sasrec', 'gsasrec' or 'esasrec'?"),
+        (["--method", "sqn"], "'gru4rec-sqn', 'caser-sqn', 'nextitnet-sqn' or 'sasrec-sqn'?"),
+        (["--method", "sac"], "Did you mean 'gru4rec-ac', 'caser-ac', 'nextitnet-ac' or 'sasrec-ac'?"),
         ([], "No method is named: give --method NAME"),
         (["--method", "sasrec", "--set", "train.learning_rate=1"], "train.learning_rate: no such key"),
         (["--method", "sasrec", "--set", "train.epohcs=1"], "Did you mean 'epochs'?"),

@@ -261,6 +261,14 @@ def test_parameter_free_methods_train_like_any(shop_data: Path, seqward: Command
     assert json.loads((tmp_path / "run" / "metrics-all.json").read_text())["split"] == "all"
 
 
+def test_passes_of_what_is_not_trained_are_told(
+    shop_data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["train", shop_data, "--method", "popularity", "--epochs", 3, "--out", tmp_path / "run"]
+    assert main([str(word) for word in words]) == 0
+    assert "warning: --epochs has no effect: popularity reads the data once." in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     "name", [pytest.param(m.name, marks=[pytest.mark.slow] if m.trained else []) for m in METHODS.values()]

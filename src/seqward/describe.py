@@ -37,6 +37,9 @@ FACTORS = {
 }
 """By what an event counts in cross-entropy, where the term's own words do not say it."""
 
+ALWAYS = ("epochs", "batch_size", "lr", "patience")
+"""What is told of a method's training though it be as everywhere."""
+
 
 def facts() -> list[dict[str, Any]]:
     """One record a method: name, family, summary, backbone, terms and their symbols at the defaults, needs, source."""
@@ -91,6 +94,7 @@ def page() -> str:
         "",
         "Made from the registry by `seqward methods --markdown`, and tested to be. What a method minimises is a sum",
         "of terms, in phases; each number below is a setting: `seqward train DATA --method NAME --set key=value`.",
+        "Passes, batches and patience that a method's text does not speak of are Seqward's, not its source's.",
         "",
     ]
     records = facts()
@@ -122,7 +126,9 @@ def _settings(entry: Entry) -> Iterator[str]:
         (f"{name}.{field.name}", getattr(section, field.name), key_docs(type(section)).get(field.name, ""))
         for name, section in entry.sections.items()
         for field in fields(section)
-        if name != "train" or getattr(section, field.name) != getattr(type(section)(), field.name)
+        if name != "train"
+        or field.name in ALWAYS
+        or getattr(section, field.name) != getattr(type(section)(), field.name)
     ]
     if rows:
         yield from ("", "| setting | default | |", "|---|---|---|")

@@ -5,7 +5,7 @@ The command line prints the message on standard error and exits with ``exit_stat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
@@ -46,8 +46,18 @@ def check_finite(name: str, value: object) -> None:
         raise SeqwardError(f"{name} must be a finite number; got {value!r}.")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` when a known word is close to ``word``, whatever their case, else an empty string."""
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """`` Did you mean 'x'?`` when a known word is close to ``word``, whatever their case, else an empty string.
+
+    Args:
+        most: so many of the closest, at most.
+    """
     known = {name.lower(): name for name in known}
-    close = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f" Did you mean {known[close[0]]!r}?" if close else ""
+    return one_of([known[close] for close in get_close_matches(word.lower(), known, n=most, cutoff=0.6)])
+
+
+def one_of(names: Sequence[str]) -> str:
+    """`` Did you mean 'x', 'y' or 'z'?``, or nothing where there is none."""
+    quoted = [repr(name) for name in names]
+    listed = " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+    return f" Did you mean {listed}?" if names else ""

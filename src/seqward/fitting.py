@@ -157,3 +157,10 @@ def warn_of_idle(sections: Mapping[str, Any], defaults: Mapping[str, Any]) -> No
     for of in ("objective", "train"):
         for line in without_effect(sections[of], defaults[of], of):
             logger.warning(line)
+    objective, lr = sections["objective"], sections["train"].lr
+    weighted_at_once = getattr(objective, "phases", 1) == 2 and not objective.warmup_events
+    if weighted_at_once and objective.lr_phase_2 and lr != defaults["train"].lr:
+        logger.warning(
+            f"train.lr={lr:g} has no effect: objective.warmup_events is 0, and objective.lr_phase_2="
+            f"{objective.lr_phase_2:g} is the rate of the second phase."
+        )

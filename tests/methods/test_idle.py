@@ -115,6 +115,18 @@ def test_training_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
     assert [r.getMessage() for r in caplog.records] == ["objective.tau=0.1 has no effect: objective.target is twin."]
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"), [({"lr": 0.5}, True), ({"lr": 0.5, "lr_phase_2": None}, False), ({}, False)]
+)
+def test_a_rate_of_a_phase_that_is_left_out_is_told(
+    changes: dict[str, Any], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "seqward"):
+        recommender("sasrec-ccql", warmup_events=0, epochs=1, **changes).fit(shop())
+    said = "train.lr=0.5 has no effect: objective.warmup_events is 0, and objective.lr_phase_2=0.001 is the rate of "
+    assert [r.getMessage() for r in caplog.records] == [said + "the second phase."] * told
+
+
 def test_no_method_has_a_default_that_is_told() -> None:
     for entry in METHODS.values():
         if entry.trained:
@@ -160,6 +172,8 @@ OTHER: dict[str, Any] = {
     "fakes": "policy",
     "n_fakes": 3,
     "masked_share": 0.9,
+    "masked_weight": 0.7,
+    "segment_weight": 0.7,
     "count_scale": "raw",
 }
 
@@ -183,6 +197,16 @@ OTHER: dict[str, Any] = {
         ("sasrec-ccql", "alpha", 0.0, "temperature"),
         ("sasrec-ccql", "alpha", 0.0, "negatives"),
         ("sasrec-ccql", "contrast_weight", 0.0, "contrast_temperature"),
+        ("snqn", "omega", 0.0, "negative_reward"),
+        ("snqn", "omega", 0.0, "negative_leads_to"),
+        ("snqn", "omega", 0.0, "outside"),
+        ("sasrec-sqn", "omega", 0.0, "n_step"),
+        ("sasrec-sqn", "omega", 0.0, "returns"),
+        ("sasrec-sqn", "omega", 0.0, "target_min"),
+        ("sasrec-sqn", "omega", 0.0, "critic_loss"),
+        ("s3-rec", "pretrain_epochs", 0.0, "masked_weight"),
+        ("s3-rec", "pretrain_epochs", 0.0, "masked_share"),
+        ("s3-rec", "pretrain_epochs", 0.0, "segment_weight"),
         ("snqn", "negatives", 0, "negative_reward"),
         ("snqn", "negatives", 0, "negative_leads_to"),
         ("snqn", "negatives", 0, "outside"),

@@ -52,7 +52,9 @@ def train(
     overrides = [*(set_ or [])]
     if epochs is not None and any(override.partition("=")[0] == "train.epochs" for override in overrides):
         raise SeqwardError("--epochs and --set train.epochs say the same: give one of them.")
-    if epochs is not None and "train" in entry.sections:
+    if epochs is not None and not entry.trained:
+        warn(f"--epochs has no effect: {entry.name} reads the data once.")
+    elif epochs is not None:
         overrides.append(f"train.epochs={epochs}")
     sections = read_config(entry.all_sections, config, overrides)
     Run(out).check_free(force, resume)

@@ -9,6 +9,20 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("target", "twin", ("tau",)),
     ("returns", "monte-carlo", ("n_step", "next_samples")),
     ("gamma", 0.0, ("n_step", "returns", "target_min")),
+    (
+        "omega",
+        0.0,
+        (
+            "n_step",
+            "returns",
+            "target_min",
+            "critic_loss",
+            "huber_delta",
+            "outside",
+            "negative_reward",
+            "negative_leads_to",
+        ),
+    ),
     ("alpha", 0.0, ("conservative", "temperature", "negatives")),
     ("negatives", 0, ("outside", "negative_reward", "negative_leads_to")),
     (
@@ -26,6 +40,7 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ),
     ("intrinsic_share", 0.0, ("intrinsic", "fakes", "n_fakes")),
     ("masked_weight", 0.0, ("masked_share",)),
+    ("pretrain_epochs", 0.0, ("masked_weight", "masked_share", "segment_weight")),
     ("count_weight", 0.0, ("count_scale",)),
     ("critic", "linear", ("q_min", "q_max")),
     ("critic", "hl-gauss", ("critic_loss", "huber_delta")),

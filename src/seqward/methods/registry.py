@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from seqward.errors import SeqwardError, did_you_mean
+from seqward.errors import SeqwardError, did_you_mean, one_of
 from seqward.stability.settings import GuardSettings
 
 Family = Literal[
@@ -15,6 +15,8 @@ Family = Literal[
 ]
 Need = Literal["goal", "rewards"]
 """What training events must have, see ``needs``: a goal among them; rewards that differ."""
+ALIASES = {"sac": "ac"}
+"""A word that papers have for one of a method's name."""
 
 
 @dataclass(frozen=True)
@@ -74,5 +76,13 @@ def method_named(name: str) -> Entry:
         SeqwardError: no method has that name.
     """
     if name not in METHODS:
-        raise SeqwardError(f"unknown method {name!r}.{did_you_mean(name, METHODS)} See `seqward methods`.")
+        raise SeqwardError(f"unknown method {name!r}.{_nearest(name)} See `seqward methods`.")
     return METHODS[name]
+
+
+def _nearest(name: str) -> str:
+    """The methods of the fewest words among those that hold every word of a name, or else those spelled alike."""
+    words = {ALIASES.get(word, word) for word in name.lower().split("-")}
+    holding = [known for known in METHODS if words <= set(known.split("-"))]
+    fewest = min((len(known.split("-")) for known in holding), default=0)
+    return one_of([k for k in holding if len(k.split("-")) == fewest]) or did_you_mean(name, METHODS, most=3)

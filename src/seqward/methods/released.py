@@ -59,7 +59,7 @@ def contrast_as_released(backbone: SASRecSettings, o: ContrastReleasedSettings) 
     source=SOURCE,
     backbone=CCQL_SASREC,
     objective=ActorCriticSettings(),
-    train=TrainSettings(lr=0.01, draw="transitions"),
+    train=TrainSettings(lr=0.01, draw="transitions", patience=0),
 )
 def sasrec_ac_released(backbone: SASRecSettings, objective: ActorCriticSettings, train: TrainSettings) -> Method:
     """The actor-critic of the code released with SASRec-CCQL: cross-entropy times the batch's mean Q.
@@ -76,7 +76,7 @@ def sasrec_ac_released(backbone: SASRecSettings, objective: ActorCriticSettings,
     source=SOURCE,
     backbone=CCQL_SASREC,
     objective=ContrastReleasedSettings(),
-    train=TrainSettings(lr=0.01, draw="transitions"),
+    train=TrainSettings(lr=0.01, draw="transitions", patience=0),
 )
 def sasrec_co_released(backbone: SASRecSettings, objective: ContrastReleasedSettings, train: TrainSettings) -> Method:
     """What the released code of SASRec-CO computes, term by term.
@@ -94,7 +94,7 @@ def sasrec_co_released(backbone: SASRecSettings, objective: ContrastReleasedSett
     source=SOURCE,
     backbone=CCQL_SASREC,
     objective=CCQLReleasedSettings(contrast="cosine", warmup_events=3_840_000, lr_phase_2=0.001),
-    train=TrainSettings(lr=0.005, clip_value=1.0, draw="transitions"),
+    train=TrainSettings(lr=0.005, clip_value=1.0, draw="transitions", patience=0),
 )
 def sasrec_ccql_released(backbone: SASRecSettings, objective: CCQLReleasedSettings, train: TrainSettings) -> Method:
     """What the released code of SASRec-CCQL computes, term by term.
