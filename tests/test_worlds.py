@@ -13,12 +13,17 @@ import pytest
 import torch
 from torch import nn
 
-from jobs import TRAINED, after_steps, job_of
+from jobs import TRAINED, after_steps, job_of, keys_of
 from seqward.backbones.backbone import Histories
+from seqward.checkpoint import Progress
 from seqward.data.dataset import TEST, Dataset
 from seqward.heads import HeadFactory
+from seqward.job import Job
 from seqward.method import scorer_of
+from seqward.methods import METHODS
 from seqward.model import Model
+from seqward.networks import Networks
+from seqward.train import take_step
 from worlds import Floats, Fork, Mdp, Ring, data_of, random_sessions, ranks
 
 MDP = Mdp(np.array([[0.0, 1.0, 0.3], [1.0, 0.0, 0.2], [0.1, 0.9, 0.0], [0.5, 0.5, 0.5]]), survival=0.8, noise=0.2)
@@ -101,6 +106,44 @@ def test_no_method_finds_anything_in_noise(name: str) -> None:
     """1 / 12 by chance; 1,500 events have a standard error of .7 points."""
     found, _ = hits_on_the_ring(name, 1.0, **({"epochs": 12} | SLOW.get(name, {})))
     assert abs(found - 1 / 12) < 0.035
+
+
+PRETRAINED = [name for name in TRAINED if "pretrain_epochs" in keys_of(METHODS[name])]
+
+
+def pretrained_on_the_ring(name: str, noise: float, steps: int, **changes: Any) -> tuple[Job, Networks]:
+    size = {"n_factors": 16, "session_max_len": 5, "batch_size": 64, "lr": 0.01, "epochs": 20, "dropout_rate": 0.0}
+    job = job_of(name, data_of(Ring(12, noise).sessions(800, 6).tolist(), 12), **size, pretrain_epochs=5, **changes)
+    return job, after_steps(job, steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_what_is_pre_trained_follows_the_ring_later(name: str) -> None:
+    """What pre-training leaves is a start like any other: the next item is found as well as without."""
+    job, networks = pretrained_on_the_ring(name, 0.1, steps=60)
+    networks.renew_optimiser(job.method.phases[1].lr)
+    progress = Progress(phase=1, step=60)
+    for _ in range(150):
+        take_step(job, networks, progress)
+    ring = Ring(12, 0.1)
+    test = ring.sessions(300, 6, seed=1)
+    strangers = data_of(test.tolist(), 12, splits=[[TEST] * 6] * len(test))
+    found = (ranks(scorer_of(job.method, networks.evaluated), strangers, "test", first_events=False).rank == 1).mean()
+    assert ring.best_hits(test) - 0.02 <= found <= ring.best_hits(test) + 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("noise", "least", "most"), [(0.0, 12, 12), (1.0, 0, 5)])
+def test_a_hidden_item_is_told_by_its_neighbours_after_pre_training(noise: float, least: int, most: int) -> None:
+    """On the ring a, ?, a + 2 hides a + 1, for each of 12; where all is noise one of them is right by chance."""
+    _, networks = pretrained_on_the_ring("s3-rec", noise, steps=400, segment_weight=0.0)
+    model = networks.evaluated.eval()
+    a = torch.arange(12)
+    histories = Histories(torch.stack([a, torch.full_like(a, model.vocabulary.mask), (a + 2) % 12], 1))
+    with torch.no_grad():
+        best = model.scores("policy", model.states(histories, causal=False)[:, 2]).max().items
+    assert least <= int((best == (a + 1) % 12).sum()) <= most
 
 
 # A decision process with a closed form ------------------------------------------------------------------------------
