@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread a test process: two of them share the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow test-gpu test-all lint bench bench-peers paper-tables tier-a tier-b zoo clean
+.PHONY: demo test test-slow test-gpu test-all lint bench bench-peers paper-tables tier-a tier-b tier-c zoo clean
 
 demo: .venv/installed              ## simulate, prepare, train, evaluate, recommend: about two minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh demo
@@ -62,6 +62,10 @@ tier-a: .venv/installed            ## every method on trivago, 3 seeds: about fo
 tier-b: .venv/installed            ## next-item methods beside published figures: at most an hour a run, 16 runs
 	$(STUDY) benchmarks/studies/tier-b-ml-1m.yaml
 	$(STUDY) benchmarks/studies/tier-b-beauty.yaml
+	$(BIN)/python benchmarks/results_page.py
+
+tier-c: .venv/installed            ## every method on MovieLens-1M: at most an hour a run, days of one core
+	$(STUDY) benchmarks/studies/tier-c.yaml
 	$(BIN)/python benchmarks/results_page.py
 
 zoo: .venv/installed               ## which runs go wrong, and how early the guard says so: about two hours of two cores

@@ -110,6 +110,12 @@ def test_eq_4_is_the_code() -> None:
     assert len(shown) == 3 + 2
 
 
+def test_methods_are_counted() -> None:
+    """Baselines stand in every table and are no methods of their own."""
+    count = sum(entry.family != "baseline" for entry in METHODS.values())
+    assert set(re.findall(r"(\d+) methods", README)) == {str(count)}
+
+
 def test_every_path_of_the_tree_exists() -> None:
     paths = list(tree())
     assert [str(path) for path in paths if not path.exists()] == []
