@@ -155,7 +155,8 @@ def iql_awr(backbone: SASRecSettings, objective: IQLSettings, train: TrainSettin
     Expectile .7, beta 3, cap 100 and tau are the source's for locomotion (from memory; .9 and 10 for its mazes). There
     the three are networks of their own and Q is the lesser of two; here they are heads on one backbone, with one Q.
     Q's squared error is halved, as elsewhere here, where the source's is not; V's is the source's (its Eq. 5). omega,
-    which weighs the two, is ours. The source's discount is .99; that here is of the methods beside it.
+    which weighs the two, is ours. The source's discount is .99; that here is of the methods beside it, and so is the
+    learning rate.
     """
     o = objective
     terms = (
