@@ -34,7 +34,7 @@ from seqward.bench.study import Key, read_study
 from seqward.bench.summary import published_check
 from seqward.bench.tables import refuse_bad_rows, seeds_table, title
 from seqward.bench.training import training
-from seqward.bench.verdict import verdict
+from seqward.bench.verdict import validated, verdict
 from seqward.cli import main
 from seqward.errors import Finding
 from seqward.lint import refuse_impossible, refuse_mixed, rows_of, two_rewards
@@ -344,6 +344,7 @@ def test_protocols_may_leave_entries_out() -> None:
 
 NAMES = figure_names([20])
 SAID = {"supervised": ["ce"], "rl": ["sqn"], "controls": ["gamma-0"]}
+BY_CE = {"ce": {"goal.ndcg@20": 1.0}}
 
 
 def planted(rates: dict[str, float], sessions: int, seeds: int = 5) -> dict[str, Sums]:
@@ -367,7 +368,7 @@ def planted(rates: dict[str, float], sessions: int, seeds: int = 5) -> dict[str,
     ],
 )
 def test_the_verdict(rates: dict[str, float], sessions: int, answer: str) -> None:
-    found = verdict(SAID, planted(rates, sessions), NAMES, {"ce": 1.0})
+    found = verdict(SAID, planted(rates, sessions), NAMES, BY_CE)
     assert found["answer"] == answer, found["words"]
     assert "sqn" in found["rl"] and (answer in ("no", "open")) == (not found["controls"])
 
@@ -402,7 +403,7 @@ def test_a_control_that_is_not_told_apart_is_no_proof() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
     control = sums["gamma-0"].sums[:2]
     control[1] = 1.0
-    found = verdict(SAID, sums | {"gamma-0": Sums([0, 1], control, sums["ce"].counts)}, NAMES, {"ce": 1.0})
+    found = verdict(SAID, sums | {"gamma-0": Sums([0, 1], control, sums["ce"].counts)}, NAMES, BY_CE)
     assert found["answer"] == "open" and "From gamma-0, which look at no future, it is not told apart" in found["words"]
 
 
@@ -416,8 +417,54 @@ def test_methods_of_other_seeds_are_not_compared() -> None:
 
 def test_it_is_said_on_what_the_opponent_was_chosen() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
-    assert "the best supervised method on validation" in verdict(SAID, sums, NAMES, {"ce": 1.0})["words"]
-    assert "the best supervised method on test" in verdict(SAID, sums, NAMES, {})["words"]
+    chosen = "ce, the best supervised method by goal.ndcg@20 on "
+    assert f"{chosen}validation" in verdict(SAID, sums, NAMES, BY_CE)["words"]
+    assert f"{chosen}test" in verdict(SAID, sums, NAMES, {})["words"]
+    assert f"{chosen}test" in verdict(SAID, sums, NAMES, {"ce": {"reward@20": 1.0}})["words"], "of another metric"
+
+
+@pytest.mark.parametrize(
+    ("validation", "against", "said"),
+    [
+        ({"a": 0.4, "b": 0.5}, "b", "No method of RL beats b, the best supervised method by goal.ndcg@20 on validati"),
+        ({"a": 0.5, "b": 0.4}, "a", "But on test sqn reaches 0.3"),
+    ],
+)
+def test_no_supervised_method_stands_above_the_winner(validation: dict[str, float], against: str, said: str) -> None:
+    """Supervised a .30 and b .41, RL .36 on test: whichever validation favours, RL is not said to help."""
+    sums = planted({"a": 0.3, "b": 0.41, "sqn": 0.36, "gamma-0": 0.3}, 4000)
+    by_metric = {label: {"goal.ndcg@20": value, "reward@20": -value} for label, value in validation.items()}
+    found = verdict(SAID | {"supervised": ["a", "b"]}, sums, NAMES, by_metric)
+    assert (found["answer"], found["supervised"]) == ("no" if against == "b" else "open", against)
+    assert said in found["words"] and (against == "b" or "and supervised learning more: b 0.4" in found["words"])
+
+
+def test_the_opponent_is_chosen_by_the_metric_that_decides_at_the_selected_step(tmp_path: Path) -> None:
+    """By reward@20 both select, a the step 20 with .5 and b the step 10 with .2 and, of seed 1, .4: a mean of .3."""
+    runs = []
+    for (method, seed), (step, values) in {
+        ("a", 0): (20, (0.1, 0.5)),
+        ("b", 0): (10, (0.2, 0.9)),
+        ("b", 1): (10, (0.4,)),
+    }.items():
+        place = tmp_path / "d" / method / f"seed-{seed}"
+        place.mkdir(parents=True)
+        log = [
+            {
+                "kind": "validation",
+                "step": 10 * i,
+                "events": i,
+                "seconds": i,
+                "metrics": {"goal": {"ndcg@20": v}, "reward@20": 1.0},
+            }
+            for i, v in enumerate(values, 1)
+        ]
+        (place / "log.jsonl").write_text("\n".join(map(json.dumps, log)))
+        best = {"step": step, "metric": "reward@20", "value": 9.0}
+        runs.append({"data": "d", "method": method, "seed": seed, "state": "finished", "best": best})
+    found = validated(runs, tmp_path)
+    assert {method: of["goal.ndcg@20"] for method, of in found.items()} == {"a": 0.5, "b": pytest.approx(0.3)}
+    assert validated([run | {"best": None} for run in runs], tmp_path) == {"a": {}, "b": {}}
 
 
 def marked(seed_luck: float, gain: float, seeds: int, sessions: int = 400) -> bool:

@@ -2,7 +2,9 @@
 
 RL helps if a method of it beats the best supervised method, and every control, too: the controls have the same extra
 loss and parameters but no future in them, so what they reach as well is no merit of looking ahead (Xin et al. 2020
-compare with the first only). Each difference has to hold over sessions (a paired randomisation test by Holm's
+compare with the first only). The best supervised method is chosen by the metric that decides, on validation at the
+step that each run selected; one that reaches more on the test split all the same leaves it open. Each difference has
+to hold over sessions (a paired randomisation test by Holm's
 correction) and over seeds and sessions together (a 95 % interval that leaves out 0). That there is none is said only
 where the interval leaves no room for one that matters; all else is open.
 """
@@ -11,13 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from seqward.bench.compare import LEVEL, Sums, paired, sums_of
+from seqward.bench.curves import validations
 from seqward.bench.events import figure_names
 from seqward.bench.results import deciding
+from seqward.bench.summary import runs_by_method
 from seqward.statistics import holm
 
 WORTH = 0.02
@@ -42,31 +47,35 @@ def verdicts(said: Figures, report: Figures, folder: Path) -> dict[str, Any]:
         if runs:
             ks = list(runs[0]["evaluation"]["cutoffs"])
             sums = sums_of(name, report, folder, ks)
-            found[name] = verdict(said, sums, figure_names(ks), validated(runs))
+            found[name] = verdict(said, sums, figure_names(ks), validated(runs, folder))
     return found
 
 
-def validated(runs: Sequence[Figures]) -> dict[str, float]:
-    """Method -> mean over seeds of the best validation value, where all selected by the same metric."""
-    best: dict[str, list[float]] = {}
-    metrics = set()
-    for run in runs:
-        if run.get("best") and run["best"].get("value") is not None:
-            best.setdefault(run["method"], []).append(run["best"]["value"])
-            metrics.add((run.get("settings") or {}).get("train", {}).get("metric"))
-    return {method: float(np.mean(values)) for method, values in best.items()} if len(metrics) == 1 else {}
+def validated(runs: Sequence[Figures], folder: Path) -> dict[str, dict[str, float]]:
+    """Method -> metric -> mean over seeds on validation, at the step whose weights each run kept."""
+    found = {}
+    for method, of in runs_by_method(runs):
+        kept = [_at_selected(run, folder) for run in of]
+        found[method] = {name: fmean(m[name] for m in kept) for name in kept[0] if all(name in m for m in kept)}
+    return found
+
+
+def _at_selected(run: Figures, folder: Path) -> dict[str, float]:
+    step = (run.get("best") or {}).get("step")
+    return next((one["metrics"] for one in reversed(validations(run, folder)) if one["step"] == step), {})
 
 
 def verdict(
-    said: Figures, sums: Mapping[str, Sums], names: Sequence[str], validation: Mapping[str, float]
+    said: Figures, sums: Mapping[str, Sums], names: Sequence[str], validation: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
     """Answer, words, and every difference it rests on.
 
     Args:
         said: labels of ``supervised``, ``rl`` and ``controls``, and the ``metric`` that decides (NDCG@20 of the goals,
             or of all events where none is a goal).
-        validation: what selects the best supervised method, so that the test split does not choose its own opponent;
-            without it the test figure does, which favours supervised learning.
+        validation: method -> metric -> value. By the metric that decides it selects the best supervised method, so that
+            the test split does not choose RL's opponent; where one lacks it the test figure does, which favours
+            supervised learning.
     """
     there = {part: [label for label in said.get(part, ()) if label in sums] for part in PARTS}
     missing = {part: [label for label in said.get(part, ()) if label not in sums] for part in PARTS}
@@ -75,8 +84,9 @@ def verdict(
     metric = said.get("metric") or _deciding(sums, names)
     i = list(names).index(metric)
     value = {label: float(of.values(names)[:, i].mean()) for label, of in sums.items()}
-    on_validation = set(there["supervised"]) <= set(validation)
-    best = max(there["supervised"], key=lambda label: (validation if on_validation else value)[label])
+    on_validation = all(metric in validation.get(label, ()) for label in there["supervised"])
+    chosen_by = {label: validation[label][metric] for label in there["supervised"]} if on_validation else value
+    best = max(there["supervised"], key=lambda label: chosen_by[label])
     rivals = _against({label: paired(sums[label], sums[best], names, metric) for label in there["rl"]})
     facts = {"metric": metric, "supervised": best, "chosen_on": "validation" if on_validation else "test"}
     facts |= {"values": value, "rl": rivals, "controls": {}, "missing": missing, "worth": WORTH * value[best]}
@@ -85,7 +95,8 @@ def verdict(
         return _none_better(facts)
     winner = max(winners, key=lambda label: value[label])
     controls = {label: paired(sums[winner], sums[label], names, metric) for label in there["controls"]}
-    return _some_better(facts | {"winner": winner, "controls": _against(controls)})
+    above = [label for label in there["supervised"] if value[label] > value[winner]]
+    return _some_better(facts | {"winner": winner, "above": above, "controls": _against(controls)})
 
 
 def _against(rows: Mapping[str, dict[str, Any] | None]) -> dict[str, dict[str, Any]]:
@@ -111,15 +122,19 @@ def _no_room(row: Figures, worth: float) -> bool:
 
 
 def _opponent(facts: Figures) -> str:
-    return f"{facts['supervised']}, the best supervised method on {facts['chosen_on']}"
+    return f"{facts['supervised']}, the best supervised method by {facts['metric']} on {facts['chosen_on']}"
 
 
 def _some_better(facts: dict[str, Any]) -> dict[str, Any]:
     winner, row = facts["winner"], facts["rl"][facts["winner"]]
     gain = (
-        f"{winner} beats {_opponent(facts)}, by {row['difference']:.4f} in {facts['metric']} ({_interval(row)}, "
+        f"{winner} beats {_opponent(facts)}, by {row['difference']:.4f} ({_interval(row)}, "
         f"p {row['p_adjusted']:.3g} after Holm)."
     )
+    if facts["above"]:
+        reached = ", ".join(f"{label} {facts['values'][label]:.4f}" for label in facts["above"])
+        said = f"But on test {winner} reaches {facts['values'][winner]:.4f}, and supervised learning more: {reached}."
+        return _answer("open", f"{gain} {said}", facts)
     controls = facts["controls"]
     equal = [label for label, control in controls.items() if _no_room(control, facts["worth"])]
     if equal:
