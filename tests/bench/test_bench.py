@@ -34,7 +34,7 @@ from seqward.bench.study import Key, read_study
 from seqward.bench.summary import published_check
 from seqward.bench.tables import refuse_bad_rows, seeds_table, title
 from seqward.bench.training import training
-from seqward.bench.verdict import validated, verdict
+from seqward.bench.verdict import validated, verdict, verdicts
 from seqward.cli import main
 from seqward.errors import Finding
 from seqward.lint import refuse_impossible, refuse_mixed, rows_of, two_rewards
@@ -368,34 +368,77 @@ def planted(rates: dict[str, float], sessions: int, seeds: int = 5) -> dict[str,
     ],
 )
 def test_the_verdict(rates: dict[str, float], sessions: int, answer: str) -> None:
-    found = verdict(SAID, planted(rates, sessions), NAMES, BY_CE)
+    found = verdict(SAID, planted(rates, sessions), NAMES, BY_CE, {})
     assert found["answer"] == answer, found["words"]
     assert "sqn" in found["rl"] and (answer in ("no", "open")) == (not found["controls"])
 
 
 def test_one_seed_is_no_verdict() -> None:
-    found = verdict(SAID, planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000, seeds=1), NAMES, {})
+    found = verdict(SAID, planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000, seeds=1), NAMES, {}, {})
     assert found["answer"] == "open" and "One seed" in found["words"]
 
 
 @pytest.mark.parametrize(
-    ("rates", "absent", "said"),
+    ("rates", "lost"),
     [
-        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"controls": ["count"]}, "gamma-0, too. But count did not finish."),
-        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"supervised": ["rnn"]}, "gamma-0, too. But rnn did not finish."),
-        ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, {"rl": ["sa2c"]}, "But sa2c did not finish."),
-        ({"ce": 0.3, "sqn": 0.4}, {}, "No control has finished"),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"controls": "count"}),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"supervised": "rnn"}),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"supervised": "ce"}),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"rl": "sqn"}),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"controls": "gamma-0"}),
+        ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, {"rl": "sa2c"}),
+        ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, {"supervised": "ce"}),
+        ({"ce": 0.3, "sqn": 0.4}, {"controls": "gamma-0"}),
     ],
 )
-def test_what_did_not_finish_leaves_it_open(rates: dict[str, float], absent: dict[str, list[str]], said: str) -> None:
-    asked = {part: [*labels, *absent.get(part, [])] for part, labels in SAID.items()}
-    found = verdict(asked, planted(rates, 2000), NAMES, {})
+def test_what_lost_runs_leaves_it_open(rates: dict[str, float], lost: dict[str, str]) -> None:
+    """All of them, as those that no rate is planted for, or some."""
+    asked = {part: list(dict.fromkeys([*labels, lost.get(part, labels[0])])) for part, labels in SAID.items()}
+    (label,) = lost.values()
+    found = verdict(asked, planted(rates, 2000), NAMES, BY_CE, {label: "3 of 5 seeds failed", "not asked": "x"})
+    assert found["answer"] == "open"
+    assert found["words"].startswith("It cannot be told") and f" Incomplete: {label} (3 of 5 seeds" in found["words"]
+    assert "not asked" not in found["words"]
+
+
+def test_what_lost_runs_and_does_not_change_the_answer_is_named() -> None:
+    sums = planted({"ce": 0.4, "rnn": 0.3, "sqn": 0.3, "gamma-0": 0.3}, 2000)
+    lost = {"rnn": "1 of 5 seeds failed"}
+    found = verdict(SAID | {"supervised": ["ce", "rnn"]}, sums, NAMES, {}, lost)
+    assert found["answer"] == "no" and found["words"].endswith(" Incomplete: rnn (1 of 5 seeds failed).")
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ({"sqn": 0.4}, "No supervised method can be compared. Incomplete: ce (5 of 5 seeds failed)."),
+        ({"ce": 0.4}, "No method of RL can be compared. Incomplete: ce (5 of 5 seeds failed)."),
+        ({}, "No supervised method can be compared. No method of RL can be compared. Incomplete: ce"),
+    ],
+)
+def test_the_side_that_is_not_there_is_named(rates: dict[str, float], said: str) -> None:
+    found = verdict(SAID, planted(rates, 20), NAMES, {}, {"ce": "5 of 5 seeds failed"})
     assert found["answer"] == "open" and said in found["words"]
+
+
+def test_failed_and_not_run_and_not_kept_are_told_apart(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """Seed 0 of snqn's control was not asked for, seed 1 failed; elsewhere stands the result without the events."""
+    folder, outcome = done
+    study, report = study_in(tmp_path), json.loads(json.dumps(outcome.report))
+    kept = "finished, but what happened at each event is not kept here"
+    (found,) = verdicts(study, report, tmp_path).values()
+    labels = ("sasrec", "snqn gamma=0.9", "snqn gamma=0.0")
+    assert "No supervised method can be compared. No method of RL can be" in found["words"]
+    assert found["lost"] == dict.fromkeys(labels, kept)
+    report["runs"] = [run for run in report["runs"] if (run["method"], run["seed"]) != (labels[2], 0)]
+    next(run for run in report["runs"] if run["method"] == labels[2])["state"] = "failed"
+    (found,) = verdicts(study, report, folder / "out").values()
+    assert found["answer"] == "open" and found["lost"] == {labels[2]: "1 of 2 seeds failed, 1 of 2 seeds not run"}
 
 
 def test_what_does_not_change_the_answer_may_be_missing() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
-    assert verdict(SAID | {"rl": ["sqn", "sa2c"]}, sums, NAMES, {})["answer"] == "yes"
+    assert verdict(SAID | {"rl": ["sqn", "sa2c"]}, sums, NAMES, {}, {"sa2c": "not run"})["answer"] == "yes"
 
 
 def test_a_control_that_is_not_told_apart_is_no_proof() -> None:
@@ -403,7 +446,7 @@ def test_a_control_that_is_not_told_apart_is_no_proof() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
     control = sums["gamma-0"].sums[:2]
     control[1] = 1.0
-    found = verdict(SAID, sums | {"gamma-0": Sums([0, 1], control, sums["ce"].counts)}, NAMES, BY_CE)
+    found = verdict(SAID, sums | {"gamma-0": Sums([0, 1], control, sums["ce"].counts)}, NAMES, BY_CE, {})
     assert found["answer"] == "open" and "From gamma-0, which look at no future, it is not told apart" in found["words"]
 
 
@@ -411,16 +454,16 @@ def test_methods_of_other_seeds_are_not_compared() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 200)
     others = Sums([7, 8, 9, 10, 11], sums["sqn"].sums, sums["sqn"].counts)
     assert paired(sums["ce"], others, NAMES, "goal.hr@20") is None
-    found = verdict(SAID, sums | {"sqn": others}, NAMES, {})
+    found = verdict(SAID, sums | {"sqn": others}, NAMES, {}, {})
     assert found["answer"] == "open" and found["rl"] == {}
 
 
 def test_it_is_said_on_what_the_opponent_was_chosen() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
     chosen = "ce, the best supervised method by goal.ndcg@20 on "
-    assert f"{chosen}validation" in verdict(SAID, sums, NAMES, BY_CE)["words"]
-    assert f"{chosen}test" in verdict(SAID, sums, NAMES, {})["words"]
-    assert f"{chosen}test" in verdict(SAID, sums, NAMES, {"ce": {"reward@20": 1.0}})["words"], "of another metric"
+    assert f"{chosen}validation" in verdict(SAID, sums, NAMES, BY_CE, {})["words"]
+    assert f"{chosen}test" in verdict(SAID, sums, NAMES, {}, {})["words"]
+    assert f"{chosen}test" in verdict(SAID, sums, NAMES, {"ce": {"reward@20": 1.0}}, {})["words"], "of another metric"
 
 
 @pytest.mark.parametrize(
@@ -434,7 +477,7 @@ def test_no_supervised_method_stands_above_the_winner(validation: dict[str, floa
     """Supervised a .30 and b .41, RL .36 on test: whichever validation favours, RL is not said to help."""
     sums = planted({"a": 0.3, "b": 0.41, "sqn": 0.36, "gamma-0": 0.3}, 4000)
     by_metric = {label: {"goal.ndcg@20": value, "reward@20": -value} for label, value in validation.items()}
-    found = verdict(SAID | {"supervised": ["a", "b"]}, sums, NAMES, by_metric)
+    found = verdict(SAID | {"supervised": ["a", "b"]}, sums, NAMES, by_metric, {})
     assert (found["answer"], found["supervised"]) == ("no" if against == "b" else "open", against)
     assert said in found["words"] and (against == "b" or "and supervised learning more: b 0.4" in found["words"])
 
