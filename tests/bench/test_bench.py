@@ -32,7 +32,7 @@ from seqward.bench.runner import attempt
 from seqward.bench.shipped import FOLDER, shipped_studies, study_file
 from seqward.bench.study import Key, read_study
 from seqward.bench.summary import published_check
-from seqward.bench.tables import refuse_bad_rows, seeds_table, title
+from seqward.bench.tables import evidence_table, refuse_bad_rows, seeds_table, title
 from seqward.bench.training import training
 from seqward.bench.verdict import validated, verdict, verdicts
 from seqward.cli import main
@@ -409,6 +409,35 @@ def test_what_lost_runs_and_does_not_change_the_answer_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("best", "answer", "said"),
+    [
+        (0.75, "no need", "But listing the session's last items does better than sqn: 0.7"),
+        (0.40, "open", "sqn is not told apart from listing the session's last items (0."),
+        (0.20, "yes", "sqn beats listing the session's last items (0."),
+    ],
+)
+def test_the_winner_is_held_against_the_best_baseline(best: float, answer: str, said: str) -> None:
+    """The better of the two baselines, and only what beats it, too, is said to help."""
+    rates = {"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3, "last-items": best, "popularity": 0.05}
+    sums = planted(rates, 2000)
+    for label in ("last-items", "popularity"):
+        sums[label] = Sums([0], sums[label].sums[:1], sums[label].counts, seedless=True)
+    asked = SAID | {"baselines": ["popularity", "last-items"]}
+    found = verdict(asked, sums, NAMES, BY_CE, {})
+    assert found["answer"] == answer and said in found["words"] and list(found["baselines"]) == ["last-items"]
+    assert "sqn less last-items" in evidence_table(found)
+    lost = verdict(asked, sums, NAMES, BY_CE, {"popularity": "not kept"})
+    assert lost["answer"] == "open" and lost["words"].endswith("Incomplete: popularity (not kept).")
+
+
+def test_where_rl_does_not_win_the_best_method_is_held_against_the_baseline() -> None:
+    sums = planted({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3, "popularity": 0.6}, 2000)
+    found = verdict(SAID | {"baselines": ["popularity"]}, sums, NAMES, {}, {})
+    assert found["answer"] == "no" and "But listing what is popular does better than ce: 0.5" in found["words"]
+    assert "ce less popularity" in evidence_table(found)
+
+
+@pytest.mark.parametrize(
     ("rates", "said"),
     [
         ({"sqn": 0.4}, "No supervised method can be compared. Incomplete: ce (5 of 5 seeds failed)."),
@@ -427,7 +456,7 @@ def test_failed_and_not_run_and_not_kept_are_told_apart(done: tuple[Path, Outcom
     study, report = study_in(tmp_path), json.loads(json.dumps(outcome.report))
     kept = "finished, but what happened at each event is not kept here"
     (found,) = verdicts(study, report, tmp_path).values()
-    labels = ("sasrec", "snqn gamma=0.9", "snqn gamma=0.0")
+    labels = ("sasrec", "snqn gamma=0.9", "snqn gamma=0.0", "last-items", "popularity")
     assert "No supervised method can be compared. No method of RL can be" in found["words"]
     assert found["lost"] == dict.fromkeys(labels, kept)
     report["runs"] = [run for run in report["runs"] if (run["method"], run["seed"]) != (labels[2], 0)]

@@ -127,7 +127,8 @@ def _interval(values: Floats) -> tuple[float, float] | None:
 def evidence_table(verdict: Figures) -> str:
     """Every difference that a verdict rests on."""
     rows = []
-    for part, of in (("rl", verdict["supervised"]), ("controls", verdict.get("winner", ""))):
+    sides = {"rl": "supervised", "controls": "winner", "baselines": "leader"}
+    for part, of in ((part, verdict.get(side, "")) for part, side in sides.items()):
         for label, row in verdict[part].items():
             pair = (label, of) if part == "rl" else (of, label)
             interval = "{:+.4f} to {:+.4f}".format(*row["interval"]) if row["interval"] else "one seed"

@@ -4,10 +4,10 @@ RL helps if a method of it beats the best supervised method, and every control, 
 loss and parameters but no future in them, so what they reach as well is no merit of looking ahead (Xin et al. 2020
 compare with the first only). The best supervised method is chosen by the metric that decides, on validation at the
 step that each run selected; one that reaches more on the test split all the same leaves it open. Each difference has
-to hold over sessions (a paired randomisation test by Holm's
-correction) and over seeds and sessions together (a 95 % interval that leaves out 0). That there is none is said only
-where the interval leaves no room for one that matters; all else is open, and so is what rests on a method of which the
-study asks for runs that are not here.
+to hold over sessions (a paired randomisation test by Holm's correction) and over seeds and sessions together (a 95 %
+interval that leaves out 0). That there is none is said only where the interval leaves no room for one that matters.
+What needs no training has to be beaten, too. All else is open, and so is what rests on a method of which the study asks
+for runs that are not here.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from seqward.statistics import holm
 
 WORTH = 0.02
 """Gains below this share of the best supervised figure are too small to matter."""
-PARTS = ("supervised", "rl", "controls")
+PARTS = ("supervised", "rl", "controls", "baselines")
 SIDES = {"supervised": "supervised method", "rl": "method of RL"}
 NOT_KEPT = "finished, but what happened at each event is not kept here"
 MORE = "More seeds or more test sessions would tell."
+BASELINES = {"last-items": "listing the session's last items", "popularity": "listing what is popular"}
 ANSWERS = {
     "yes": "RL helps here.",
+    "no need": "RL beats supervised learning here, but what needs no training beats both.",
     "not RL": "The extra loss helps here, but not what makes it RL.",
     "no": "RL does not help here.",
     "open": "It cannot be told from these runs whether RL helps here.",
@@ -51,8 +53,10 @@ def verdicts(study: Study, report: Figures, folder: Path) -> dict[str, Any]:
         if study.verdict is not None and runs:
             ks = list(runs[0]["evaluation"]["cutoffs"])
             sums = sums_of(name, report, folder, ks)
-            lost = gaps(study, name, report, sums)
-            found[name] = verdict(study.verdict, sums, figure_names(ks), validated(runs, folder), lost)
+            baselines = list(report["data"][name]["baselines"])
+            lost = {label: NOT_KEPT for label in baselines if label not in sums} | gaps(study, name, report, sums)
+            said = {**study.verdict, "baselines": baselines}
+            found[name] = verdict(said, sums, figure_names(ks), validated(runs, folder), lost)
     return found
 
 
@@ -95,8 +99,8 @@ def verdict(
     """Answer, words, and every difference it rests on.
 
     Args:
-        said: labels of ``supervised``, ``rl`` and ``controls``, and the ``metric`` that decides (NDCG@20 of the goals,
-            or of all events where none is a goal).
+        said: labels of ``supervised``, ``rl``, ``controls`` and ``baselines``, and the ``metric`` that decides (NDCG@20
+            of the goals, or of all events where none is a goal).
         validation: method -> metric -> value. By the metric that decides it selects the best supervised method, so that
             the test split does not choose RL's opponent; where one lacks it the test figure does, which favours
             supervised learning.
@@ -117,9 +121,13 @@ def verdict(
     facts |= {"metric": metric, "supervised": best, "chosen_on": "validation" if on_validation else "test"}
     facts |= {"asked": said, "values": value, "rl": rivals, "controls": {}, "worth": WORTH * value[best]}
     winners = [label for label, row in rivals.items() if _better(row)]
+    leader = max(winners or [best, *there["rl"]], key=lambda label: value[label])
+    listed = sorted((label for label in there["baselines"] if label != leader), key=lambda label: -value[label])[:1]
+    beside = _against({label: paired(sums[leader], sums[label], names, metric) for label in listed})
+    facts |= {"leader": leader, "baselines": beside}
     if not winners:
         return _none_better(facts)
-    winner = max(winners, key=lambda label: value[label])
+    winner = leader
     controls = {label: paired(sums[winner], sums[label], names, metric) for label in there["controls"]}
     above = [label for label in there["supervised"] if value[label] > value[winner]]
     return _some_better(facts | {"winner": winner, "above": above, "controls": _against(controls)})
@@ -140,6 +148,10 @@ def _deciding(sums: Mapping[str, Sums], names: Sequence[str]) -> str:
 
 def _better(row: Figures) -> bool:
     return row["p_adjusted"] < LEVEL and row["interval"] is not None and row["interval"][0] > 0
+
+
+def _worse(row: Figures) -> bool:
+    return row["p_adjusted"] < LEVEL and row["interval"] is not None and row["interval"][1] < 0
 
 
 def _no_room(row: Figures, worth: float) -> bool:
@@ -172,8 +184,11 @@ def _some_better(facts: dict[str, Any]) -> dict[str, Any]:
     if untold:
         said = f"{gain} From {', '.join(untold)}, which look at no future, it is not told apart. {MORE}"
         return _answer("open", said, facts)
-    rests_on = [winner, *facts["asked"]["supervised"], *facts["asked"]["controls"]]
-    return _answer("yes", f"{gain} It beats its controls, too: {', '.join(controls)}.", facts, rests_on)
+    rests_on = [
+        winner,
+        *(label for part in ("supervised", "controls", "baselines") for label in facts["asked"].get(part, ())),
+    ]
+    return _answer(_needed(facts), f"{gain} It beats its controls, too: {', '.join(controls)}.", facts, rests_on)
 
 
 def _none_better(facts: dict[str, Any]) -> dict[str, Any]:
@@ -195,6 +210,26 @@ def _none_better(facts: dict[str, Any]) -> dict[str, Any]:
     return _answer("open", said, facts)
 
 
+def _needed(facts: Figures) -> str:
+    """The answer where RL beats supervised learning and its controls, by what the best baseline reaches."""
+    if any(_worse(row) for row in facts["baselines"].values()):
+        return "no need"
+    return "yes" if all(_better(row) for row in facts["baselines"].values()) else "open"
+
+
+def _beside_baseline(facts: Figures) -> str:
+    """The best baseline and the best method, or the one that won."""
+    leader, value = facts.get("leader", ""), facts.get("values", {})
+    for label, row in facts.get("baselines", {}).items():
+        what, both = BASELINES.get(label, label), f"{value[label]:.4f}, against {value[leader]:.4f}"
+        if _better(row):
+            return f" {leader} beats {what} ({value[label]:.4f})."
+        if _worse(row):
+            return f" But {what} does better than {leader}: {both}."
+        return f" {leader} is not told apart from {what} ({both})."
+    return ""
+
+
 def _interval(row: Figures) -> str:
     return "95 % interval {:+.4f} to {:+.4f}".format(*row["interval"])
 
@@ -204,8 +239,6 @@ def _answer(answer: str, because: str, facts: dict[str, Any], rests_on: Collecti
     lost = facts["lost"]
     answer = "open" if any(label in lost for label in rests_on) else answer
     named = ", ".join(f"{label} ({why})" for label, why in lost.items())
-    return {
-        "answer": answer,
-        "words": f"{ANSWERS[answer]} {because}{f' Incomplete: {named}.' if lost else ''}",
-        **facts,
-    }
+    incomplete = f" Incomplete: {named}." if lost else ""
+    words = f"{ANSWERS[answer]} {because}{_beside_baseline(facts)}{incomplete}"
+    return {"answer": answer, "words": words, **facts}
