@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from seqward import SeqwardError
+from seqward.bench.conclusion import bench
 from seqward.bench.results import ends_alike, finished_before
 from seqward.bench.runner import in_words, run_study
 from seqward.bench.study import Study, read_study
@@ -158,6 +159,22 @@ def test_runs_that_the_time_limit_ended_are_marked(done: tuple[Path, dict[str, A
     assert remarks(method_table(result)[1])["small"] == "budget-limited (1 of 2)"
     small[1]["stopped"] = "time limit of 5 minutes"
     assert remarks(method_table(result)[1])["small"] == "budget-limited"
+
+
+@pytest.mark.parametrize(
+    ("ks", "shown"), [([3], [3]), ([10], [10]), ([20, 5], [20]), ([100_000, 7], [100_000]), ([5, 20, 10, 50], [10, 20])]
+)
+def test_the_table_is_of_cut_offs_that_were_measured(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, ks: list[int], shown: list[int]
+) -> None:
+    """Of the study's own, from the runs to the page; a list may be longer than the catalogue."""
+    text = STUDY.partition("published")[0].replace("methods:", f"evaluate: {{ks: {ks}}}\nmethods:")
+    shutil.copytree(done[0] / "work", tmp_path / "work")
+    (tmp_path / "tiny.yaml").write_text(text)
+    outcome = bench(read_study(tmp_path / "tiny.yaml"), tmp_path / "work" / "tiny", force=True)
+    header, rows = method_table(outcome.report)
+    assert header[4:-1] == [f"{metric}@{k}" for k in shown for metric in ("hr", "ndcg")]
+    assert {"small", "last-items"} <= {row[2] for row in rows} and outcome.page.is_file()
 
 
 def test_a_baseline_that_is_a_method_too_has_one_row_a_group(done: tuple[Path, dict[str, Any]]) -> None:

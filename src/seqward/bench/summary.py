@@ -7,10 +7,11 @@ from statistics import fmean
 from typing import Any
 
 from seqward.lint import refuse_impossible
-from seqward.metrics import GROUPS
+from seqward.metrics import CUTOFFS, GROUPS
 from seqward.stability.told import repairs_of
 
-SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
+SHOWN = (10, 20)
+"""Cut-offs of the table, where they are measured."""
 
 Figures = Mapping[str, Any]
 
@@ -49,10 +50,13 @@ def _spread(values: Sequence[float]) -> list[float]:
 def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
     """Header and rows: each method on each group, mean and lowest to highest over seeds; then the baselines.
 
+    Cut-offs are 10 and 20 where the study measures them, else its largest.
+
     Raises:
         Finding: a row is impossible.
     """
-    rows = []
+    rows, ks = [], report["evaluate"].get("ks", CUTOFFS)
+    names = [f"{metric}@{k}" for k in [k for k in SHOWN if k in ks] or [max(ks)] for metric in ("hr", "ndcg")]
     for data, methods in report["summary"].items():
         baselines = report["data"][data]["baselines"]
         runs = {method: runs for name, method, runs in _by_method(report["runs"]) if name == data}
@@ -65,12 +69,12 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
         for group in GROUPS:
             for method, groups in methods.items():
                 if group in groups:
-                    shown = [_range(groups[group][metric]) for metric in SHOWN]
+                    shown = [_range(groups[group][metric]) for metric in names]
                     rows.append([data, group, method, len(runs[method]), *shown, remark_of(runs[method])])
             for name, figures in baselines.items():
                 if figures[group] and name not in methods:
-                    rows.append([data, group, name, None, *(f"{figures[group][metric]:.4f}" for metric in SHOWN), ""])
-    return ["data", "group", "method", "seeds", *SHOWN, "remark"], rows
+                    rows.append([data, group, name, None, *(f"{figures[group][metric]:.4f}" for metric in names), ""])
+    return ["data", "group", "method", "seeds", *names, "remark"], rows
 
 
 def _range(spread: Sequence[float]) -> str:
