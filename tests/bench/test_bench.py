@@ -24,7 +24,7 @@ from seqward.bench import drawing
 from seqward.bench.compare import Sums, best_methods, compared, paired
 from seqward.bench.conclusion import Outcome, bench
 from seqward.bench.curves import AXES, curves_of, guarded
-from seqward.bench.events import FILE, figure_names, load_events, session_sums
+from seqward.bench.events import FILE, figure_names, load_events, save_events, session_sums
 from seqward.bench.page import page, write_page
 from seqward.bench.processes import side_by_side
 from seqward.bench.results import deciding
@@ -38,7 +38,7 @@ from seqward.bench.verdict import validated, verdict, verdicts
 from seqward.cli import main
 from seqward.errors import Finding
 from seqward.lint import refuse_impossible, refuse_mixed, rows_of, two_rewards
-from seqward.metrics import GROUPS, summarise
+from seqward.metrics import GROUPS, Outcomes, summarise
 from seqward.pictures import Line
 from seqward.report import cell
 
@@ -805,7 +805,41 @@ def test_the_table_over_seeds() -> None:
     assert b.startswith("<td>0.2500<small>0.2000 to 0.3000</small>") and b.endswith("<td>2</td><td>50%</td>")
     assert c == "<td>0.4000</td>" * 3 + "<td>1</td><td>90%</td>" and a.endswith("<td>5</td><td></td>")
     assert "beats a run of a" in text and "where there are fewer than 3" in text
-    assert "<small>0.0000 to " in seeds_table({"a": runs(0, 0, 0.3)}, names), "no share is below 0"
+
+
+def test_intervals_of_shares_are_shares_and_those_of_rewards_are_not_cut(tmp_path: Path) -> None:
+    """What is made up for few seeds goes beyond 0 and 1; a reward may lose, and may be above 1."""
+
+    def interval_of(*values: float) -> list[tuple[float, float]]:
+        runs = [{"test": {"goal": {"hr@20": v, "ndcg@20": v}, "reward@20": 20 * v - 18}} for v in values]
+        text = seeds_table({"a": runs}, ["goal.hr@20", "goal.ndcg@20", "reward@20"])
+        return [(float(low), float(high)) for low, high in re.findall(r"<small>(\S+) to (\S+)</small>", text)]
+
+    share, _, reward = interval_of(0.0, 0.0, 0.3)
+    assert share[0] == 0 < share[1] and reward[0] < -18 < reward[1] < 0
+    share, _, reward = interval_of(1.0, 1.0, 0.7)
+    assert share[0] < share[1] == 1 and 1 < 2 < reward[1]
+
+    goal = np.zeros(40, bool)
+    for seed, rank in enumerate((1, 1000)):  # all hit, none hit
+        outcomes = Outcomes(
+            rank=np.full(40, rank),
+            session=np.arange(40),
+            goal=~goal,
+            repeat=goal,
+            known=~goal,
+            reward=np.full(40, -0.5),
+        )
+        save_events(tmp_path / "d" / "m" / f"seed-{seed}" / FILE, outcomes, goal)
+    runs = [
+        {"data": "d", "method": "m", "seed": seed, "state": "finished", "evaluation": {"cutoffs": [20]}}
+        | {"test": {}, "steps": 1}
+        for seed in (0, 1)
+    ]
+    found = compared({"data": {"d": {"baselines": {}}}, "runs": runs}, tmp_path)["d"]["figures"]["m"]
+    assert found["all.hr@20"]["interval"] == found["goal.ndcg@20"]["interval"] == [0, 1]
+    assert found["reward@20"]["mean"] == -10
+    assert found["reward@20"]["interval"][0] < -20 and found["reward@20"]["interval"][1] > 0
 
 
 def test_what_decides() -> None:
