@@ -770,7 +770,12 @@ def test_the_page_sets_runs_beside_what_was_published() -> None:
     for entry in ("0.3500", "0.3000", "-0.0500", "off", "a &amp; b"):
         assert f"<td>{entry}</td>" in section
     assert "Runs not set beside them: 1.</b><ul><li>d/method-0/7: it failed" in section
-    assert "Beside published" not in page(report, found)
+    assert "Beside published" not in page(report, found) and "no ranking can have" not in section
+    entry = {"method": "method-0", "figures": {"hr@20": [0.3, 0.01], "ndcg@20": [0.312, 0.05]}, "source": "<b>"}
+    text = page(report | {"published": published_check([entry], report["runs"])}, found)
+    (section,) = re.findall(r"<h2>Beside published figures</h2>(.*?)</section>", text, re.DOTALL)
+    assert section.count("<td>IMPOSSIBLE row</td>") == 2 and "matched" not in section
+    assert "Published figures that no ranking can have.</b><ul><li>&lt;b&gt;, method-0, all: from 0 to 20" in section
 
 
 # The tables ----------------------------------------------------------------------------------------------------------

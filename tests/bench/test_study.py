@@ -189,6 +189,31 @@ def refused(folder: Path, **parts: str) -> list[str]:
         ("published", "{method: n, figures: {}}", "published: n is none of the methods."),
         (
             "published",
+            "{method: m, figures: {hr@10: [.nan, 0.1]}}",
+            "published: figures: expected a value and a tolera",
+        ),
+        (
+            "published",
+            "{method: m, figures: {hr@10: [0.3, .nan]}}",
+            "published: figures: expected a value and a tolera",
+        ),
+        (
+            "published",
+            "{method: m, figures: {hr@10: [0.3, .inf]}}",
+            "published: figures: expected a value and a tolera",
+        ),
+        (
+            "published",
+            "{method: m, figures: {hr@10: [31.5, 1]}}",
+            "published: figures: expected a value and a toleranc",
+        ),
+        (
+            "published",
+            "{method: m, figures: {hr@10: [-0.1, 1]}}",
+            "published: figures: expected a value and a toleranc",
+        ),
+        (
+            "published",
             "[{table: t.csv, group: some, within: 1}]",
             "published: group: expected one of all, goal, click, ",
         ),
@@ -251,7 +276,8 @@ def test_the_cut_offs_of_the_study_are_those_of_its_figures(tmp_path: Path) -> N
     [
         ("d,m,0.1", r"row 1: source, system is missing"),
         ("a,b,d,m,much", r"row 1: HR@10 is 'much', which is no number"),
-        ("a,b,d,m,inf", r"row 1: HR@10 is 'inf', which is no number"),
+        ("a,b,d,m,nan", r"row 1: HR@10 is 'nan', which is no number from 0 to 1"),
+        ("a,b,d,m,31.5", r"row 1: HR@10 is '31.5', which is no number from 0 to 1"),
     ],
 )
 def test_a_table_of_published_figures_is_checked(row: str, message: str, tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from statistics import fmean
 from typing import Any
 
-from seqward.lint import refuse_impossible
+from seqward.lint import TableRow, broken_bounds, refuse_impossible
 from seqward.metrics import CUTOFFS, GROUPS
 from seqward.stability.told import repairs_of
 
@@ -85,6 +86,9 @@ def _range(spread: Sequence[float]) -> str:
 BUDGET = "budget-limited"
 """The time limit ended the run: what it would have reached is not known."""
 
+IMPOSSIBLE = "IMPOSSIBLE row"
+"""No ranking has the published figures."""
+
 
 def is_limited(run: Figures) -> bool:
     """Whether the time limit ended a run."""
@@ -110,20 +114,31 @@ def remark_of(runs: Sequence[Figures]) -> str:
 def published_check(published: Sequence[Figures], runs: Sequence[Figures]) -> dict[str, Any]:
     """Each run of a named method against what was published for it: matched where within the tolerance.
 
+    Published figures that no ranking can have are never matched; ``impossible`` says which bounds they break.
     An entry that names data is of the runs on it, others of all. A run that the guard repaired is no reproduction:
     ``left_out`` says so of each, of those that failed, and of those whose test split has none of the events.
     """
     rows: list[dict[str, Any]] = []
     left_out: dict[str, None] = {}
     for entry in published:
+        impossible = impossible_of(entry)
         for run in runs:
             if run["method"] != entry["method"] or entry.get("data", run["data"]) != run["data"]:
                 continue
             if why := _no_reproduction(run, entry.get("group", "all")):
                 left_out[f"{run['data']}/{run['method']}/{run['seed']}: {why}"] = None
             else:
-                rows += [_compared(entry, run, metric, *figure) for metric, figure in entry["figures"].items()]
+                rows += [_compared(entry, run, metric, impossible) for metric in entry["figures"]]
     return {"comparisons": rows, "left_out": list(left_out)}
+
+
+def impossible_of(entry: Figures) -> list[str]:
+    """The bounds that published figures break, in words; a row is printed to the decimals of its longest figure."""
+    figures = {name: value for name, (value, _) in entry["figures"].items()}
+    places = max((-int(Decimal(str(value)).as_tuple().exponent) for value in figures.values()), default=0)
+    decimals = dict.fromkeys(figures, places)
+    row = TableRow(0, entry["method"], entry.get("group", "all"), {}, figures, decimals, {})
+    return [f"{entry.get('source') or 'published'}, {row.model}, {row.task}: {said}" for said in broken_bounds(row)]
 
 
 def _no_reproduction(run: Figures, group: str) -> str | None:
@@ -134,9 +149,11 @@ def _no_reproduction(run: Figures, group: str) -> str | None:
     return f"the guard repaired it ({', '.join(done)}), so it is no reproduction" if (done := repairs_of(run)) else None
 
 
-def _compared(entry: Figures, run: Figures, metric: str, value: float, tolerance: float) -> dict[str, Any]:
+def _compared(entry: Figures, run: Figures, metric: str, impossible: list[str]) -> dict[str, Any]:
+    value, tolerance = entry["figures"][metric]
     ours = run["test"][entry.get("group", "all")][metric]
-    matched = abs(ours - value) <= tolerance
+    matched = not impossible and abs(ours - value) <= tolerance
+    remark = IMPOSSIBLE if impossible else BUDGET if is_limited(run) else "matched" if matched else "off"
     return {
         **{name: run[name] for name in ("data", "method", "seed")},
         **{name: entry.get(name) for name in ("system", "source", "group")},
@@ -146,7 +163,8 @@ def _compared(entry: Figures, run: Figures, metric: str, value: float, tolerance
         "tolerance": tolerance,
         "difference": ours - value,
         "matched": matched,
-        "remark": BUDGET if is_limited(run) else "matched" if matched else "off",
+        "impossible": impossible,
+        "remark": remark,
     }
 
 
