@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from seqward.bench.page import page, write_page
 from seqward.bench.processes import side_by_side
 from seqward.bench.results import deciding
 from seqward.bench.runner import attempt
-from seqward.bench.shipped import FOLDER, shipped_studies, study_file
+from seqward.bench.shipped import FOLDER, data_instead, shipped_studies, study_file
 from seqward.bench.study import Key, read_study
 from seqward.bench.summary import published_check
 from seqward.bench.tables import evidence_table, refuse_bad_rows, seeds_table, title
@@ -884,11 +885,19 @@ def test_bad_options_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_my_own_data_stand_in_the_place_of_all(done: tuple[Path, Outcome]) -> None:
     """A prepared folder, and a log with columns of its own names."""
-    folder = done[0] / "out" / "data" / "shop"
-    study = read_study(FOLDER / "does-rl-help.yaml", None, {"": {"prepared": str(folder)}})
-    assert list(study.data) == ["shop"] and study.data["shop"] == {"prepared": str(folder)}
-    small = read_study(done[0] / "tiny.yaml", done[0] / "o", {"": {"prepared": str(folder)}})
-    found = bench(small, done[0] / "o", only=["*/sasrec/0"])
+    folder = done[0] / "my-log"
+    shutil.copytree(done[0] / "out" / "data" / "shop", folder)
+    mine = data_instead([str(folder)])
+    study = read_study(FOLDER / "does-rl-help.yaml", None, mine)
+    assert study.data == {"my-log": {"prepared": str(folder.resolve())}}
+    small = read_study(done[0] / "tiny.yaml", done[0] / "o", mine)
+    found = bench(small, done[0] / "o", only=["my-log/sasrec/0"])
+    assert list(found.found["verdicts"]) == ["my-log"] and (done[0] / "o" / "my-log" / "sasrec" / "seed-0").is_dir()
+    assert "<h2 class=data>my-log</h2>" in found.page.read_text()
+    assert bench(small, done[0] / "o", only=["my-log/sasrec/0"]).report == found.report, "it goes on"
+    with pytest.raises(SeqwardError, match=r"data.my-log was .* and is"):
+        other = data_instead([str(shutil.copytree(folder, done[0] / "other" / "my-log"))])
+        bench(read_study(done[0] / "tiny.yaml", done[0] / "o", other), done[0] / "o")
     first = next(run for run in done[1].report["runs"] if (run["method"], run["seed"]) == ("sasrec", 0))
     assert found.report["runs"][0]["test"] == first["test"]
 
