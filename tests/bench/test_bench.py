@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,21 +25,21 @@ from seqward.bench import drawing
 from seqward.bench.compare import Sums, best_methods, compared, paired
 from seqward.bench.conclusion import Outcome, bench
 from seqward.bench.curves import AXES, curves_of, guarded
-from seqward.bench.events import FILE, figure_names, load_events, session_sums
+from seqward.bench.events import FILE, figure_names, load_events, save_events, session_sums
 from seqward.bench.page import page, write_page
 from seqward.bench.processes import side_by_side
 from seqward.bench.results import deciding
 from seqward.bench.runner import attempt
-from seqward.bench.shipped import FOLDER, shipped_studies, study_file
+from seqward.bench.shipped import FOLDER, data_instead, shipped_studies, study_file
 from seqward.bench.study import Key, read_study
 from seqward.bench.summary import published_check
-from seqward.bench.tables import refuse_bad_rows, seeds_table, title
+from seqward.bench.tables import evidence_table, refuse_bad_rows, seeds_table, title
 from seqward.bench.training import training
-from seqward.bench.verdict import verdict
+from seqward.bench.verdict import validated, verdict, verdicts
 from seqward.cli import main
 from seqward.errors import Finding
 from seqward.lint import refuse_impossible, refuse_mixed, rows_of, two_rewards
-from seqward.metrics import GROUPS, summarise
+from seqward.metrics import GROUPS, Outcomes, summarise
 from seqward.pictures import Line
 from seqward.report import cell
 
@@ -344,6 +345,7 @@ def test_protocols_may_leave_entries_out() -> None:
 
 NAMES = figure_names([20])
 SAID = {"supervised": ["ce"], "rl": ["sqn"], "controls": ["gamma-0"]}
+BY_CE = {"ce": {"goal.ndcg@20": 1.0}}
 
 
 def planted(rates: dict[str, float], sessions: int, seeds: int = 5) -> dict[str, Sums]:
@@ -367,34 +369,106 @@ def planted(rates: dict[str, float], sessions: int, seeds: int = 5) -> dict[str,
     ],
 )
 def test_the_verdict(rates: dict[str, float], sessions: int, answer: str) -> None:
-    found = verdict(SAID, planted(rates, sessions), NAMES, {"ce": 1.0})
+    found = verdict(SAID, planted(rates, sessions), NAMES, BY_CE, {})
     assert found["answer"] == answer, found["words"]
     assert "sqn" in found["rl"] and (answer in ("no", "open")) == (not found["controls"])
 
 
 def test_one_seed_is_no_verdict() -> None:
-    found = verdict(SAID, planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000, seeds=1), NAMES, {})
+    found = verdict(SAID, planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000, seeds=1), NAMES, {}, {})
     assert found["answer"] == "open" and "One seed" in found["words"]
 
 
 @pytest.mark.parametrize(
-    ("rates", "absent", "said"),
+    ("rates", "lost"),
     [
-        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"controls": ["count"]}, "gamma-0, too. But count did not finish."),
-        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"supervised": ["rnn"]}, "gamma-0, too. But rnn did not finish."),
-        ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, {"rl": ["sa2c"]}, "But sa2c did not finish."),
-        ({"ce": 0.3, "sqn": 0.4}, {}, "No control has finished"),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"controls": "count"}),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"supervised": "rnn"}),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"supervised": "ce"}),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"rl": "sqn"}),
+        ({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, {"controls": "gamma-0"}),
+        ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, {"rl": "sa2c"}),
+        ({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3}, {"supervised": "ce"}),
+        ({"ce": 0.3, "sqn": 0.4}, {"controls": "gamma-0"}),
     ],
 )
-def test_what_did_not_finish_leaves_it_open(rates: dict[str, float], absent: dict[str, list[str]], said: str) -> None:
-    asked = {part: [*labels, *absent.get(part, [])] for part, labels in SAID.items()}
-    found = verdict(asked, planted(rates, 2000), NAMES, {})
+def test_what_lost_runs_leaves_it_open(rates: dict[str, float], lost: dict[str, str]) -> None:
+    """All of them, as those that no rate is planted for, or some."""
+    asked = {part: list(dict.fromkeys([*labels, lost.get(part, labels[0])])) for part, labels in SAID.items()}
+    (label,) = lost.values()
+    found = verdict(asked, planted(rates, 2000), NAMES, BY_CE, {label: "3 of 5 seeds failed", "not asked": "x"})
+    assert found["answer"] == "open"
+    assert found["words"].startswith("It cannot be told") and f" Incomplete: {label} (3 of 5 seeds" in found["words"]
+    assert "not asked" not in found["words"]
+
+
+def test_what_lost_runs_and_does_not_change_the_answer_is_named() -> None:
+    sums = planted({"ce": 0.4, "rnn": 0.3, "sqn": 0.3, "gamma-0": 0.3}, 2000)
+    lost = {"rnn": "1 of 5 seeds failed"}
+    found = verdict(SAID | {"supervised": ["ce", "rnn"]}, sums, NAMES, {}, lost)
+    assert found["answer"] == "no" and found["words"].endswith(" Incomplete: rnn (1 of 5 seeds failed).")
+
+
+@pytest.mark.parametrize(
+    ("best", "answer", "said"),
+    [
+        (0.75, "no need", "But listing the session's last items does better than sqn: 0.7"),
+        (0.40, "open", "sqn is not told apart from listing the session's last items (0."),
+        (0.20, "yes", "sqn beats listing the session's last items (0."),
+    ],
+)
+def test_the_winner_is_held_against_the_best_baseline(best: float, answer: str, said: str) -> None:
+    """The better of the two baselines, and only what beats it, too, is said to help."""
+    rates = {"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3, "last-items": best, "popularity": 0.05}
+    sums = planted(rates, 2000)
+    for label in ("last-items", "popularity"):
+        sums[label] = Sums([0], sums[label].sums[:1], sums[label].counts, seedless=True)
+    asked = SAID | {"baselines": ["popularity", "last-items"]}
+    found = verdict(asked, sums, NAMES, BY_CE, {})
+    assert found["answer"] == answer and said in found["words"] and list(found["baselines"]) == ["last-items"]
+    assert "sqn less last-items" in evidence_table(found)
+    lost = verdict(asked, sums, NAMES, BY_CE, {"popularity": "not kept"})
+    assert lost["answer"] == "open" and lost["words"].endswith("Incomplete: popularity (not kept).")
+
+
+def test_where_rl_does_not_win_the_best_method_is_held_against_the_baseline() -> None:
+    sums = planted({"ce": 0.4, "sqn": 0.3, "gamma-0": 0.3, "popularity": 0.6}, 2000)
+    found = verdict(SAID | {"baselines": ["popularity"]}, sums, NAMES, {}, {})
+    assert found["answer"] == "no" and "But listing what is popular does better than ce: 0.5" in found["words"]
+    assert "ce less popularity" in evidence_table(found)
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ({"sqn": 0.4}, "No supervised method can be compared. Incomplete: ce (5 of 5 seeds failed)."),
+        ({"ce": 0.4}, "No method of RL can be compared. Incomplete: ce (5 of 5 seeds failed)."),
+        ({}, "No supervised method can be compared. No method of RL can be compared. Incomplete: ce"),
+    ],
+)
+def test_the_side_that_is_not_there_is_named(rates: dict[str, float], said: str) -> None:
+    found = verdict(SAID, planted(rates, 20), NAMES, {}, {"ce": "5 of 5 seeds failed"})
     assert found["answer"] == "open" and said in found["words"]
+
+
+def test_failed_and_not_run_and_not_kept_are_told_apart(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """Seed 0 of snqn's control was not asked for, seed 1 failed; elsewhere stands the result without the events."""
+    folder, outcome = done
+    study, report = study_in(tmp_path), json.loads(json.dumps(outcome.report))
+    kept = "finished, but what happened at each event is not kept here"
+    (found,) = verdicts(study, report, tmp_path).values()
+    labels = ("sasrec", "snqn gamma=0.9", "snqn gamma=0.0", "last-items", "popularity")
+    assert "No supervised method can be compared. No method of RL can be" in found["words"]
+    assert found["lost"] == dict.fromkeys(labels, kept)
+    report["runs"] = [run for run in report["runs"] if (run["method"], run["seed"]) != (labels[2], 0)]
+    next(run for run in report["runs"] if run["method"] == labels[2])["state"] = "failed"
+    (found,) = verdicts(study, report, folder / "out").values()
+    assert found["answer"] == "open" and found["lost"] == {labels[2]: "1 of 2 seeds failed, 1 of 2 seeds not run"}
 
 
 def test_what_does_not_change_the_answer_may_be_missing() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
-    assert verdict(SAID | {"rl": ["sqn", "sa2c"]}, sums, NAMES, {})["answer"] == "yes"
+    assert verdict(SAID | {"rl": ["sqn", "sa2c"]}, sums, NAMES, {}, {"sa2c": "not run"})["answer"] == "yes"
 
 
 def test_a_control_that_is_not_told_apart_is_no_proof() -> None:
@@ -402,7 +476,7 @@ def test_a_control_that_is_not_told_apart_is_no_proof() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
     control = sums["gamma-0"].sums[:2]
     control[1] = 1.0
-    found = verdict(SAID, sums | {"gamma-0": Sums([0, 1], control, sums["ce"].counts)}, NAMES, {"ce": 1.0})
+    found = verdict(SAID, sums | {"gamma-0": Sums([0, 1], control, sums["ce"].counts)}, NAMES, BY_CE, {})
     assert found["answer"] == "open" and "From gamma-0, which look at no future, it is not told apart" in found["words"]
 
 
@@ -410,14 +484,60 @@ def test_methods_of_other_seeds_are_not_compared() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 200)
     others = Sums([7, 8, 9, 10, 11], sums["sqn"].sums, sums["sqn"].counts)
     assert paired(sums["ce"], others, NAMES, "goal.hr@20") is None
-    found = verdict(SAID, sums | {"sqn": others}, NAMES, {})
+    found = verdict(SAID, sums | {"sqn": others}, NAMES, {}, {})
     assert found["answer"] == "open" and found["rl"] == {}
 
 
 def test_it_is_said_on_what_the_opponent_was_chosen() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
-    assert "the best supervised method on validation" in verdict(SAID, sums, NAMES, {"ce": 1.0})["words"]
-    assert "the best supervised method on test" in verdict(SAID, sums, NAMES, {})["words"]
+    chosen = "ce, the best supervised method by goal.ndcg@20 on "
+    assert f"{chosen}validation" in verdict(SAID, sums, NAMES, BY_CE, {})["words"]
+    assert f"{chosen}test" in verdict(SAID, sums, NAMES, {}, {})["words"]
+    assert f"{chosen}test" in verdict(SAID, sums, NAMES, {"ce": {"reward@20": 1.0}}, {})["words"], "of another metric"
+
+
+@pytest.mark.parametrize(
+    ("validation", "against", "said"),
+    [
+        ({"a": 0.4, "b": 0.5}, "b", "No method of RL beats b, the best supervised method by goal.ndcg@20 on validati"),
+        ({"a": 0.5, "b": 0.4}, "a", "But on test sqn reaches 0.3"),
+    ],
+)
+def test_no_supervised_method_stands_above_the_winner(validation: dict[str, float], against: str, said: str) -> None:
+    """Supervised a .30 and b .41, RL .36 on test: whichever validation favours, RL is not said to help."""
+    sums = planted({"a": 0.3, "b": 0.41, "sqn": 0.36, "gamma-0": 0.3}, 4000)
+    by_metric = {label: {"goal.ndcg@20": value, "reward@20": -value} for label, value in validation.items()}
+    found = verdict(SAID | {"supervised": ["a", "b"]}, sums, NAMES, by_metric, {})
+    assert (found["answer"], found["supervised"]) == ("no" if against == "b" else "open", against)
+    assert said in found["words"] and (against == "b" or "and supervised learning more: b 0.4" in found["words"])
+
+
+def test_the_opponent_is_chosen_by_the_metric_that_decides_at_the_selected_step(tmp_path: Path) -> None:
+    """By reward@20 both select, a the step 20 with .5 and b the step 10 with .2 and, of seed 1, .4: a mean of .3."""
+    runs = []
+    for (method, seed), (step, values) in {
+        ("a", 0): (20, (0.1, 0.5)),
+        ("b", 0): (10, (0.2, 0.9)),
+        ("b", 1): (10, (0.4,)),
+    }.items():
+        place = tmp_path / "d" / method / f"seed-{seed}"
+        place.mkdir(parents=True)
+        log = [
+            {
+                "kind": "validation",
+                "step": 10 * i,
+                "events": i,
+                "seconds": i,
+                "metrics": {"goal": {"ndcg@20": v}, "reward@20": 1.0},
+            }
+            for i, v in enumerate(values, 1)
+        ]
+        (place / "log.jsonl").write_text("\n".join(map(json.dumps, log)))
+        best = {"step": step, "metric": "reward@20", "value": 9.0}
+        runs.append({"data": "d", "method": method, "seed": seed, "state": "finished", "best": best})
+    found = validated(runs, tmp_path)
+    assert {method: of["goal.ndcg@20"] for method, of in found.items()} == {"a": 0.5, "b": pytest.approx(0.3)}
+    assert validated([run | {"best": None} for run in runs], tmp_path) == {"a": {}, "b": {}}
 
 
 def marked(seed_luck: float, gain: float, seeds: int, sessions: int = 400) -> bool:
@@ -651,7 +771,12 @@ def test_the_page_sets_runs_beside_what_was_published() -> None:
     for entry in ("0.3500", "0.3000", "-0.0500", "off", "a &amp; b"):
         assert f"<td>{entry}</td>" in section
     assert "Runs not set beside them: 1.</b><ul><li>d/method-0/7: it failed" in section
-    assert "Beside published" not in page(report, found)
+    assert "Beside published" not in page(report, found) and "no ranking can have" not in section
+    entry = {"method": "method-0", "figures": {"hr@20": [0.3, 0.01], "ndcg@20": [0.312, 0.05]}, "source": "<b>"}
+    text = page(report | {"published": published_check([entry], report["runs"])}, found)
+    (section,) = re.findall(r"<h2>Beside published figures</h2>(.*?)</section>", text, re.DOTALL)
+    assert section.count("<td>IMPOSSIBLE row</td>") == 2 and "matched" not in section
+    assert "Published figures that no ranking can have.</b><ul><li>&lt;b&gt;, method-0, all: from 0 to 20" in section
 
 
 # The tables ----------------------------------------------------------------------------------------------------------
@@ -686,7 +811,41 @@ def test_the_table_over_seeds() -> None:
     assert b.startswith("<td>0.2500<small>0.2000 to 0.3000</small>") and b.endswith("<td>2</td><td>50%</td>")
     assert c == "<td>0.4000</td>" * 3 + "<td>1</td><td>90%</td>" and a.endswith("<td>5</td><td></td>")
     assert "beats a run of a" in text and "where there are fewer than 3" in text
-    assert "<small>0.0000 to " in seeds_table({"a": runs(0, 0, 0.3)}, names), "no share is below 0"
+
+
+def test_intervals_of_shares_are_shares_and_those_of_rewards_are_not_cut(tmp_path: Path) -> None:
+    """What is made up for few seeds goes beyond 0 and 1; a reward may lose, and may be above 1."""
+
+    def interval_of(*values: float) -> list[tuple[float, float]]:
+        runs = [{"test": {"goal": {"hr@20": v, "ndcg@20": v}, "reward@20": 20 * v - 18}} for v in values]
+        text = seeds_table({"a": runs}, ["goal.hr@20", "goal.ndcg@20", "reward@20"])
+        return [(float(low), float(high)) for low, high in re.findall(r"<small>(\S+) to (\S+)</small>", text)]
+
+    share, _, reward = interval_of(0.0, 0.0, 0.3)
+    assert share[0] == 0 < share[1] and reward[0] < -18 < reward[1] < 0
+    share, _, reward = interval_of(1.0, 1.0, 0.7)
+    assert share[0] < share[1] == 1 and 1 < 2 < reward[1]
+
+    goal = np.zeros(40, bool)
+    for seed, rank in enumerate((1, 1000)):  # all hit, none hit
+        outcomes = Outcomes(
+            rank=np.full(40, rank),
+            session=np.arange(40),
+            goal=~goal,
+            repeat=goal,
+            known=~goal,
+            reward=np.full(40, -0.5),
+        )
+        save_events(tmp_path / "d" / "m" / f"seed-{seed}" / FILE, outcomes, goal)
+    runs = [
+        {"data": "d", "method": "m", "seed": seed, "state": "finished", "evaluation": {"cutoffs": [20]}}
+        | {"test": {}, "steps": 1}
+        for seed in (0, 1)
+    ]
+    found = compared({"data": {"d": {"baselines": {}}}, "runs": runs}, tmp_path)["d"]["figures"]["m"]
+    assert found["all.hr@20"]["interval"] == found["goal.ndcg@20"]["interval"] == [0, 1]
+    assert found["reward@20"]["mean"] == -10
+    assert found["reward@20"]["interval"][0] < -20 and found["reward@20"]["interval"][1] > 0
 
 
 def test_what_decides() -> None:
@@ -726,11 +885,19 @@ def test_bad_options_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_my_own_data_stand_in_the_place_of_all(done: tuple[Path, Outcome]) -> None:
     """A prepared folder, and a log with columns of its own names."""
-    folder = done[0] / "out" / "data" / "shop"
-    study = read_study(FOLDER / "does-rl-help.yaml", None, {"": {"prepared": str(folder)}})
-    assert list(study.data) == ["shop"] and study.data["shop"] == {"prepared": str(folder)}
-    small = read_study(done[0] / "tiny.yaml", done[0] / "o", {"": {"prepared": str(folder)}})
-    found = bench(small, done[0] / "o", only=["*/sasrec/0"])
+    folder = done[0] / "my-log"
+    shutil.copytree(done[0] / "out" / "data" / "shop", folder)
+    mine = data_instead([str(folder)])
+    study = read_study(FOLDER / "does-rl-help.yaml", None, mine)
+    assert study.data == {"my-log": {"prepared": str(folder.resolve())}}
+    small = read_study(done[0] / "tiny.yaml", done[0] / "o", mine)
+    found = bench(small, done[0] / "o", only=["my-log/sasrec/0"])
+    assert list(found.found["verdicts"]) == ["my-log"] and (done[0] / "o" / "my-log" / "sasrec" / "seed-0").is_dir()
+    assert "<h2 class=data>my-log</h2>" in found.page.read_text()
+    assert bench(small, done[0] / "o", only=["my-log/sasrec/0"]).report == found.report, "it goes on"
+    with pytest.raises(SeqwardError, match=r"data.my-log was .* and is"):
+        other = data_instead([str(shutil.copytree(folder, done[0] / "other" / "my-log"))])
+        bench(read_study(done[0] / "tiny.yaml", done[0] / "o", other), done[0] / "o")
     first = next(run for run in done[1].report["runs"] if (run["method"], run["seed"]) == ("sasrec", 0))
     assert found.report["runs"][0]["test"] == first["test"]
 

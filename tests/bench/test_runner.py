@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from seqward import SeqwardError
+from seqward.bench.conclusion import bench
 from seqward.bench.results import ends_alike, finished_before
 from seqward.bench.runner import in_words, run_study
 from seqward.bench.study import Study, read_study
-from seqward.bench.summary import mean_of_best, method_table, published_check, remark_of
+from seqward.bench.summary import impossible_of, mean_of_best, method_table, published_check, remark_of
 from seqward.bench.summary import published_table as beside_published
 from seqward.errors import Finding
 from seqward.methods import METHODS
@@ -32,7 +33,7 @@ methods:
   popularity: {}
   small: {method: sasrec, train.lr: 0.01}
   broken: {method: sasrec, train.metric: q.mean_q}
-published: {source: nobody, method: small, group: all, figures: {hr@10: [0.5, 1.0], ndcg@10: [2.0, 0.1]}}
+published: {source: nobody, method: small, group: all, figures: {hr@10: [0.5, 1.0], ndcg@10: [0.4, 0.001]}}
 """
 SEVERAL = """
 data: {shop: {simulate: {sessions: 100, items: 30}}}
@@ -148,6 +149,35 @@ def test_runs_are_held_against_several_systems(tmp_path: Path) -> None:
     assert shown["difference"] in ("-0.0500", "-0.0003") and "remark" in header
 
 
+def test_a_published_row_that_no_ranking_has_is_never_matched() -> None:
+    """Of the hits between 5 and 10, .1 of all events, each adds at most 1 / log2(7) = .356: NDCG cannot rise by .2."""
+    test = {"all": {"hr@5": 0.5, "hr@10": 0.6, "ndcg@5": 0.3, "ndcg@10": 0.5}}
+    run = {"data": "d", "method": "m", "seed": 0, "state": "finished", "stopped": "", "test": test}
+    values = {"hr@5": 0.5, "hr@10": 0.6, "ndcg@5": 0.3, "ndcg@10": 0.5}
+    entry = {"method": "m", "source": "s", "figures": {name: [value, 0.01] for name, value in values.items()}}
+    rows = published_check([entry], [run, run | {"stopped": "time limit of 1 minutes"}])["comparisons"]
+    assert len(rows) == 8
+    assert {(row["matched"], row["remark"]) for row in rows} == {(False, "IMPOSSIBLE row")}
+    (said,) = rows[0]["impossible"]
+    assert said.startswith("s, m, all: from 5 to 10: NDCG rises by 0.2")
+    header, lines = beside_published(rows)
+    assert {line[header.index("remark")] for line in lines} == {"IMPOSSIBLE row"}
+
+    entry["figures"] = {name: [value, 0.2] for name, value in (values | {"ndcg@10": 0.33}).items()}
+    rows = published_check([entry], [run])["comparisons"]
+    assert {(row["remark"], *row["impossible"]) for row in rows} == {("matched",)}
+
+
+def test_published_figures_are_printed_to_the_decimals_of_the_longest() -> None:
+    """At k = 1 both are the share of first places: two that differ by one unit of the last digit may be the same."""
+    of = lambda hr, ndcg: {"method": "m", "figures": {"hr@1": [hr, 0.1], "ndcg@1": [ndcg, 0.1]}}  # noqa: E731
+    for hr, ndcg in ((0.3, 0.31), (0.3, 0.301), (1e-05, 2e-05), (1, 1)):
+        assert not impossible_of(of(hr, ndcg)), (hr, ndcg)
+    for hr, ndcg in ((0.3, 0.32), (0.3, 0.302), (1e-05, 3e-05), (0, 0.7)):
+        assert impossible_of(of(hr, ndcg)), (hr, ndcg)
+    assert not impossible_of({"method": "m", "figures": {}})
+
+
 def test_runs_that_the_time_limit_ended_are_marked(done: tuple[Path, dict[str, Any]]) -> None:
     result = json.loads(json.dumps(done[1]))
     small = [run for run in result["runs"] if run["method"] == "small"]
@@ -158,6 +188,22 @@ def test_runs_that_the_time_limit_ended_are_marked(done: tuple[Path, dict[str, A
     assert remarks(method_table(result)[1])["small"] == "budget-limited (1 of 2)"
     small[1]["stopped"] = "time limit of 5 minutes"
     assert remarks(method_table(result)[1])["small"] == "budget-limited"
+
+
+@pytest.mark.parametrize(
+    ("ks", "shown"), [([3], [3]), ([10], [10]), ([20, 5], [20]), ([100_000, 7], [100_000]), ([5, 20, 10, 50], [10, 20])]
+)
+def test_the_table_is_of_cut_offs_that_were_measured(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, ks: list[int], shown: list[int]
+) -> None:
+    """Of the study's own, from the runs to the page; a list may be longer than the catalogue."""
+    text = STUDY.partition("published")[0].replace("methods:", f"evaluate: {{ks: {ks}}}\nmethods:")
+    shutil.copytree(done[0] / "work", tmp_path / "work")
+    (tmp_path / "tiny.yaml").write_text(text)
+    outcome = bench(read_study(tmp_path / "tiny.yaml"), tmp_path / "work" / "tiny", force=True)
+    header, rows = method_table(outcome.report)
+    assert header[4:-1] == [f"{metric}@{k}" for k in shown for metric in ("hr", "ndcg")]
+    assert {"small", "last-items"} <= {row[2] for row in rows} and outcome.page.is_file()
 
 
 def test_a_baseline_that_is_a_method_too_has_one_row_a_group(done: tuple[Path, dict[str, Any]]) -> None:

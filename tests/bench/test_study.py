@@ -11,8 +11,8 @@ import pytest
 from seqward import SeqwardError
 from seqward.bench.events import load_events
 from seqward.bench.runner import run_study
-from seqward.bench.shipped import FOLDER, study_file
-from seqward.bench.study import Study, read_study
+from seqward.bench.shipped import FOLDER, data_instead, study_file
+from seqward.bench.study import Instead, Study, read_study
 from seqward.bench.sweeps import sweeps_of
 from seqward.cli import main
 
@@ -53,7 +53,53 @@ def test_the_command_does_without_them_too(
     assert main(["bench", "figure-1", "--only", "*/snqn/0"]) == 2
     assert "data trivago: trivago/events.parquet is not there" in capsys.readouterr().err
     assert main(["bench", "figure-1", "--only", "shop/snqn/7"]) == 2
-    assert "no run of figure-1 is called shop/snqn/7. They are DATA/METHOD/SEED." in capsys.readouterr().err
+    assert (
+        "no run of figure-1 is called shop/snqn/7. They are DATA/METHOD/SEED. DATA is shop or trivago."
+        in capsys.readouterr().err
+    )
+
+
+# One's own data -----------------------------------------------------------------------------------------------------
+
+
+def prepared_folders(folder: Path, *names: str) -> list[Path]:
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "dataset.json").write_text("{}")
+    return [folder / name for name in names]
+
+
+def test_my_own_data_have_the_names_of_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of all others; the folder of the README is called as no data set can be."""
+    mine, other, data = prepared_folders(tmp_path, "mine", "other", "data")
+    monkeypatch.chdir(mine)
+    for said, names in (
+        (["."], {"mine": mine}),
+        ([f"{other}/", str(mine)], {"other": other, "mine": mine}),
+        ([str(data)], {"my-data": data}),
+        ([f"trivago={other}"], {"shop": None, "trivago": other}),
+        ([f"trivago={data}", str(mine)], {"trivago": data, "mine": mine}),
+    ):
+        study = read_study(FOLDER / "figure-1.yaml", None, data_instead(said))
+        assert set(study.data) == set(names), said
+        assert all(study.data[name] == {"prepared": str(place)} for name, place in names.items() if place), said
+    study = read_study(FOLDER / "figure-1.yaml", None, data_instead([str(mine)]))
+    assert {key.data for key in study.runs(["mine/snqn/*"])} == {"mine"} and not study.runs(["shop/*"])
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "called"),
+    [
+        (("a/mine", "b/mine"), "{0} {1}", "mine"),
+        (("a/trivago", "b/log"), "trivago={1} {0}", "trivago"),
+        (("a/trivago", "b/log"), "{0} trivago={1}", "trivago"),
+        (("a/data", "b/data"), "{0} {1}", "my-data"),
+    ],
+)
+def test_data_of_one_name_are_refused(names: tuple[str, str], said: str, called: str, tmp_path: Path) -> None:
+    places = prepared_folders(tmp_path, *names)
+    with pytest.raises(SeqwardError, match=f"another data set is called '{called}', too. Rename one of the folders"):
+        data_instead(said.format(*places).split())
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
@@ -189,6 +235,31 @@ def refused(folder: Path, **parts: str) -> list[str]:
         ("published", "{method: n, figures: {}}", "published: n is none of the methods."),
         (
             "published",
+            "{method: m, figures: {hr@10: [.nan, 0.1]}}",
+            "published: figures: expected a value and a tolera",
+        ),
+        (
+            "published",
+            "{method: m, figures: {hr@10: [0.3, .nan]}}",
+            "published: figures: expected a value and a tolera",
+        ),
+        (
+            "published",
+            "{method: m, figures: {hr@10: [0.3, .inf]}}",
+            "published: figures: expected a value and a tolera",
+        ),
+        (
+            "published",
+            "{method: m, figures: {hr@10: [31.5, 1]}}",
+            "published: figures: expected a value and a toleranc",
+        ),
+        (
+            "published",
+            "{method: m, figures: {hr@10: [-0.1, 1]}}",
+            "published: figures: expected a value and a toleranc",
+        ),
+        (
+            "published",
             "[{table: t.csv, group: some, within: 1}]",
             "published: group: expected one of all, goal, click, ",
         ),
@@ -251,7 +322,8 @@ def test_the_cut_offs_of_the_study_are_those_of_its_figures(tmp_path: Path) -> N
     [
         ("d,m,0.1", r"row 1: source, system is missing"),
         ("a,b,d,m,much", r"row 1: HR@10 is 'much', which is no number"),
-        ("a,b,d,m,inf", r"row 1: HR@10 is 'inf', which is no number"),
+        ("a,b,d,m,nan", r"row 1: HR@10 is 'nan', which is no number from 0 to 1"),
+        ("a,b,d,m,31.5", r"row 1: HR@10 is '31.5', which is no number from 0 to 1"),
     ],
 )
 def test_a_table_of_published_figures_is_checked(row: str, message: str, tmp_path: Path) -> None:
@@ -294,12 +366,12 @@ def test_numbers_are_those_of_the_settings_files(tmp_path: Path) -> None:
         ),
         (lambda _: study_file("nothing-like-it"), r"There is no study nothing-like-it\. See `seqward bench --list`\."),
         (
-            lambda folder: read_study(study_of(folder).folder / "s.yaml", None, {"shp": {"prepared": "x"}}),
+            lambda folder: read_study(study_of(folder).folder / "s.yaml", None, Instead({"shp": {"prepared": "x"}})),
             r"s\.yaml has no data set 'shp'\. It has: shop\.",
         ),
         (
             lambda folder: run_study(study_of(folder), folder / "r.json", folder / "out", only=["a/*", "b/*"]),
-            r"no run of s is called a/\* or b/\*\. They are DATA/METHOD/SEED\.",
+            r"no run of s is called a/\* or b/\*\. They are DATA/METHOD/SEED\. DATA is shop\.",
         ),
         (
             lambda folder: load_events(Path((folder / "events.npz").write_text("cut off") and folder / "events.npz")),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqward.bench.events import FILE, SHOWN_GROUPS, figure_names, load_events, session_sums
+from seqward.bench.events import FILE, SHOWN_GROUPS, figure_names, load_events, possible, session_sums
 from seqward.bench.runner import place_of
 from seqward.bench.study import Key
 from seqward.bench.summary import runs_by_method
@@ -152,7 +152,8 @@ def _with_intervals(of: Sums, names: Sequence[str]) -> dict[str, Any]:
     for i, name in enumerate(names):
         if np.isfinite(values[:, i]).all():
             shares = samples[:, i] if "." in name else samples[:, i] / len(of.seeds)
-            found[name] = {**_over_seeds(values[:, i]), "interval": list(percentile_interval(np.maximum(shares, 0)))}
+            interval = list(percentile_interval(possible(name, shares)))
+            found[name] = {**_over_seeds(values[:, i]), "interval": interval}
     return found
 
 

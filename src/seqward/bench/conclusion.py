@@ -58,7 +58,7 @@ def conclude(study: Study, report: dict[str, Any], folder: Path) -> Outcome:
         "curves": curves_of(report, folder),
         "guard": guarded(report, folder),
         "sweeps": sweeps_of(study, of_all),
-        "verdicts": {} if study.verdict is None else verdicts(study.verdict, report, folder),
+        "verdicts": verdicts(study, report, folder),
         "left_out": left_out(report["runs"]),
     }
     write(folder / "page.json", found, indent=None)

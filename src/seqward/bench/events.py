@@ -81,6 +81,11 @@ def figure_names(ks: list[int]) -> list[str]:
     return [*names, *(f"reward@{k}" for k in ks)]
 
 
+def possible(name: str, values: Floats) -> Floats:
+    """Figures of this name, to which resampling adds what cannot be: shares, within a group, lie between 0 and 1."""
+    return np.clip(values, 0, 1) if "." in name else values
+
+
 def session_sums(events: Events, ks: list[int]) -> tuple[Floats, Floats]:
     """Sums of each figure and the events of each group, by session: [sessions, figures], [sessions, groups]."""
     outcomes, members = events.outcomes, events.groups()

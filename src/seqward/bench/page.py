@@ -210,6 +210,9 @@ def _published(published: Figures) -> str:
     header, lines = published_table(rows)
     cells = ["".join(f"<td>{'' if cell is None else escape(str(cell))}</td>" for cell in line) for line in lines]
     content = table(header, [f"<tr><th></th>{line}</tr>" for line in cells]) if rows else ""
+    if impossible := list(dict.fromkeys(said for row in rows for said in row.get("impossible", ()))):
+        items = "".join(f"<li>{escape(line)}" for line in impossible)
+        content += f"<div class=lost><b>Published figures that no ranking can have.</b><ul>{items}</ul></div>"
     if left_out:
         items = "".join(f"<li>{escape(line)}" for line in left_out)
         content += f"<div class=lost><b>Runs not set beside them: {len(left_out)}.</b><ul>{items}</ul></div>"

@@ -54,7 +54,7 @@ def published_table(file: Path) -> list[dict[str, str]]:
     """The rows of a table of published figures that belong to a method of ours.
 
     Raises:
-        SeqwardError: there is no such table, or it lacks a column, or a figure is no number.
+        SeqwardError: there is no such table, or it lacks a column, or a figure is no share.
     """
     if not file.is_file():
         there = [known.name for known in file.parent.glob("*.csv")]
@@ -65,13 +65,15 @@ def published_table(file: Path) -> list[dict[str, str]]:
         if missing := [name for name in COLUMNS if row.get(name) is None]:
             raise SeqwardError(f"published: {file}, row {number}: {', '.join(missing)} is missing.")
         for name, value in row.items():
-            if name is not None and "@" in name and value and not _is_number(value):
-                raise SeqwardError(f"published: {file}, row {number}: {name} is {value!r}, which is no number.")
+            if name is not None and "@" in name and value and not _is_share(value):
+                raise SeqwardError(
+                    f"published: {file}, row {number}: {name} is {value!r}, which is no number from 0 to 1."
+                )
     return [row for row in rows if row["method"]]
 
 
-def _is_number(text: str) -> bool:
+def _is_share(text: str) -> bool:
     try:
-        return abs(float(text)) < float("inf")
+        return 0 <= float(text) <= 1
     except ValueError:
         return False

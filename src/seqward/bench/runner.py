@@ -58,7 +58,10 @@ def run_study(
     """
     keys = study.runs(only)
     if not keys:
-        raise SeqwardError(f"no run of {study.name} is called {' or '.join(only)}. They are DATA/METHOD/SEED.")
+        raise SeqwardError(
+            f"no run of {study.name} is called {' or '.join(only)}. They are DATA/METHOD/SEED. "
+            f"DATA is {' or '.join(study.data)}."
+        )
     for line in check_changes(study, folder, force):
         say(f"the study has changed: {line}")
     if force:

@@ -25,7 +25,7 @@ Some = Annotated[Named, Len(1)]
 Labels = list[str]
 Distinct = Annotated[list[Any], Len(1), Predicate(_distinct)]
 Seeds = Annotated[list[Whole], Len(1), Predicate(_distinct)]
-Pair = Annotated[list[float], Len(2, 2)]
+Pair = Annotated[list[float], Len(2, 2), Predicate(lambda pair: 0 <= pair[0] <= 1 and 0 <= pair[1] < float("inf"))]
 Above0 = Annotated[float, Gt(0), Predicate(lambda number: number < float("inf"))]
 
 
@@ -91,7 +91,9 @@ PUBLISHED: Shapes = {
     "data": NAME,
     "method": Shape(str, "the label of a method"),
     "group": GROUP,
-    "figures": Shape(dict[str, Pair], "a value and a tolerance by metric, such as {hr@10: [0.3152, 0.012]}"),
+    "figures": Shape(
+        dict[str, Pair], "a value and a tolerance by metric, shares of 1 such as {hr@10: [0.3152, 0.012]}"
+    ),
 }
 PUBLISHED_TABLE: Shapes = {
     "table": PATH,

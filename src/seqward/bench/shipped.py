@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import seqward
+from seqward.bench.study import RESERVED, Instead
 from seqward.errors import SeqwardError, did_you_mean
 
+OWN = "my-data"
+"""What a folder stands for that is called as no data set can be."""
 FOLDER = Path(seqward.__file__).parent / "studies"
 
 
@@ -38,17 +41,22 @@ def study_file(said: str) -> Path:
     raise SeqwardError(f"There is no study {said}.{did_you_mean(said, names)} See `seqward bench --list`.")
 
 
-def data_instead(said: Sequence[str]) -> dict[str, Any]:
-    """What ``--data`` puts in the place of a study's data sets, by name; "" where it names none.
+def data_instead(said: Sequence[str]) -> Instead:
+    """What ``--data`` puts in the place of a study's data sets; one that names none has the name of its folder.
 
     Raises:
-        SeqwardError: the path is no prepared data set.
+        SeqwardError: the path is no prepared data set, or two data sets have one name.
     """
-    instead = {}
+    named: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     for one in said:
         name, equals, path = one.partition("=")
         name, path = (name, path) if equals else ("", name)
         if not (Path(path) / "dataset.json").is_file():
             raise SeqwardError(f"--data {path}: expected a folder that `seqward prepare` wrote.")
-        instead[name] = {"prepared": str(Path(path).resolve())}
-    return instead
+        place = Path(path).resolve()
+        name, among = (name, named) if equals else (OWN if place.name == RESERVED else place.name, own)
+        if name in named or name in own:
+            raise SeqwardError(f"--data {one}: another data set is called {name!r}, too. Rename one of the folders.")
+        among[name] = {"prepared": str(place)}
+    return Instead(named, own)

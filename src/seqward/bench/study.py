@@ -71,6 +71,15 @@ class Key(NamedTuple):
         return f"{self.data}/{self.method}/{self.seed}"
 
 
+class Instead(NamedTuple):
+    """What stands in the place of a study's data sets."""
+
+    named: Mapping[str, Recipe] = {}
+    """Of those of these names."""
+    own: Mapping[str, Recipe] = {}
+    """Of all others, under names of their own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """What to run; see the module's head."""
@@ -123,13 +132,13 @@ class Study:
 
 
 def read_study(
-    file: Path, folder: Path | None = None, instead: Mapping[str, Recipe] | None = None, only: Sequence[str] = ()
+    file: Path, folder: Path | None = None, instead: Instead | None = None, only: Sequence[str] = ()
 ) -> Study:
     """The study of a YAML file, named after it.
 
     Args:
         folder: of its runs; where it is given, the files of its data are looked for, unless they are prepared there.
-        instead: what stands in the place of named recipes; the name "" is that of its first data set.
+        instead: what stands in the place of its data sets.
         only: as in ``Study.runs``: files of data that no such run needs are not looked for.
 
     Raises:
@@ -147,7 +156,7 @@ def read_study(
     study = Study(
         name=file.stem,
         folder=file.parent,
-        data=_replaced(said.get("data", {}), instead or {}, file),
+        data=_replaced(said.get("data", {}), instead or Instead(), file),
         methods=methods,
         swept=swept,
         seeds=tuple(said.get("seeds", ())),
@@ -179,14 +188,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return said
 
 
-def _replaced(data: Mapping[str, Any], instead: Mapping[str, Recipe], file: Path) -> dict[str, Any]:
-    """The recipes with others in the place of those that are named."""
-    named = {name or next(iter(data), ""): recipe for name, recipe in instead.items()}
-    if unknown := [name for name in named if data and name not in data]:
+def _replaced(data: Mapping[str, Any], instead: Instead, file: Path) -> dict[str, Any]:
+    """The recipes with others in the place of those that are named, or of all."""
+    if unknown := [name for name in instead.named if data and name not in data]:
         raise SeqwardError(f"{file} has no data set {unknown[0]!r}. It has: {', '.join(data)}.")
-    if "" in instead:  # one log of one's own, and nothing else
-        return named
-    return {**data, **named}
+    return {**({} if instead.own else data), **instead.named, **instead.own}
 
 
 def _problems_of(study: Study, folder: Path | None, only: Sequence[str]) -> Iterator[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from statistics import fmean
 from typing import Any
 
-from seqward.lint import refuse_impossible
-from seqward.metrics import GROUPS
+from seqward.lint import TableRow, broken_bounds, refuse_impossible
+from seqward.metrics import CUTOFFS, GROUPS
 from seqward.stability.told import repairs_of
 
-SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
+SHOWN = (10, 20)
+"""Cut-offs of the table, where they are measured."""
 
 Figures = Mapping[str, Any]
 
@@ -49,10 +51,13 @@ def _spread(values: Sequence[float]) -> list[float]:
 def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
     """Header and rows: each method on each group, mean and lowest to highest over seeds; then the baselines.
 
+    Cut-offs are 10 and 20 where the study measures them, else its largest.
+
     Raises:
         Finding: a row is impossible.
     """
-    rows = []
+    rows, ks = [], report["evaluate"].get("ks", CUTOFFS)
+    names = [f"{metric}@{k}" for k in [k for k in SHOWN if k in ks] or [max(ks)] for metric in ("hr", "ndcg")]
     for data, methods in report["summary"].items():
         baselines = report["data"][data]["baselines"]
         runs = {method: runs for name, method, runs in _by_method(report["runs"]) if name == data}
@@ -65,12 +70,12 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
         for group in GROUPS:
             for method, groups in methods.items():
                 if group in groups:
-                    shown = [_range(groups[group][metric]) for metric in SHOWN]
+                    shown = [_range(groups[group][metric]) for metric in names]
                     rows.append([data, group, method, len(runs[method]), *shown, remark_of(runs[method])])
             for name, figures in baselines.items():
                 if figures[group] and name not in methods:
-                    rows.append([data, group, name, None, *(f"{figures[group][metric]:.4f}" for metric in SHOWN), ""])
-    return ["data", "group", "method", "seeds", *SHOWN, "remark"], rows
+                    rows.append([data, group, name, None, *(f"{figures[group][metric]:.4f}" for metric in names), ""])
+    return ["data", "group", "method", "seeds", *names, "remark"], rows
 
 
 def _range(spread: Sequence[float]) -> str:
@@ -80,6 +85,9 @@ def _range(spread: Sequence[float]) -> str:
 
 BUDGET = "budget-limited"
 """The time limit ended the run: what it would have reached is not known."""
+
+IMPOSSIBLE = "IMPOSSIBLE row"
+"""No ranking has the published figures."""
 
 
 def is_limited(run: Figures) -> bool:
@@ -106,20 +114,31 @@ def remark_of(runs: Sequence[Figures]) -> str:
 def published_check(published: Sequence[Figures], runs: Sequence[Figures]) -> dict[str, Any]:
     """Each run of a named method against what was published for it: matched where within the tolerance.
 
+    Published figures that no ranking can have are never matched; ``impossible`` says which bounds they break.
     An entry that names data is of the runs on it, others of all. A run that the guard repaired is no reproduction:
     ``left_out`` says so of each, of those that failed, and of those whose test split has none of the events.
     """
     rows: list[dict[str, Any]] = []
     left_out: dict[str, None] = {}
     for entry in published:
+        impossible = impossible_of(entry)
         for run in runs:
             if run["method"] != entry["method"] or entry.get("data", run["data"]) != run["data"]:
                 continue
             if why := _no_reproduction(run, entry.get("group", "all")):
                 left_out[f"{run['data']}/{run['method']}/{run['seed']}: {why}"] = None
             else:
-                rows += [_compared(entry, run, metric, *figure) for metric, figure in entry["figures"].items()]
+                rows += [_compared(entry, run, metric, impossible) for metric in entry["figures"]]
     return {"comparisons": rows, "left_out": list(left_out)}
+
+
+def impossible_of(entry: Figures) -> list[str]:
+    """The bounds that published figures break, in words; a row is printed to the decimals of its longest figure."""
+    figures = {name: value for name, (value, _) in entry["figures"].items()}
+    places = max((-int(Decimal(str(value)).as_tuple().exponent) for value in figures.values()), default=0)
+    decimals = dict.fromkeys(figures, places)
+    row = TableRow(0, entry["method"], entry.get("group", "all"), {}, figures, decimals, {})
+    return [f"{entry.get('source') or 'published'}, {row.model}, {row.task}: {said}" for said in broken_bounds(row)]
 
 
 def _no_reproduction(run: Figures, group: str) -> str | None:
@@ -130,9 +149,11 @@ def _no_reproduction(run: Figures, group: str) -> str | None:
     return f"the guard repaired it ({', '.join(done)}), so it is no reproduction" if (done := repairs_of(run)) else None
 
 
-def _compared(entry: Figures, run: Figures, metric: str, value: float, tolerance: float) -> dict[str, Any]:
+def _compared(entry: Figures, run: Figures, metric: str, impossible: list[str]) -> dict[str, Any]:
+    value, tolerance = entry["figures"][metric]
     ours = run["test"][entry.get("group", "all")][metric]
-    matched = abs(ours - value) <= tolerance
+    matched = not impossible and abs(ours - value) <= tolerance
+    remark = IMPOSSIBLE if impossible else BUDGET if is_limited(run) else "matched" if matched else "off"
     return {
         **{name: run[name] for name in ("data", "method", "seed")},
         **{name: entry.get(name) for name in ("system", "source", "group")},
@@ -142,7 +163,8 @@ def _compared(entry: Figures, run: Figures, metric: str, value: float, tolerance
         "tolerance": tolerance,
         "difference": ours - value,
         "matched": matched,
-        "remark": BUDGET if is_limited(run) else "matched" if matched else "off",
+        "impossible": impossible,
+        "remark": remark,
     }
 
 

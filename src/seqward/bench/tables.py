@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqward.bench.events import possible
 from seqward.bench.study import Key
 from seqward.lint import refuse_impossible, refuse_impossible_figures, refuse_mixed
 from seqward.report import cell, table
@@ -97,7 +98,7 @@ def seeds_table(runs: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> 
         return ""
     (first, firsts), decides = next(iter(values.items())), shown[min(1, len(shown) - 1)]
     for method, of in values.items():
-        cells = [cell(interquartile_mean(of[name]), _interval(of[name])) for name in shown]
+        cells = [cell(interquartile_mean(of[name]), _interval(name, of[name])) for name in shown]
         beats = None if method == first else probability_of_improvement(of[decides], firsts[decides])
         cells += [f"<td>{len(of[decides])}</td>", f"<td>{'' if beats is None else format(beats, '.0%')}</td>"]
         rows.append(f"<tr><th>{escape(method)}</th>{''.join(cells)}</tr>")
@@ -117,17 +118,18 @@ def _values(runs: Sequence[Figures], name: str) -> Floats:
     return np.array([] if None in values else values, dtype=float)
 
 
-def _interval(values: Floats) -> tuple[float, float] | None:
+def _interval(name: str, values: Floats) -> tuple[float, float] | None:
     if len(values) < ENOUGH:
         return (float(values.min()), float(values.max())) if len(values) > 1 else None
-    low, high = percentile_interval(stratified_bootstrap([widened(values)], interquartile_mean, RESAMPLES))
-    return max(low, 0.0), high  # no figure here can be negative
+    drawn = stratified_bootstrap([widened(values)], interquartile_mean, RESAMPLES)
+    return percentile_interval(possible(name, drawn))
 
 
 def evidence_table(verdict: Figures) -> str:
     """Every difference that a verdict rests on."""
     rows = []
-    for part, of in (("rl", verdict["supervised"]), ("controls", verdict.get("winner", ""))):
+    sides = {"rl": "supervised", "controls": "winner", "baselines": "leader"}
+    for part, of in ((part, verdict.get(side, "")) for part, side in sides.items()):
         for label, row in verdict[part].items():
             pair = (label, of) if part == "rl" else (of, label)
             interval = "{:+.4f} to {:+.4f}".format(*row["interval"]) if row["interval"] else "one seed"

@@ -2,30 +2,41 @@
 
 RL helps if a method of it beats the best supervised method, and every control, too: the controls have the same extra
 loss and parameters but no future in them, so what they reach as well is no merit of looking ahead (Xin et al. 2020
-compare with the first only). Each difference has to hold over sessions (a paired randomisation test by Holm's
-correction) and over seeds and sessions together (a 95 % interval that leaves out 0). That there is none is said only
-where the interval leaves no room for one that matters; all else is open.
+compare with the first only). The best supervised method is chosen by the metric that decides, on validation at the
+step that each run selected; one that reaches more on the test split all the same leaves it open. Each difference has
+to hold over sessions (a paired randomisation test by Holm's correction) and over seeds and sessions together (a 95 %
+interval that leaves out 0). That there is none is said only where the interval leaves no room for one that matters.
+What needs no training has to be beaten, too. All else is open, and so is what rests on a method of which the study asks
+for runs that are not here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from seqward.bench.compare import LEVEL, Sums, paired, sums_of
+from seqward.bench.curves import validations
 from seqward.bench.events import figure_names
 from seqward.bench.results import deciding
+from seqward.bench.study import Study
+from seqward.bench.summary import runs_by_method
 from seqward.statistics import holm
 
 WORTH = 0.02
 """Gains below this share of the best supervised figure are too small to matter."""
-PARTS = ("supervised", "rl", "controls")
+PARTS = ("supervised", "rl", "controls", "baselines")
+SIDES = {"supervised": "supervised method", "rl": "method of RL"}
+NOT_KEPT = "finished, but what happened at each event is not kept here"
 MORE = "More seeds or more test sessions would tell."
+BASELINES = {"last-items": "listing the session's last items", "popularity": "listing what is popular"}
 ANSWERS = {
     "yes": "RL helps here.",
+    "no need": "RL beats supervised learning here, but what needs no training beats both.",
     "not RL": "The extra loss helps here, but not what makes it RL.",
     "no": "RL does not help here.",
     "open": "It cannot be told from these runs whether RL helps here.",
@@ -34,58 +45,92 @@ ANSWERS = {
 Figures = Mapping[str, Any]
 
 
-def verdicts(said: Figures, report: Figures, folder: Path) -> dict[str, Any]:
-    """Data set -> verdict, for those on which the methods that are asked about have finished."""
+def verdicts(study: Study, report: Figures, folder: Path) -> dict[str, Any]:
+    """Data set -> verdict, for those on which a run has finished; none where the study asks for none."""
     found = {}
-    for name in report["data"]:
+    for name in report["data"] if study.verdict is not None else ():
         runs = [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
-        if runs:
+        if study.verdict is not None and runs:
             ks = list(runs[0]["evaluation"]["cutoffs"])
             sums = sums_of(name, report, folder, ks)
-            found[name] = verdict(said, sums, figure_names(ks), validated(runs))
+            baselines = list(report["data"][name]["baselines"])
+            lost = {label: NOT_KEPT for label in baselines if label not in sums} | gaps(study, name, report, sums)
+            said = {**study.verdict, "baselines": baselines}
+            found[name] = verdict(said, sums, figure_names(ks), validated(runs, folder), lost)
     return found
 
 
-def validated(runs: Sequence[Figures]) -> dict[str, float]:
-    """Method -> mean over seeds of the best validation value, where all selected by the same metric."""
-    best: dict[str, list[float]] = {}
-    metrics = set()
-    for run in runs:
-        if run.get("best") and run["best"].get("value") is not None:
-            best.setdefault(run["method"], []).append(run["best"]["value"])
-            metrics.add((run.get("settings") or {}).get("train", {}).get("metric"))
-    return {method: float(np.mean(values)) for method, values in best.items()} if len(metrics) == 1 else {}
+def gaps(study: Study, name: str, report: Figures, sums: Collection[str]) -> dict[str, str]:
+    """Method -> what of the runs that the study asks for is not here, in words; those that have all are left out."""
+    states = {(run["method"], run["seed"]): run["state"] for run in report["runs"] if run["data"] == name}
+    of_methods: dict[str, list[str]] = {}
+    for key in study.runs():
+        if key.data == name:
+            of_methods.setdefault(key.method, []).append(states.get((key.method, key.seed), "not run"))
+    found = {}
+    for method, of in of_methods.items():
+        said = [f"{of.count(state)} of {len(of)} seeds {state}" for state in ("failed", "not run") if state in of]
+        said += [NOT_KEPT] if "finished" in of and method not in sums else []
+        found[method] = ", ".join(said)
+    return {method: said for method, said in found.items() if said}
+
+
+def validated(runs: Sequence[Figures], folder: Path) -> dict[str, dict[str, float]]:
+    """Method -> metric -> mean over seeds on validation, at the step whose weights each run kept."""
+    found = {}
+    for method, of in runs_by_method(runs):
+        kept = [_at_selected(run, folder) for run in of]
+        found[method] = {name: fmean(m[name] for m in kept) for name in kept[0] if all(name in m for m in kept)}
+    return found
+
+
+def _at_selected(run: Figures, folder: Path) -> dict[str, float]:
+    step = (run.get("best") or {}).get("step")
+    return next((one["metrics"] for one in reversed(validations(run, folder)) if one["step"] == step), {})
 
 
 def verdict(
-    said: Figures, sums: Mapping[str, Sums], names: Sequence[str], validation: Mapping[str, float]
+    said: Figures,
+    sums: Mapping[str, Sums],
+    names: Sequence[str],
+    validation: Mapping[str, Mapping[str, float]],
+    lost: Mapping[str, str],
 ) -> dict[str, Any]:
     """Answer, words, and every difference it rests on.
 
     Args:
-        said: labels of ``supervised``, ``rl`` and ``controls``, and the ``metric`` that decides (NDCG@20 of the goals,
-            or of all events where none is a goal).
-        validation: what selects the best supervised method, so that the test split does not choose its own opponent;
-            without it the test figure does, which favours supervised learning.
+        said: labels of ``supervised``, ``rl``, ``controls`` and ``baselines``, and the ``metric`` that decides (NDCG@20
+            of the goals, or of all events where none is a goal).
+        validation: method -> metric -> value. By the metric that decides it selects the best supervised method, so that
+            the test split does not choose RL's opponent; where one lacks it the test figure does, which favours
+            supervised learning.
+        lost: method -> what of its runs is not here, in words.
     """
     there = {part: [label for label in said.get(part, ()) if label in sums] for part in PARTS}
-    missing = {part: [label for label in said.get(part, ()) if label not in sums] for part in PARTS}
-    if not there["supervised"] or not there["rl"]:
-        return _answer("open", "Neither side is complete: a supervised method and one of RL have to finish.", {})
+    asked = [label for part in PARTS for label in said.get(part, ())]
+    facts: dict[str, Any] = {"lost": {label: lost[label] for label in dict.fromkeys(asked) if label in lost}}
+    if absent := [f"No {words} can be compared." for side, words in SIDES.items() if not there[side]]:
+        return _answer("open", " ".join(absent), facts)
     metric = said.get("metric") or _deciding(sums, names)
     i = list(names).index(metric)
     value = {label: float(of.values(names)[:, i].mean()) for label, of in sums.items()}
-    on_validation = set(there["supervised"]) <= set(validation)
-    best = max(there["supervised"], key=lambda label: (validation if on_validation else value)[label])
+    on_validation = all(metric in validation.get(label, ()) for label in there["supervised"])
+    chosen_by = {label: validation[label][metric] for label in there["supervised"]} if on_validation else value
+    best = max(there["supervised"], key=lambda label: chosen_by[label])
     rivals = _against({label: paired(sums[label], sums[best], names, metric) for label in there["rl"]})
-    facts = {"metric": metric, "supervised": best, "chosen_on": "validation" if on_validation else "test"}
-    facts |= {"values": value, "rl": rivals, "controls": {}, "missing": missing, "worth": WORTH * value[best]}
+    facts |= {"metric": metric, "supervised": best, "chosen_on": "validation" if on_validation else "test"}
+    facts |= {"asked": said, "values": value, "rl": rivals, "controls": {}, "worth": WORTH * value[best]}
     winners = [label for label, row in rivals.items() if _better(row)]
+    leader = max(winners or [best, *there["rl"]], key=lambda label: value[label])
+    listed = sorted((label for label in there["baselines"] if label != leader), key=lambda label: -value[label])[:1]
+    beside = _against({label: paired(sums[leader], sums[label], names, metric) for label in listed})
+    facts |= {"leader": leader, "baselines": beside}
     if not winners:
         return _none_better(facts)
-    winner = max(winners, key=lambda label: value[label])
+    winner = leader
     controls = {label: paired(sums[winner], sums[label], names, metric) for label in there["controls"]}
-    return _some_better(facts | {"winner": winner, "controls": _against(controls)})
+    above = [label for label in there["supervised"] if value[label] > value[winner]]
+    return _some_better(facts | {"winner": winner, "above": above, "controls": _against(controls)})
 
 
 def _against(rows: Mapping[str, dict[str, Any] | None]) -> dict[str, dict[str, Any]]:
@@ -105,34 +150,45 @@ def _better(row: Figures) -> bool:
     return row["p_adjusted"] < LEVEL and row["interval"] is not None and row["interval"][0] > 0
 
 
+def _worse(row: Figures) -> bool:
+    return row["p_adjusted"] < LEVEL and row["interval"] is not None and row["interval"][1] < 0
+
+
 def _no_room(row: Figures, worth: float) -> bool:
     """Whether the interval leaves no room for a difference that matters."""
     return row["interval"] is not None and row["interval"][1] < worth
 
 
 def _opponent(facts: Figures) -> str:
-    return f"{facts['supervised']}, the best supervised method on {facts['chosen_on']}"
+    return f"{facts['supervised']}, the best supervised method by {facts['metric']} on {facts['chosen_on']}"
 
 
 def _some_better(facts: dict[str, Any]) -> dict[str, Any]:
     winner, row = facts["winner"], facts["rl"][facts["winner"]]
     gain = (
-        f"{winner} beats {_opponent(facts)}, by {row['difference']:.4f} in {facts['metric']} ({_interval(row)}, "
+        f"{winner} beats {_opponent(facts)}, by {row['difference']:.4f} ({_interval(row)}, "
         f"p {row['p_adjusted']:.3g} after Holm)."
     )
+    if facts["above"]:
+        reached = ", ".join(f"{label} {facts['values'][label]:.4f}" for label in facts["above"])
+        said = f"But on test {winner} reaches {facts['values'][winner]:.4f}, and supervised learning more: {reached}."
+        return _answer("open", f"{gain} {said}", facts)
     controls = facts["controls"]
     equal = [label for label, control in controls.items() if _no_room(control, facts["worth"])]
     if equal:
-        return _answer("not RL", f"{gain} But {', '.join(equal)}, which look at no future, reach as much.", facts)
+        said = f"{gain} But {', '.join(equal)}, which look at no future, reach as much."
+        return _answer("not RL", said, facts, [winner, facts["supervised"], *equal])
     if not controls:
-        return _answer("open", f"{gain} No control has finished, so it may be the extra loss and not RL.", facts)
+        return _answer("open", f"{gain} No control can be compared, so it may be the extra loss and not RL.", facts)
     untold = [label for label, control in controls.items() if not _better(control)]
     if untold:
         said = f"{gain} From {', '.join(untold)}, which look at no future, it is not told apart. {MORE}"
         return _answer("open", said, facts)
-    if missing := _missing(facts, "supervised", "controls"):
-        return _answer("open", f"{gain} It beats {', '.join(controls)}, too.{missing}", facts)
-    return _answer("yes", f"{gain} It beats every control, too: {', '.join(controls)}.", facts)
+    rests_on = [
+        winner,
+        *(label for part in ("supervised", "controls", "baselines") for label in facts["asked"].get(part, ())),
+    ]
+    return _answer(_needed(facts), f"{gain} It beats its controls, too: {', '.join(controls)}.", facts, rests_on)
 
 
 def _none_better(facts: dict[str, Any]) -> dict[str, Any]:
@@ -145,24 +201,44 @@ def _none_better(facts: dict[str, Any]) -> dict[str, Any]:
             f"No method of RL beats {_opponent(facts)}, and the 95 % intervals leave room for a gain of at most "
             f"{max(reach, 0):.4f} in {facts['metric']}, less than {WORTH:.0%} of what it reaches."
         )
-        missing = _missing(facts, "rl")
-        return _answer("open" if missing else "no", f"{said}{missing}", facts)
+        return _answer("no", said, facts, [facts["supervised"], *facts["asked"]["rl"]])
     wide = max(rows, key=lambda label: rows[label]["interval"][1])
     said = (
         f"No method of RL is significantly better than {facts['supervised']}, but a gain that matters is not excluded "
         f"either: for {wide} the difference is {rows[wide]['difference']:+.4f} ({_interval(rows[wide])}). {MORE}"
     )
-    return _answer("open", f"{said}{_missing(facts, 'rl')}", facts)
+    return _answer("open", said, facts)
 
 
-def _missing(facts: Figures, *parts: str) -> str:
-    labels = [label for part in parts for label in facts["missing"][part]]
-    return f" But {', '.join(labels)} did not finish." if labels else ""
+def _needed(facts: Figures) -> str:
+    """The answer where RL beats supervised learning and its controls, by what the best baseline reaches."""
+    if any(_worse(row) for row in facts["baselines"].values()):
+        return "no need"
+    return "yes" if all(_better(row) for row in facts["baselines"].values()) else "open"
+
+
+def _beside_baseline(facts: Figures) -> str:
+    """The best baseline and the best method, or the one that won."""
+    leader, value = facts.get("leader", ""), facts.get("values", {})
+    for label, row in facts.get("baselines", {}).items():
+        what, both = BASELINES.get(label, label), f"{value[label]:.4f}, against {value[leader]:.4f}"
+        if _better(row):
+            return f" {leader} beats {what} ({value[label]:.4f})."
+        if _worse(row):
+            return f" But {what} does better than {leader}: {both}."
+        return f" {leader} is not told apart from {what} ({both})."
+    return ""
 
 
 def _interval(row: Figures) -> str:
     return "95 % interval {:+.4f} to {:+.4f}".format(*row["interval"])
 
 
-def _answer(answer: str, because: str, facts: dict[str, Any]) -> dict[str, Any]:
-    return {"answer": answer, "words": f"{ANSWERS[answer]} {because}", **facts}
+def _answer(answer: str, because: str, facts: dict[str, Any], rests_on: Collection[str] = ()) -> dict[str, Any]:
+    """The answer, which is open where a method that it rests on lacks runs; all that lack some are named."""
+    lost = facts["lost"]
+    answer = "open" if any(label in lost for label in rests_on) else answer
+    named = ", ".join(f"{label} ({why})" for label, why in lost.items())
+    incomplete = f" Incomplete: {named}." if lost else ""
+    words = f"{ANSWERS[answer]} {because}{_beside_baseline(facts)}{incomplete}"
+    return {"answer": answer, "words": words, **facts}
