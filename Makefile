@@ -43,6 +43,7 @@ bench: .venv/developing            ## speed and memory, beside the usual way and
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/named_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/head_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prepare_speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/report_speed.py
 
 bench-peers: .venv/developing      ## beside RecBole, RecTools, RePlay: an hour or two; see benchmarks/peers/README.md
 	-$(BIN)/python benchmarks/bench_peers.py install

@@ -108,6 +108,21 @@ def means(columns: NDArray[np.float64], resamples: int = 1500) -> NDArray[np.flo
     return sums[:, 0] / sums[:, 1]
 
 
+def test_draws_are_those_of_one_generator_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds first, then sessions; a sum counts each session as often as it and its seed are drawn. Kept draws, too."""
+    random = np.random.default_rng(3)
+    seeds, sessions = random.multinomial(3, np.full(3, 1 / 3), 40), random.multinomial(50, np.full(50, 1 / 50), 40)
+    columns = random.normal(size=(3, 50, 2))
+    expected = np.einsum("rs,rt,stw->rw", seeds, sessions, columns)
+    for at_once in (statistics.AT_ONCE, 110):
+        monkeypatch.setattr(statistics, "AT_ONCE", at_once)
+        statistics._draws.cache_clear()
+        for _ in range(2):
+            np.testing.assert_allclose(bootstrap_seeds_and_sessions(columns, 40, seed=3), expected, rtol=1e-9)
+    assert statistics._draws.cache_info().hits == 1
+    assert not np.allclose(bootstrap_seeds_and_sessions(columns, 40, seed=4), expected)
+
+
 def test_seeds_and_sessions_each_bring_their_part() -> None:
     """x = seed + session: the variance of the mean is var(seeds) / S + var(sessions) / n, for small relative terms.
 

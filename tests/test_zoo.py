@@ -11,7 +11,7 @@ import pytest
 import zoo
 from seqward.bench.study import read_study
 from seqward.stability.rules import RULES, History, judge
-from zoo import Seen, fallen_for_good, set_thresholds, stopped_early, told, wilson
+from zoo import Seen, Signs, fallen_for_good, pairs_of, set_thresholds, signs_of, stopped_early, told, wilson
 
 
 def run(name: str, values: list[float], q: list[float] | None = None, gone: int | None = None) -> Seen:
@@ -68,6 +68,58 @@ def test_what_early_stopping_keeps() -> None:
     """The best of before three that were no better: .9 comes too late."""
     assert stopped_early([(1, 0.5), (2, 0.4), (3, 0.5), (4, 0.45), (5, 0.9)]) == 0.5
     assert stopped_early([(1, 0.5), (2, 0.4), (3, 0.6), (4, 0.45), (5, 0.9)]) == 0.9
+
+
+def test_a_sign_test_is_exact() -> None:
+    """Of 10 that differ at most 2 lower: (1 + 10 + 45) / 1024 at either end. What is equal says nothing."""
+    assert Signs(8, 2, 5).p == Signs(2, 8, 0).p == pytest.approx(2 * 56 / 1024)
+    assert Signs(6, 0, 9).p == pytest.approx(2 / 64)
+    assert Signs(0, 0, 4).p == Signs(1, 1, 0).p == Signs(0, 1, 0).p == 1.0
+
+
+def test_a_repaired_run_is_held_against_the_same_run_by_the_same_rule() -> None:
+    """Early stopping keeps .5 of both of these runs left alone, and their best are .5 and .9.
+
+    The first ends at .2 left alone and at .4 repaired: higher, but not above .5 with or without repair, and it keeps
+    the same weights. The second ends at .9 and at .6: lower, above .5 either way, and keeps less. In the third the
+    guard did nothing, so it is no pair.
+    """
+    alone = [run(f"s/a/{i}", values) for i, values in enumerate(([0.5, 0.3, 0.3, 0.2], [0.5, 0.3, 0.3, 0.3, 0.9]))]
+    repaired = {
+        "s/a/0": {"actions": ["clip"], "validations": [[10, 0.5], [20, 0.3], [30, 0.4]]},
+        "s/a/1": {"actions": ["clip", "stop"], "validations": [[10, 0.5], [20, 0.3], [30, 0.6]]},
+        "s/a/2": {"actions": [], "validations": [[10, 0.5], [20, 0.9]]},
+        "s/gone/0": {"actions": ["clip"], "validations": [[10, 0.5]]},
+    }
+    pairs = pairs_of([*alone, run("s/a/2", [0.5, 0.9])], repaired)
+    assert [pair.alone.name for pair in pairs] == ["s/a/0", "s/a/1"]
+    assert signs_of(pairs, "last value") == (1, 1, 0)
+    assert signs_of(pairs, "ending above early stopping") == (0, 0, 2)
+    assert signs_of(pairs, "weights kept") == (0, 1, 1)
+    rescued = [zoo.Pair(alone[0], [(10, 0.5), (20, 0.6)], ["clip"])]
+    assert all(signs_of(rescued, by) == (1, 0, 0) for by in zoo.MEASURES)
+
+
+def test_a_run_that_differs_before_the_alarm_is_no_true_pair() -> None:
+    """|Q| is beyond ten times its bound at step 30."""
+    alone = run("s/a/0", [0.5, 0.4, 0.3, 0.3], q=[0.1, 0.1, 11.0, 11.0])
+    assert alone.alarm() == 30
+    assert zoo.Pair(alone, [(10, 0.5), (20, 0.4), (30, 0.3), (40, 0.9)], ["clip"]).same_until_alarm
+    assert not zoo.Pair(alone, [(10, 0.5), (20, 0.4), (30, 0.4)], ["clip"]).same_until_alarm
+
+
+def test_repairs_that_bring_nothing_are_said_to() -> None:
+    """Two pairs, one higher and one lower: neither word of a half of the runs by chance, nor of a gain."""
+    alone = [run(f"s/a/{i}", [0.5, 0.3, 0.3, 0.3]) for i in range(3)]
+    ends = (0.4, 0.2, 0.3)
+    fixed = {
+        r.name: {"actions": ["clip"] * (end != 0.3), "validations": [*r.validations[:-1], (40, end)]}
+        for r, end in zip(alone, ends, strict=True)
+    }
+    said = zoo._repairs(alone, fixed)
+    assert "by last value, 1 are higher and 1 lower: no gain is shown." in said
+    assert "In 1 of them the guard took no action" in said and "in 0 of 0 healthy runs" in said
+    assert "by chance" not in said and "a gain." not in said.split("| of runs that |")[1]
 
 
 def test_intervals_of_shares() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,17 +91,30 @@ def bootstrap_seeds_and_sessions(columns: Floats, resamples: int = 1000, seed: i
         [resamples, columns] sums over the drawn seeds and sessions; a figure is a ratio of two.
     """
     seeds, sessions, width = columns.shape
-    random = np.random.default_rng(seed)
-    runs = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples).astype(float)
+    runs, times = _draws(seeds, sessions, resamples, seed)
     flat = np.ascontiguousarray(columns.swapaxes(0, 1)).reshape(sessions, seeds * width)
     sums = np.empty((resamples, width))
     step = max(1, AT_ONCE // max(sessions, 1))
     for start in range(0, resamples, step):
-        some = slice(start, min(start + step, resamples))
-        times = random.multinomial(sessions, np.full(sessions, 1 / sessions), some.stop - some.start)
-        by_run = (times.astype(float) @ flat).reshape(-1, seeds, width)
+        some = slice(start, start + step)
+        by_run = (times[some].astype(float) @ flat).reshape(-1, seeds, width)
         sums[some] = np.einsum("rs,rsw->rw", runs[some], by_run)
     return sums
+
+
+@lru_cache(maxsize=2)
+def _draws(seeds: int, sessions: int, resamples: int, seed: int) -> tuple[Floats, NDArray[np.unsignedinteger]]:
+    """How often each seed [resamples, seeds] and each session [resamples, sessions] is drawn.
+
+    A study asks the same of each of its methods, and to draw takes far longer than to multiply; so the last draws are
+    kept, a byte a session and resample.
+    """
+    random = np.random.default_rng(seed)
+    runs = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples).astype(float)
+    share, step = np.full(sessions, 1 / sessions), max(1, AT_ONCE // max(sessions, 1))
+    parts = [random.multinomial(sessions, share, min(step, resamples - at)) for at in range(0, resamples, step)]
+    most = np.min_scalar_type(max((int(part.max(initial=0)) for part in parts), default=0))
+    return runs, np.concatenate([part.astype(most) for part in parts])
 
 
 def widened(columns: Floats) -> Floats:

@@ -33,12 +33,12 @@ def multiplies_in_bfloat16() -> Iterator[None]:
 
 @contextmanager
 def small_chunks(scratch: int = 1 << 20) -> Iterator[None]:
-    """Row blocks of 3, chunks of 8 items, top-k blocks of 4: small worlds then have several of each.
+    """Row blocks of 3, chunks of 8 items, top-k blocks of 4, none of them few: small worlds then have several of each.
 
     The native kernels likewise: 6 rows and 6 items, in plain loops.
     """
     with pytest.MonkeyPatch.context() as patch, native.using("plain-small"):
-        for name, value in (("ROWS", 3), ("CHUNK", 8), ("BLOCK", 4), ("SCRATCH", scratch)):
+        for name, value in (("ROWS", 3), ("CHUNK", 8), ("BLOCK", 4), ("WRITTEN", 0), ("SCRATCH", scratch)):
             patch.setattr(chunked, name, value)
         patch.setattr("seqward.catalogue.scores.EVEN", 4)
         yield

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqward.catalogue.dense import drawn, topk_of_matrix, uniform
+from seqward.catalogue.dense import DenseScores, drawn, topk_of_matrix, uniform
 from seqward.catalogue.linear import Linear
 from seqward.catalogue.named import named
 from seqward.catalogue.order import (
@@ -36,6 +36,10 @@ ROWS = 1024
 """States multiplied at a time: 1,024 x 512 scores are 2 MB."""
 BLOCK = 64
 """Items behind one maximum in ``topk``; divides CHUNK."""
+FEW = 8
+"""So many times the items of the k best blocks are few: to write all scores takes less time than to find the blocks."""
+WRITTEN = 1 << 24
+"""Scores that ``topk`` may write where the items are few: 64 MB."""
 LOG2E = 1.4426950408889634
 """Powers of 2 take half the time of powers of e: scores that are raised are multiplied by this before."""
 LARGE = 1e17
@@ -66,6 +70,8 @@ class ChunkedScores(Linear):
 
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
+        if self.n_items <= FEW * k * BLOCK and self.n_rows * self.n_items <= WRITTEN:
+            return DenseScores(self.states, self.weight, self.bias).topk(k, exclude)
         best, margin = none_of(self.states, k), margins(self.states, self.weight, self.bias)
         keys = None if exclude is None else exclude.rows * self.n_items + exclude.items
         for rows in _slices(self.n_rows, ROWS) if k and self.n_rows else ():

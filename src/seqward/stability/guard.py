@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -57,7 +56,8 @@ class Guard:
                 self._seen("healthy", ())
         kept = progress.guard or {}
         self.steps = StepSignals(**kept.get("steps", {}))
-        self.lists = torch.tensor(kept["lists"]) if kept.get("lists") else None
+        self.lists: list[list[int]] | None = kept.get("lists")
+        """What the last probe saw recommended."""
         self.repairs = Repairs(**kept.get("repairs", {}))
         self.phase = progress.phase
         self.bound = largest_return(job.data, method.gamma) if method.critic else 0.0
@@ -108,8 +108,9 @@ class Guard:
             if method.critic is not None and not self.repairs.frozen:
                 signals |= of_critic(step, method.critic, method.gamma, self.bound)
             lists = lists_of(scorer_of(method, self.networks.evaluated), batch).cpu()
-        signals |= of_lists(lists, self.lists, self.job.data.n_items)
-        self.lists = lists
+        before = None if self.lists is None else torch.tensor(self.lists)
+        signals |= of_lists(lists, before, self.job.data.n_items)
+        self.lists = lists.tolist()
         return signals
 
     def diverged(self, finding: Finding) -> None:
@@ -263,7 +264,7 @@ class Guard:
             shutil.rmtree(place)  # of the stretch that is given up
         kept = before.guard or {}
         self.steps = StepSignals(**kept["steps"])
-        self.lists = torch.tensor(kept["lists"]) if kept.get("lists") else None
+        self.lists = kept.get("lists")
         self.history.cut(before.step)
         self._seen("healthy", ())
         return f"the weights are again those of step {before.step}"
@@ -291,9 +292,11 @@ class Guard:
         return [place for place in there if int(place.name) <= self.progress.step]
 
     def _keep(self) -> None:
-        """Leave in the progress, and so in the next checkpoint, what a resumed run needs."""
-        lists = None if self.lists is None else self.lists.tolist()
-        self.progress.guard = {"steps": asdict(self.steps), "lists": lists, "repairs": self.repairs.to_json()}
+        """Leave in the progress, and so in the next checkpoint, what a resumed run needs.
+
+        At every step, so nothing is copied that is replaced where it changes: the losses and the lists.
+        """
+        self.progress.guard = {"steps": {**vars(self.steps)}, "lists": self.lists, "repairs": self.repairs.to_json()}
 
 
 def superfluous(steps: Sequence[int]) -> int:

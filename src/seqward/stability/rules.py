@@ -222,9 +222,9 @@ def _cusum(values: Sequence[float], sign: float) -> float:
     if len(values) <= REFERENCE:
         return 0.0
     usual = np.array(values[:REFERENCE])
-    spread, total = max(float(usual.std()), 1e-3), 0.0
+    mean, spread, total = float(usual.mean()), max(float(usual.std()), 1e-3), 0.0
     for value in values[REFERENCE:]:
-        total = max(0.0, total + sign * (value - float(usual.mean())) / spread - SLACK)
+        total = max(0.0, total + sign * (value - mean) / spread - SLACK)
     return total
 
 
