@@ -460,6 +460,7 @@ def test_failed_and_not_run_and_not_kept_are_told_apart(done: tuple[Path, Outcom
     labels = ("sasrec", "snqn gamma=0.9", "snqn gamma=0.0", "last-items", "popularity")
     assert "No supervised method can be compared. No method of RL can be" in found["words"]
     assert found["lost"] == dict.fromkeys(labels, kept)
+    assert f" Incomplete: {', '.join(labels)} ({kept})." in found["words"], "one reason is told once"
     report["runs"] = [run for run in report["runs"] if (run["method"], run["seed"]) != (labels[2], 0)]
     next(run for run in report["runs"] if run["method"] == labels[2])["state"] = "failed"
     (found,) = verdicts(study, report, folder / "out").values()
@@ -579,6 +580,15 @@ def test_a_paired_difference() -> None:
     assert row is not None
     assert row["difference"] == pytest.approx(0.2, abs=0.05) and row["p"] < 0.001
     assert row["interval"][0] < row["difference"] < row["interval"][1]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_difference_of_few_events_warns_of_nothing() -> None:
+    """Of 20 sessions one has an event: a third of the draws have none, and say nothing."""
+    sums, counts = np.zeros((2, 20, len(NAMES))), np.zeros((20, 7))
+    counts[0] = sums[1, 0] = 1
+    row = paired(Sums([0, 1], sums, counts), Sums([0], sums[:1], counts, seedless=True), NAMES, "goal.hr@20")
+    assert row is not None and row["difference"] == 0.5 and np.isfinite(row["interval"]).all()
 
 
 # The page ------------------------------------------------------------------------------------------------------------

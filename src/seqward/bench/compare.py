@@ -220,7 +220,8 @@ def paired(a: Sums, b: Sums, names: Sequence[str], name: str) -> dict[str, Any] 
     if len(seeds) > 1 or (a.seedless and b.seedless):
         columns = np.stack([of_a - of_b, np.broadcast_to(counts, of_a.shape)], axis=2)
         drawn = bootstrap_seeds_and_sessions(widened(columns), RESAMPLES)
-        interval = list(percentile_interval(drawn[:, 0] / drawn[:, 1]))
+        with np.errstate(invalid="ignore"):  # of a draw without an event
+            interval = list(percentile_interval(drawn[:, 0] / drawn[:, 1]))
     return {
         "seeds": len(seeds),
         "difference": float(by_session.sum() / counts.sum()),

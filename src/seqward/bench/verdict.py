@@ -238,7 +238,8 @@ def _answer(answer: str, because: str, facts: dict[str, Any], rests_on: Collecti
     """The answer, which is open where a method that it rests on lacks runs; all that lack some are named."""
     lost = facts["lost"]
     answer = "open" if any(label in lost for label in rests_on) else answer
-    named = ", ".join(f"{label} ({why})" for label, why in lost.items())
+    by_reason = {why: ", ".join(label for label in lost if lost[label] == why) for why in lost.values()}
+    named = "; ".join(f"{labels} ({why})" for why, labels in by_reason.items())
     incomplete = f" Incomplete: {named}." if lost else ""
     words = f"{ANSWERS[answer]} {because}{_beside_baseline(facts)}{incomplete}"
     return {"answer": answer, "words": words, **facts}
