@@ -238,7 +238,7 @@ def test_no_training_events(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"method": "sasrecc"}, "Did you mean 'sasrec'?"),
+        ({"method": "sasrecc"}, "Did you mean 'sasrec', 'sasrec-co' or 'sasrec-ac'?"),
         ({"alpha": 0.1}, "Unknown setting 'alpha'."),
         ({"method": "sasrec-ccql", "alpha": -1}, "objective.alpha should be greater than or equal to 0, got -1"),
         ({"device": "gpu"}, "device must be auto, cpu or cuda; got 'gpu'."),
