@@ -47,10 +47,12 @@ Figures = Mapping[str, Any]
 
 def verdicts(study: Study, report: Figures, folder: Path) -> dict[str, Any]:
     """Data set -> verdict, for those on which a run has finished; none where the study asks for none."""
-    found = {}
-    for name in report["data"] if study.verdict is not None else ():
+    found: dict[str, Any] = {}
+    if study.verdict is None:
+        return found
+    for name in report["data"]:
         runs = [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
-        if study.verdict is not None and runs:
+        if runs:
             ks = list(runs[0]["evaluation"]["cutoffs"])
             sums = sums_of(name, report, folder, ks)
             baselines = list(report["data"][name]["baselines"])
