@@ -22,7 +22,7 @@ import typer
 
 from machine import RESULTS, commit, machine
 from seqward import statistics
-from seqward.bench.compare import compared
+from seqward.bench.compare import all_sums, compared
 from seqward.bench.conclusion import conclude
 from seqward.bench.events import FILE, save_events
 from seqward.bench.runner import place_of
@@ -65,7 +65,7 @@ def measure(sessions: int, rounds: int) -> dict[str, Any]:
         study = read_study(folder / "made-up.yaml", folder)
         report = made_up(study, folder, sessions)
         whole = [seconds(lambda: conclude(study, report, folder)) for _ in range(rounds)]
-        alone = [seconds(lambda: compared(report, folder)) for _ in range(rounds)]
+        alone = [seconds(lambda: compared(report, all_sums(report, folder))) for _ in range(rounds)]
         megabytes = (folder / "results.html").stat().st_size / 1e6
     return {
         "sessions": sessions,

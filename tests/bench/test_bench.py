@@ -22,7 +22,7 @@ import seqward
 from made_up import big, renamed
 from seqward import SeqwardError
 from seqward.bench import drawing
-from seqward.bench.compare import Sums, best_methods, compared, paired
+from seqward.bench.compare import Sums, all_sums, best_methods, compared, paired
 from seqward.bench.conclusion import Outcome, bench
 from seqward.bench.curves import AXES, curves_of, guarded
 from seqward.bench.events import FILE, figure_names, load_events, save_events, session_sums
@@ -271,7 +271,7 @@ def test_means_are_over_seeds_and_baselines_are_always_there(done: tuple[Path, O
 
 def test_without_events_nothing_is_marked(done: tuple[Path, Outcome], tmp_path: Path) -> None:
     """As for a result that was merged from another machine."""
-    found = compared(done[1].report, tmp_path)["shop"]
+    found = compared(done[1].report, all_sums(done[1].report, tmp_path))["shop"]
     assert found["best"] == {} and set(found["untested"]) == set(found["figures"])
     assert found["figures"]["sasrec"]["goal.hr@20"]["interval"] is None
 
@@ -280,7 +280,7 @@ def test_runs_of_different_protocols_are_refused(done: tuple[Path, Outcome]) -> 
     report = json.loads(json.dumps(done[1].report))
     report["runs"][0]["evaluation"]["exclude_history"] = True
     with pytest.raises(Finding, match=r"different protocols \(exclude_history is True and False\)"):
-        compared(report, done[0] / "out")
+        compared(report, all_sums(report, done[0] / "out"))
 
 
 def test_impossible_rows_are_refused(done: tuple[Path, Outcome], tmp_path: Path) -> None:
@@ -456,14 +456,14 @@ def test_failed_and_not_run_and_not_kept_are_told_apart(done: tuple[Path, Outcom
     folder, outcome = done
     study, report = study_in(tmp_path), json.loads(json.dumps(outcome.report))
     kept = "finished, but what happened at each event is not kept here"
-    (found,) = verdicts(study, report, tmp_path).values()
+    (found,) = verdicts(study, report, tmp_path, all_sums(report, tmp_path)).values()
     labels = ("sasrec", "snqn gamma=0.9", "snqn gamma=0.0", "last-items", "popularity")
     assert "No supervised method can be compared. No method of RL can be" in found["words"]
     assert found["lost"] == dict.fromkeys(labels, kept)
     assert f" Incomplete: {', '.join(labels)} ({kept})." in found["words"], "one reason is told once"
     report["runs"] = [run for run in report["runs"] if (run["method"], run["seed"]) != (labels[2], 0)]
     next(run for run in report["runs"] if run["method"] == labels[2])["state"] = "failed"
-    (found,) = verdicts(study, report, folder / "out").values()
+    (found,) = verdicts(study, report, folder / "out", all_sums(report, folder / "out")).values()
     assert found["answer"] == "open" and found["lost"] == {labels[2]: "1 of 2 seeds failed, 1 of 2 seeds not run"}
 
 
@@ -852,7 +852,8 @@ def test_intervals_of_shares_are_shares_and_those_of_rewards_are_not_cut(tmp_pat
         | {"test": {}, "steps": 1}
         for seed in (0, 1)
     ]
-    found = compared({"data": {"d": {"baselines": {}}}, "runs": runs}, tmp_path)["d"]["figures"]["m"]
+    report = {"data": {"d": {"baselines": {}}}, "runs": runs}
+    found = compared(report, all_sums(report, tmp_path))["d"]["figures"]["m"]
     assert found["all.hr@20"]["interval"] == found["goal.ndcg@20"]["interval"] == [0, 1]
     assert found["reward@20"]["mean"] == -10
     assert found["reward@20"]["interval"][0] < -20 and found["reward@20"]["interval"][1] > 0

@@ -71,7 +71,7 @@ def _denominators(names: Sequence[str], counts: Floats) -> Floats:
     )
 
 
-def compared(report: Figures, folder: Path) -> dict[str, Any]:
+def compared(report: Figures, sums: Mapping[str, Mapping[str, Sums]]) -> dict[str, Any]:
     """Data set -> ``figures`` (method -> name -> mean, IQM, range, interval, seeds), ``best`` and ``untested``.
 
     ``best`` has for each figure the method with the highest mean, and whether its difference to every other one is
@@ -79,22 +79,19 @@ def compared(report: Figures, folder: Path) -> dict[str, Any]:
     over seeds, too, by a 95 % interval that leaves out 0 (which a single seed has not). Baselines are methods here.
     A run of which only the figures are known, from elsewhere, leaves its method untested.
 
-    Raises:
-        Finding: runs on one data set are of different protocols.
+    Args:
+        sums: what ``all_sums`` gives.
     """
-    return {name: _of_data(name, report, folder) for name in report["data"] if _finished(report, name)}
+    return {name: _of_data(name, report, of_data) for name, of_data in sums.items()}
 
 
 def _finished(report: Figures, name: str) -> list[Figures]:
     return [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
 
 
-def _of_data(name: str, report: Figures, folder: Path) -> dict[str, Any]:
+def _of_data(name: str, report: Figures, sums: Mapping[str, Sums]) -> dict[str, Any]:
     runs = _finished(report, name)
-    refuse_mixed({str(Key(name, r["method"], r["seed"])): r["evaluation"] for r in runs}, f"data {name}")
-    ks = list(runs[0]["evaluation"]["cutoffs"])
-    names = figure_names(ks)
-    sums = sums_of(name, report, folder, ks)
+    names = figure_names(list(runs[0]["evaluation"]["cutoffs"]))
     figures = {method: _plain(of, names) for method, of in runs_by_method(runs)}
     figures |= {
         b: _plain([{"test": f}], names) for b, f in report["data"][name]["baselines"].items() if b not in figures
@@ -105,10 +102,20 @@ def _of_data(name: str, report: Figures, folder: Path) -> dict[str, Any]:
     return {"figures": figures, "best": best_methods(sums, names) if not untested else {}, "untested": untested}
 
 
-def sums_of(name: str, report: Figures, folder: Path, ks: list[int]) -> dict[str, Sums]:
-    """The methods and baselines of which every run's events are kept."""
-    found = {}
-    for method, runs in runs_by_method(_finished(report, name)):
+def all_sums(report: Figures, folder: Path) -> dict[str, dict[str, Sums]]:
+    """Data set on which a run has finished -> method or baseline of which every run's events are kept -> sums.
+
+    Raises:
+        Finding: runs on one data set are of different protocols.
+    """
+    return {name: _sums_of(name, report, folder) for name in report["data"] if _finished(report, name)}
+
+
+def _sums_of(name: str, report: Figures, folder: Path) -> dict[str, Sums]:
+    found, finished = {}, _finished(report, name)
+    refuse_mixed({str(Key(name, r["method"], r["seed"])): r["evaluation"] for r in finished}, f"data {name}")
+    ks = list(finished[0]["evaluation"]["cutoffs"])
+    for method, runs in runs_by_method(finished):
         files = [place_of(Key(name, method, run["seed"]), folder) / FILE for run in runs]
         if all(file.is_file() for file in files):
             seedless = all(run["steps"] == 0 for run in runs)

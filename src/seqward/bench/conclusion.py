@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqward.bench.compare import compared
+from seqward.bench.compare import all_sums, compared
 from seqward.bench.curves import curves_of, guarded
 from seqward.bench.page import write_page
 from seqward.bench.results import left_out, write
@@ -52,13 +52,14 @@ def bench(
 
 def conclude(study: Study, report: dict[str, Any], folder: Path) -> Outcome:
     """Compare the runs of a result and draw its page."""
-    of_all = compared(report, folder)
+    sums = all_sums(report, folder)
+    of_all = compared(report, sums)
     found = {
         "compared": of_all,
         "curves": curves_of(report, folder),
         "guard": guarded(report, folder),
         "sweeps": sweeps_of(study, of_all),
-        "verdicts": verdicts(study, report, folder),
+        "verdicts": verdicts(study, report, folder, sums),
         "left_out": left_out(report["runs"]),
     }
     write(folder / "page.json", found, indent=None)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from seqward.bench.compare import LEVEL, Sums, paired, sums_of
+from seqward.bench.compare import LEVEL, Sums, paired
 from seqward.bench.curves import validations
 from seqward.bench.events import figure_names
 from seqward.bench.results import deciding
@@ -45,20 +45,18 @@ ANSWERS = {
 Figures = Mapping[str, Any]
 
 
-def verdicts(study: Study, report: Figures, folder: Path) -> dict[str, Any]:
+def verdicts(study: Study, report: Figures, folder: Path, sums: Mapping[str, Mapping[str, Sums]]) -> dict[str, Any]:
     """Data set -> verdict, for those on which a run has finished; none where the study asks for none."""
     found: dict[str, Any] = {}
     if study.verdict is None:
         return found
-    for name in report["data"]:
+    for name, of_data in sums.items():
         runs = [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
-        if runs:
-            ks = list(runs[0]["evaluation"]["cutoffs"])
-            sums = sums_of(name, report, folder, ks)
-            baselines = list(report["data"][name]["baselines"])
-            lost = {label: NOT_KEPT for label in baselines if label not in sums} | gaps(study, name, report, sums)
-            said = {**study.verdict, "baselines": baselines}
-            found[name] = verdict(said, sums, figure_names(ks), validated(runs, folder), lost)
+        names = figure_names(list(runs[0]["evaluation"]["cutoffs"]))
+        baselines = list(report["data"][name]["baselines"])
+        lost = {label: NOT_KEPT for label in baselines if label not in of_data} | gaps(study, name, report, of_data)
+        said = {**study.verdict, "baselines": baselines}
+        found[name] = verdict(said, of_data, names, validated(runs, folder), lost)
     return found
 
 
