@@ -46,6 +46,7 @@ def big(sizes: tuple[int, int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
     report = {"study": "big", "data": {"d": {"baselines": {}}}, "runs": runs}
     found = {
         "compared": {"d": {"figures": figures, "best": {}, "untested": []}},
+        "across": {},
         "curves": {"d": curves},
         "guard": {"d": {f"{r['method']}, seed {r['seed']}": {**states} for r in runs}},
         "sweeps": {},

@@ -745,7 +745,8 @@ def test_runs_that_failed_are_drawn_and_are_in_no_mean(tmp_path: Path) -> None:
     assert [float(point.split()[0]) for point in steps.split("L")] == pytest.approx(
         [62 + 260 / 3, 62 + 520 / 3], abs=0.1
     )
-    found = {"compared": {}, "curves": {"d": curves}, "guard": {}, "left_out": [], "sweeps": {}, "verdicts": {}}
+    found = {"compared": {}, "across": {}, "curves": {"d": curves}, "guard": {}, "left_out": [], "sweeps": {}}
+    found["verdicts"] = {}
     whole = page({"study": "s", "data": {"d": {}}, "runs": []}, found)
     assert "No run has finished." in whole and 'class="line broken"' in whole
 

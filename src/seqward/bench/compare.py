@@ -28,6 +28,8 @@ from seqward.statistics import (
     widened,
 )
 
+ENOUGH = 3
+"""Seeds for an interval over them alone."""
 RESAMPLES = 1000
 SIGNS = 1999
 """Draws of a randomisation test; a p-value is at least 1 in 2000."""

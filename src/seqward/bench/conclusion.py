@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seqward.bench.across import across
 from seqward.bench.compare import all_sums, compared
 from seqward.bench.curves import curves_of, guarded
 from seqward.bench.page import write_page
@@ -56,6 +57,7 @@ def conclude(study: Study, report: dict[str, Any], folder: Path) -> Outcome:
     of_all = compared(report, sums)
     found = {
         "compared": of_all,
+        "across": across(report, of_all),
         "curves": curves_of(report, folder),
         "guard": guarded(report, folder),
         "sweeps": sweeps_of(study, of_all),

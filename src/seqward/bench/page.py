@@ -10,11 +10,12 @@ from typing import Any
 
 from seqward.atomic import write_text
 from seqward.bench import drawing
+from seqward.bench.compare import ENOUGH
 from seqward.bench.curves import AXES
 from seqward.bench.results import deciding
 from seqward.bench.summary import published_table, remark_of, runs_by_method
 from seqward.bench.sweeps import sweep_lines
-from seqward.bench.tables import evidence_table, refuse_bad_rows, results_table, seeds_table, title
+from seqward.bench.tables import across_table, evidence_table, refuse_bad_rows, results_table, seeds_table, title
 from seqward.bench.training import not_drawn, stability, training
 from seqward.pictures import Dot, dots, keys
 from seqward.report import details, figure, head, section, table
@@ -49,7 +50,7 @@ def page(report: Figures, found: Figures) -> str:
         body += _data(name, report, found)
     for name in [name for name in report["data"] if name not in found["compared"]]:
         body += [f"<h2 class=data>{escape(name)}</h2><p>No run has finished.</p>", *_how_it_went(name, found, [], [])]
-    body += [_published(report.get("published", {})), _runs(report)]
+    body += [_across(report, found["across"]), _published(report.get("published", {})), _runs(report)]
     return head(report["study"], "study", drawing.STYLE + STYLE) + "\n".join(body) + "\n</main>\n</html>\n"
 
 
@@ -150,11 +151,29 @@ def _split_figures(name: str, compared: Figures, shown: Sequence[str], left: Seq
     return _panels("Repeat and novel, head and tail", panels, note, not_drawn(left)) if panels else ""
 
 
-def _dot(figure_: Figures | None) -> Dot | None:
+def _across(report: Figures, found: Figures) -> str:
+    """Methods over all data sets."""
+    if not found:
+        return ""
+    baselines = {name for of in report["data"].values() for name in of["baselines"]}
+    panels = []
+    for name, methods in found.items():
+        order = sorted(methods, key=lambda method: (method in baselines, -methods[method]["iqm"]))
+        rows = {"": [_dot(methods[method], "iqm") for method in order]}
+        label = f"{title(name)}, times the best baseline"
+        panels.append(figure(label, "", dots([_short(method) for method in order], rows, label, label)))
+    note = (
+        "Each run over the best baseline of its data set: interquartile mean of all runs. Lines, and beneath figures, "
+        f"are 95 % intervals by a bootstrap over seeds with data sets as strata, where each has {ENOUGH} seeds."
+    )
+    return _panels("Over all data sets", panels, note) + across_table(found)
+
+
+def _dot(figure_: Figures | None, value: str = "mean") -> Dot | None:
     return (
         None
         if figure_ is None
-        else Dot(figure_["mean"], None if not figure_["interval"] else tuple(figure_["interval"]))
+        else Dot(figure_[value], None if not figure_["interval"] else tuple(figure_["interval"]))
     )
 
 

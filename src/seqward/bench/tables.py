@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqward.bench.compare import ENOUGH, RESAMPLES
 from seqward.bench.events import possible
 from seqward.bench.study import Key
 from seqward.lint import refuse_impossible, refuse_impossible_figures, refuse_mixed
@@ -21,8 +22,6 @@ from seqward.statistics import (
     widened,
 )
 
-ENOUGH, RESAMPLES = 3, 1000
-"""Seeds for an interval over them, and its draws."""
 OF_Q = {
     "q.mean_q": "Mean Q",
     "q.max_q": "Largest Q",
@@ -89,6 +88,8 @@ def _is_best(best: Figures, name: str, method: str) -> bool:
 def seeds_table(runs: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> str:
     """Over seeds alone: interquartile mean and its interval, or the range; and how likely a run beats one of the first.
 
+    The linter's bounds are not asked: the middle half of the runs by one figure need not be that by another.
+
     Args:
         runs: finished ones by method.
     """
@@ -123,6 +124,17 @@ def _interval(name: str, values: Floats) -> tuple[float, float] | None:
         return (float(values.min()), float(values.max())) if len(values) > 1 else None
     drawn = stratified_bootstrap([widened(values)], interquartile_mean, RESAMPLES)
     return percentile_interval(possible(name, drawn))
+
+
+def across_table(found: Figures) -> str:
+    """Over all data sets: how many times the best baseline, as ``across.across`` has it."""
+    order = dict.fromkeys(method for methods in found.values() for method in methods)
+    rows = []
+    for method in order:
+        cells = [cell(methods[method]["iqm"], methods[method]["interval"]) for methods in found.values()]
+        runs = next(iter(found.values()))[method]["runs"]
+        rows.append(f"<tr><th>{escape(method)}</th>{''.join(cells)}<td>{runs}</td></tr>")
+    return table([*(f"{title(name)}, times the best baseline" for name in found), "runs"], rows)
 
 
 def evidence_table(verdict: Figures) -> str:
