@@ -103,24 +103,33 @@ def test_strata_are_drawn_among_themselves() -> None:
     assert samples.std() == pytest.approx(expected, rel=0.06)
 
 
-def means(columns: NDArray[np.float64], resamples: int = 1500) -> NDArray[np.float64]:
-    sums = bootstrap_seeds_and_sessions(columns, resamples)
+def means(columns: NDArray[np.float64], resamples: int = 1500, widen: bool = False) -> NDArray[np.float64]:
+    sums = bootstrap_seeds_and_sessions(columns, resamples, widen=widen)
     return sums[:, 0] / sums[:, 1]
 
 
 def test_draws_are_those_of_one_generator_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds first, then sessions; a sum counts each session as often as it and its seed are drawn. Kept draws, too."""
     random = np.random.default_rng(3)
-    seeds, sessions = random.multinomial(3, np.full(3, 1 / 3), 40), random.multinomial(50, np.full(50, 1 / 50), 40)
+    seeds, sessions = ([random.integers(0, n, n, dtype=np.int32) for _ in range(40)] for n in (3, 50))
+    seeds, sessions = ([[list(d).count(i) for i in range(len(d))] for d in drawn] for drawn in (seeds, sessions))
     columns = random.normal(size=(3, 50, 2))
     expected = np.einsum("rs,rt,stw->rw", seeds, sessions, columns)
     for at_once in (statistics.AT_ONCE, 110):
         monkeypatch.setattr(statistics, "AT_ONCE", at_once)
         statistics._draws.cache_clear()
         for _ in range(2):
-            np.testing.assert_allclose(bootstrap_seeds_and_sessions(columns, 40, seed=3), expected, rtol=1e-9)
+            plain = bootstrap_seeds_and_sessions(columns, 40, seed=3, widen=False)
+            np.testing.assert_allclose(plain, expected, rtol=1e-9)
     assert statistics._draws.cache_info().hits == 1
-    assert not np.allclose(bootstrap_seeds_and_sessions(columns, 40, seed=4), expected)
+    assert not np.allclose(bootstrap_seeds_and_sessions(columns, 40, seed=4, widen=False), expected)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_to_widen_the_draws_is_to_widen_the_seeds(seeds: int) -> None:
+    columns = np.random.default_rng(5).normal(size=(seeds, 30, 2))
+    moved = bootstrap_seeds_and_sessions(widened(columns), 50, widen=False)
+    np.testing.assert_allclose(bootstrap_seeds_and_sessions(columns, 50), moved, rtol=1e-9, atol=1e-9)
 
 
 def test_seeds_and_sessions_each_bring_their_part() -> None:
@@ -154,7 +163,8 @@ def test_nineteen_in_twenty_intervals_hold_the_truth(seeds: int) -> None:
     held = plain = alone = 0
     for _ in range(200):
         columns = world(random, seeds)
-        for_all, of_few, of_one = (percentile_interval(means(c, 300)) for c in (widened(columns), columns, columns[:1]))
+        for_all = percentile_interval(means(columns, 300, widen=True))
+        of_few, of_one = (percentile_interval(means(c, 300)) for c in (columns, columns[:1]))
         held += for_all[0] <= 0 <= for_all[1]
         plain += of_few[0] <= 0 <= of_few[1]
         alone += of_one[0] <= 0 <= of_one[1]

@@ -36,9 +36,13 @@ def bootstrap_sums(columns: Floats, resamples: int, seed: int) -> Floats:
     step = max(1, AT_ONCE // max(n, 1))
     for start in range(0, resamples, step):
         stop = min(start + step, resamples)
-        drawn = [np.bincount(random.integers(0, n, n, dtype=np.int32), minlength=n) for _ in range(start, stop)]
-        sums[start:stop] = np.stack(drawn).astype(np.float64) @ columns
+        sums[start:stop] = _drawn(random, n, stop - start).astype(np.float64) @ columns
     return sums
+
+
+def _drawn(random: np.random.Generator, n: int, samples: int) -> NDArray[np.intp]:
+    """[samples, n] how often each of n is in a sample of n with replacement; multinomial draws take ten times this."""
+    return np.stack([np.bincount(random.integers(0, n, n, dtype=np.int32), minlength=n) for _ in range(samples)])
 
 
 def percentile_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -77,7 +81,9 @@ def stratified_bootstrap(
     )
 
 
-def bootstrap_seeds_and_sessions(columns: Floats, resamples: int = 1000, seed: int = 0) -> Floats:
+def bootstrap_seeds_and_sessions(
+    columns: Floats, resamples: int = 1000, seed: int = 0, *, widen: bool = True
+) -> Floats:
     """Column sums when seeds are drawn with replacement, and sessions within them.
 
     Runs are tested on the same sessions and share the luck of these, so one draw of sessions serves all drawn seeds
@@ -86,12 +92,16 @@ def bootstrap_seeds_and_sessions(columns: Floats, resamples: int = 1000, seed: i
 
     Args:
         columns: [seeds, sessions, columns] sums of each session in each run.
+        widen: whether seeds are moved apart as by ``widened``; it is the draws of them that are.
 
     Returns:
-        [resamples, columns] sums over the drawn seeds and sessions; a figure is a ratio of two.
+        [resamples, columns] sums over the drawn seeds and sessions; a figure is a ratio of two. For the same number of
+        seeds and sessions draws are the same, so the sums of a difference are the difference of the sums.
     """
     seeds, sessions, width = columns.shape
     runs, times = _draws(seeds, sessions, resamples, seed)
+    if widen:
+        runs = 1 + _widening(seeds) * (runs - 1)
     flat = np.ascontiguousarray(columns.swapaxes(0, 1)).reshape(sessions, seeds * width)
     sums = np.empty((resamples, width))
     step = max(1, AT_ONCE // max(sessions, 1))
@@ -110,9 +120,8 @@ def _draws(seeds: int, sessions: int, resamples: int, seed: int) -> tuple[Floats
     kept, a byte a session and resample.
     """
     random = np.random.default_rng(seed)
-    runs = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples).astype(float)
-    share, step = np.full(sessions, 1 / sessions), max(1, AT_ONCE // max(sessions, 1))
-    parts = [random.multinomial(sessions, share, min(step, resamples - at)) for at in range(0, resamples, step)]
+    runs, step = _drawn(random, seeds, resamples).astype(float), max(1, AT_ONCE // max(sessions, 1))
+    parts = [_drawn(random, sessions, min(step, resamples - at)) for at in range(0, resamples, step)]
     most = np.min_scalar_type(max((int(part.max(initial=0)) for part in parts), default=0))
     return runs, np.concatenate([part.astype(most) for part in parts])
 
@@ -124,11 +133,13 @@ def widened(columns: Floats) -> Floats:
     knows of no t-distribution: of 3 seeds its 95 % interval holds the truth in 80 %. What is returned makes up for
     both, for intervals of 95 %. One seed, which says nothing of the others, stays what it is.
     """
-    seeds = len(columns)
-    if seeds == 1:
-        return columns
     mean = columns.mean(0)
-    return mean + (seeds / (seeds - 1)) ** 0.5 * _student(seeds - 1) / NORMAL * (columns - mean)
+    return mean + _widening(len(columns)) * (columns - mean)
+
+
+def _widening(seeds: int) -> float:
+    """How many times as far from their mean."""
+    return 1.0 if seeds == 1 else (seeds / (seeds - 1)) ** 0.5 * _student(seeds - 1) / NORMAL
 
 
 def _student(freedom: int) -> float:

@@ -6,7 +6,7 @@ All of it is made from what happened at every event (``events``), so two methods
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from seqward.statistics import (
     paired_effect,
     percentile_interval,
     randomisation_tests,
-    widened,
 )
 
 ENOUGH = 3
@@ -50,27 +49,37 @@ class Sums:
     """[sessions, groups] events, the same for every run."""
     seedless: bool = False
     """Whether another seed would change nothing: a baseline, or what only counts."""
+    _drawn: dict[tuple[int, ...], Floats] = field(default_factory=dict)
+    """Seeds -> their samples."""
 
     def of_seeds(self, seeds: Sequence[int]) -> Floats:
         """[seeds, sessions, figures] of the named seeds; what has none is the same for all."""
         return self.sums[[0 if self.seedless else self.seeds.index(seed) for seed in seeds]]
 
+    def samples(self, seeds: Sequence[int], names: Sequence[str]) -> Floats:
+        """[resamples, figures] values when the named seeds, and sessions, are drawn anew; NaN of no event of the group.
+
+        Those of two methods can be subtracted: of as many seeds the draws are the same.
+        """
+        if (key := tuple(seeds)) not in self._drawn:
+            groups = np.broadcast_to(self.counts, (len(seeds), *self.counts.shape))
+            drawn = bootstrap_seeds_and_sessions(np.concatenate([self.of_seeds(seeds), groups], axis=2), RESAMPLES)
+            self._drawn[key] = _values(drawn[:, : len(names)], drawn[:, len(names) :], names, len(seeds))
+        return self._drawn[key]
+
     def values(self, names: Sequence[str]) -> Floats:
         """[seeds, figures]: shares of the group's events; Reward@k as the sum it is. NaN where the group is empty."""
-        total, n = self.sums.sum(1), self.counts.sum(0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return total / _denominators(names, n)
+        return _values(self.sums.sum(1), self.counts.sum(0), names)
 
 
-def _denominators(names: Sequence[str], counts: Floats) -> Floats:
-    """[..., figures] what the sums are divided by, of [..., groups] counts."""
-    return np.stack(
-        [
-            counts[..., SHOWN_GROUPS.index(group)] if dot else np.ones(counts.shape[:-1])
-            for group, dot, _ in (name.partition(".") for name in names)
-        ],
-        axis=-1,
-    )
+def _values(sums: Floats, counts: Floats, names: Sequence[str], runs: int = 1) -> Floats:
+    """[..., figures] what the sums of so many runs, and [..., groups] the counts of their events, come to."""
+    by_group = [
+        counts[..., SHOWN_GROUPS.index(group)] if dot else np.full(counts.shape[:-1], float(runs))
+        for group, dot, _ in (name.partition(".") for name in names)
+    ]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums / np.stack(by_group, axis=-1)
 
 
 def compared(report: Figures, sums: Mapping[str, Mapping[str, Sums]]) -> dict[str, Any]:
@@ -152,16 +161,11 @@ def _over_seeds(values: Floats) -> dict[str, Any]:
 
 
 def _with_intervals(of: Sums, names: Sequence[str]) -> dict[str, Any]:
-    values = of.values(names)
-    groups = np.broadcast_to(of.counts, (len(of.seeds), *of.counts.shape))
-    drawn = bootstrap_seeds_and_sessions(widened(np.concatenate([of.sums, groups], axis=2)), RESAMPLES)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        samples = drawn[:, : len(names)] / _denominators(names, drawn[:, len(names) :])
+    values, samples = of.values(names), of.samples(of.seeds, names)
     found = {}
     for i, name in enumerate(names):
         if np.isfinite(values[:, i]).all():
-            shares = samples[:, i] if "." in name else samples[:, i] / len(of.seeds)
-            interval = list(percentile_interval(possible(name, shares)))
+            interval = list(percentile_interval(possible(name, samples[:, i])))
             found[name] = {**_over_seeds(values[:, i]), "interval": interval}
     return found
 
@@ -184,8 +188,8 @@ def best_methods(sums: Mapping[str, Sums], names: Sequence[str]) -> dict[str, An
     adjusted = {i: _adjusted(i, methods, best[i], p) for i in there}
     sure = {i for i in there if all(value < LEVEL for value in adjusted[i].values())}
     for method, other in dict.fromkeys((best[i], other) for i, other in pairs):
-        of_both = [i for i in sorted(sure) if best[i] == method]
-        sure -= {i for i, above in zip(of_both, _above(sums[method], sums[other], of_both), strict=True) if not above}
+        of_both = [i for i in sure if best[i] == method]
+        sure -= set(of_both) - _above(sums[method], sums[other], names, of_both)
     return {names[i]: {"method": best[i], "significant": i in sure, "p": adjusted[i]} for i in there}
 
 
@@ -194,14 +198,13 @@ def _adjusted(i: int, methods: Sequence[str], best: str, p: Mapping[tuple[int, s
     return dict(zip(others, holm([p[i, other] for other in others]), strict=True))
 
 
-def _above(a: Sums, b: Sums, figures: Sequence[int]) -> list[bool]:
-    """Which figures of a are above those of b over seeds, too."""
+def _above(a: Sums, b: Sums, names: Sequence[str], figures: Sequence[int]) -> set[int]:
+    """Those of the figures by which a is above b over seeds, too."""
     seeds = shared_seeds(a, b)
-    if len(seeds) < 2 or not figures:
-        return [a.seedless and b.seedless] * len(figures)
-    differences = (a.of_seeds(seeds) - b.of_seeds(seeds))[:, :, figures]
-    drawn = bootstrap_seeds_and_sessions(widened(differences), RESAMPLES)
-    return (np.quantile(drawn, LEVEL / 2, axis=0) > 0).tolist()
+    if len(seeds) < 2:
+        return set(figures) if a.seedless and b.seedless else set()
+    drawn = a.samples(seeds, names) - b.samples(seeds, names)
+    return {i for i in figures if percentile_interval(drawn[:, i], 1 - LEVEL)[0] > 0}
 
 
 def shared_seeds(a: Sums, b: Sums) -> list[int]:
@@ -220,17 +223,13 @@ def paired(a: Sums, b: Sums, names: Sequence[str], name: str) -> dict[str, Any] 
     seeds, i = shared_seeds(a, b), list(names).index(name)
     if not seeds:
         return None
-    of_a, of_b = (one.of_seeds(seeds)[:, :, i] for one in (a, b))
     group, dot, _ = name.partition(".")
     counts = a.counts[:, SHOWN_GROUPS.index(group)] if dot else np.full(len(a.counts), 1.0 / len(a.counts))
-    by_session = (of_a - of_b).mean(0)
+    by_session = (a.of_seeds(seeds)[:, :, i] - b.of_seeds(seeds)[:, :, i]).mean(0)
     here = counts > 0
     interval = None
     if len(seeds) > 1 or (a.seedless and b.seedless):
-        columns = np.stack([of_a - of_b, np.broadcast_to(counts, of_a.shape)], axis=2)
-        drawn = bootstrap_seeds_and_sessions(widened(columns), RESAMPLES)
-        with np.errstate(invalid="ignore"):  # of a draw without an event
-            interval = list(percentile_interval(drawn[:, 0] / drawn[:, 1]))
+        interval = list(percentile_interval((a.samples(seeds, names) - b.samples(seeds, names))[:, i]))
     return {
         "seeds": len(seeds),
         "difference": float(by_session.sum() / counts.sum()),

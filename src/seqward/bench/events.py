@@ -89,12 +89,14 @@ def possible(name: str, values: Floats) -> Floats:
 def session_sums(events: Events, ks: list[int]) -> tuple[Floats, Floats]:
     """Sums of each figure and the events of each group, by session: [sessions, figures], [sessions, groups]."""
     outcomes, members = events.outcomes, events.groups()
-    _, session = np.unique(outcomes.session, return_inverse=True)
+    names, session = np.unique(outcomes.session, return_inverse=True)
 
-    def by_session(values: NDArray[Any]) -> Floats:
-        return np.bincount(session, weights=values).astype(np.float64, copy=False)
+    def by_session(values: NDArray[Any], of: NDArray[np.intp] = session) -> Floats:
+        return np.bincount(of, weights=values, minlength=len(names)).astype(np.float64, copy=False)
 
-    values = [metric(outcomes.rank, k) for metric in (hr, ndcg) for k in ks]
-    sums = [by_session(value * member) for member in members.values() for value in values]
-    sums += [by_session(hr(outcomes.rank, k) * outcomes.reward) for k in ks]
+    (hits,) = np.nonzero(outcomes.rank <= max(ks))  # the others add nothing
+    rank, of_hits = outcomes.rank[hits], session[hits]
+    values = [metric(rank, k) for metric in (hr, ndcg) for k in ks]
+    sums = [by_session(value * member[hits], of_hits) for member in members.values() for value in values]
+    sums += [by_session(hr(rank, k) * outcomes.reward[hits], of_hits) for k in ks]
     return np.stack(sums, axis=1), np.stack([by_session(member) for member in members.values()], axis=1)
