@@ -96,7 +96,7 @@ def test_unknown_event_type_without_a_reward(prepare: Refused, tmp_path: Path) -
         (["--reward", "view=1", "--reward", "view=2"], "--reward names the event 'view' twice: 1 and 2. Keep one."),
         (["--goal", "reward>=many"], "reward>=many"),
         (["--split", "tempral"], "Did you mean 'temporal'?"),
-        (["--min-session-length", "0"], "min_session_length is 0; expected a whole number of at least 1."),
+        (["--min-session-length", "0"], "min_session_length must be a whole number of at least 1; got 0."),
         (
             ["--session-gap", "-1", "--user-col", "session_id"],
             "The session gap is -1.0 minutes; expected a number above 0.",

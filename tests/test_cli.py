@@ -161,8 +161,8 @@ def test_doctor_tells_whether_the_gpus_kernels_work(seqward: Command, monkeypatc
         assert dict(table(seqward("doctor", "--machine"))[1:])["gpu's kernels"] == said
 
 
-def test_doctor_wants_to_know_what_to_look_at(refused: Callable[..., str]) -> None:
-    assert refused("doctor") == "Nothing to look at. Say: seqward doctor --machine"
+def test_doctor_looks_at_the_machine_without_being_told(seqward: Command) -> None:
+    assert [row[0] for row in table(seqward("doctor"))] == [row[0] for row in table(seqward("doctor", "--machine"))]
 
 
 def test_simulate_tells_the_shape_and_writes_the_same_log_again(seqward: Command, tmp_path: Path) -> None:
@@ -250,6 +250,30 @@ def test_resume_goes_on_and_force_replaces(shop_data: Path, seqward: Command, tm
     assert "time limit" in seqward(*start, "--max-minutes", 0, "--resume")[1]
     assert "all 1 epochs done" in seqward(*start, "--epochs", 1, "--resume")[1]
     assert "all 2 epochs done" in seqward(*start, "--epochs", 2, "--force")[1]
+
+
+def test_resume_needs_nothing_of_what_the_run_was_begun_with(
+    shop_data: Path, seqward: Command, refused: Callable[..., str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Method, seed and settings stand in the run; what is said again has to be the same, but for how long it lasts."""
+    run = tmp_path / "run"
+    begin = ["--method", "gru4rec", "--set", "n_factors=8", "--set", "patience=7", "--seed", 3]
+    seqward("train", shop_data, "--out", run, *begin, "--epochs", 4, "--max-minutes", 0)
+    seqward("train", shop_data, "--out", run, "--resume")
+    begun = json.loads((run / "run.json").read_text())
+    assert (begun["method"], begun["seed"], begun["state"]) == ("gru4rec", 3, "all 4 epochs done")
+    assert (begun["settings"]["train"]["patience"], begun["settings"]["backbone"]["n_factors"]) == (7, 8)
+    assert "goes on" not in caplog.text
+    seqward("train", shop_data, "--out", run, "--resume", "--epochs", 5)
+    assert f"{run} goes on: train.epochs was 4 and is 5 from here on." in caplog.text
+    for said, why in ((["--seed", 4], "seed=3, and"), (["--method", "sasrec"], "method=gru4rec, and")):
+        assert f"was begun with {why} cannot be resumed" in refused("train", shop_data, "--out", run, "--resume", *said)
+
+
+@pytest.mark.parametrize("name", ["epochs=2", "train.epochs=2", "epochs =2"])
+def test_epochs_are_given_once(shop_data: Path, refused: Callable[..., str], tmp_path: Path, name: str) -> None:
+    said = refused("train", shop_data, "--method", "sasrec", "--out", tmp_path / "r", "--set", name, "--epochs", 3)
+    assert said == "--epochs and --set train.epochs say the same: give one of them."
 
 
 @pytest.mark.usefixtures("no_report")

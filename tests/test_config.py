@@ -111,8 +111,8 @@ def test_keywords_find_their_section() -> None:
         ("objective.q=1", "objective.q: no such key (in --set objective.q=1). Keys: alpha, name, offset."),
         ("trian.lr=1", "trian: no such section (in --set trian.lr=1). Did you mean 'train'?"),
         ("zzz.lr=1", "zzz: no such section (in --set zzz.lr=1). Sections: backbone, objective, train."),
-        ("epohcs=1", "Unknown setting 'epohcs'. Did you mean 'epochs'?"),
-        ("gamma=1", "Unknown setting 'gamma'. `seqward config METHOD` prints those of a method."),
+        ("epohcs=1", "Unknown setting 'epohcs' (in --set epohcs=1). Did you mean 'epochs'?"),
+        ("gamma=1", "Unknown setting 'gamma' (in --set gamma=1). `seqward config METHOD` prints those of a method."),
         ("train.lr", "--set expects section.key=value, such as backbone.n_factors=64; got 'train.lr'."),
         ("train.at=[1", "--set train.at=[1, line 1: not readable as YAML: "),
     ],
@@ -169,7 +169,7 @@ def test_method_in_a_file_is_a_name(tmp_path: Path) -> None:
 
 
 def test_unknown_keyword_of_a_method_without_settings() -> None:
-    with pytest.raises(SeqwardError, match=r"Unknown setting 'alpha'. The method has no settings"):
+    with pytest.raises(SeqwardError, match=r"Unknown setting 'alpha' \(in keyword\)\. The method has no settings"):
         config.from_keywords({}, {"alpha": 1})
 
 

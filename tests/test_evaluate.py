@@ -20,13 +20,14 @@ from reference import slow_figures, slow_rank, slow_return
 from seqward import evaluate as evaluating
 from seqward import reading
 from seqward.backbones.backbone import Histories
-from seqward.baselines import LastItems, fitted_baselines
+from seqward.baselines import LastItems, Popularity, fitted_baselines
 from seqward.catalogue.dense import DenseScores
 from seqward.catalogue.listed import ListedScores
 from seqward.catalogue.scores import MISS, Pairs, Scores
 from seqward.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 from seqward.errors import Finding, SeqwardError
 from seqward.evaluate import compare, evaluate, outcomes, ranks_of, targets
+from seqward.methods import method_named
 from shared_data import shared_data
 from worlds import ranks
 
@@ -326,6 +327,7 @@ def test_infinite_q_is_a_finding_that_names_the_scorer() -> None:
     ("arguments", "message"),
     [
         ({"split": "tset"}, r"expected a split of train, validation, test or all; got 'tset'\. Did you mean 'test'\?"),
+        ({"split": "train"}, "the split 'train' holds the events that the model was trained on"),
         ({"split": "all"}, "the split 'all' holds the events that the model was trained on"),
         ({"split": "test", "ks": (0, 5)}, r"cut-offs are whole numbers from 1 on, such as \(5, 10\); got \(0, 5\)"),
         ({"split": "test", "ks": ()}, r"cut-offs are whole numbers from 1 on, such as \(5, 10\); got \(\)"),
@@ -340,6 +342,15 @@ def test_infinite_q_is_a_finding_that_names_the_scorer() -> None:
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SeqwardError, match=message):
         evaluate(Hashing(2), world()[0], **arguments)
+
+
+def test_what_remembers_training_sessions_is_not_tested_on_them() -> None:
+    """Neighbours are no network, and have seen these events all the same."""
+    data = world()[0]
+    neighbours = method_named("vsknn").build(data.n_items, **method_named("vsknn").sections).fit(data)
+    with pytest.raises(SeqwardError, match="the split 'train' holds the events that the model was trained on"):
+        evaluate(neighbours, data, "train")
+    assert evaluate(Popularity(data.n_items).fit(data), data, "train").split == "train"
 
 
 def test_an_empty_split_is_refused() -> None:

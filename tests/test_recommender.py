@@ -155,7 +155,11 @@ def test_candidates_of_a_large_catalogue(engine: str) -> None:
         ({"histories": {"ann": "i1"}}, "got a list of single ids."),
         ({"histories": [{"i1", "i2"}]}, "a history is a list of item ids in order; got a set."),
         ({"histories": {"a": ["i1"], 2: ["i1"]}}, "the names of histories must be texts or whole numbers, all of one"),
-        ({"histories": pl.DataFrame({"u": ["i1"]}), "columns": {"user_id": "u"}}, "columns must be Columns(...), such"),
+        ({"histories": pl.DataFrame({"u": ["i1"]}), "columns": ["u"]}, "columns must be Columns(...), such"),
+        (
+            {"histories": pl.DataFrame({"u": ["i1"]}), "columns": {"user": "u"}},
+            "no part of a log is called 'user'; they",
+        ),
         ({"histories": [[["i1"]]]}, "ids must be texts or whole numbers; got ['i1']."),
         ({"histories": "i1"}, "got str."),
         ({"histories": 7}, "histories must be lists of item ids, a mapping of id to such a list, or a frame; got int."),
@@ -239,7 +243,9 @@ def test_no_training_events(tmp_path: Path) -> None:
     ("how", "words"),
     [
         ({"method": "sasrecc"}, "Did you mean 'sasrec', 'sasrec-co' or 'sasrec-ac'?"),
-        ({"alpha": 0.1}, "Unknown setting 'alpha'."),
+        ({"alpha": 0.1}, "Unknown setting 'alpha' (in keyword)."),
+        ({"foo": 1, "lr": -1}, "train.lr should be greater than 0, got -1 (in keyword)."),
+        ({"seed": "a"}, "seed must be a whole number of at least 0; got 'a'."),
         ({"method": "sasrec-ccql", "alpha": -1}, "objective.alpha should be greater than or equal to 0, got -1"),
         ({"device": "gpu"}, "device must be auto, cpu or cuda; got 'gpu'."),
     ],
@@ -323,6 +329,26 @@ def test_a_run_folder_that_is_there_is_never_overwritten(folder: Path, tmp_path:
         refusal(recommender("sasrec").fit, shop(), tmp_path / "letters", **how)
     refusal(recommender("sasrec").fit(shop()).save, folder)
     assert [file.name for file in (tmp_path / "letters").iterdir()] == ["to-mum.txt"]
+
+
+def test_what_was_saved_is_not_saved_over(tmp_path: Path) -> None:
+    fitted = recommender("popularity").fit(shop())
+    fitted.save(tmp_path / "model")
+    assert refusal(fitted.save, tmp_path / "model") == (
+        f"{tmp_path / 'model'} already exists. Save to another folder, or remove it first."
+    )
+    assert repr(fitted) == f"Recommender('popularity', seed=0; {shop().n_items} items)"
+    assert repr(recommender("sasrec")) == "Recommender('sasrec', seed=0; not fitted)"
+
+
+def test_nothing_learned_is_told(said: pytest.LogCaptureFixture) -> None:
+    """A rate that spoils the network at its first step, and one that does not."""
+    recommender("sasrec", lr=50.0, epochs=1).fit(shop())
+    (told,) = (message for message in said.messages if "untrained" in message)
+    assert told.startswith("no validation of ") and "steps was better than that of the untrained network (" in told
+    said.clear()
+    recommender("sasrec", epochs=5).fit(shop())
+    assert not [message for message in said.messages if "untrained" in message]
 
 
 def test_force_replaces_a_run(tmp_path: Path) -> None:

@@ -83,15 +83,15 @@ def test_a_term_of_the_second_phase_is_tried_too(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("minutes", [float("nan"), -1, -float("inf")])
 def test_a_time_limit_is_a_number_from_0_on(tmp_path: Path, minutes: float) -> None:
-    with pytest.raises(SeqwardError, match="max_minutes must be 0 or more; got"):
+    with pytest.raises(SeqwardError, match="max_minutes must be a finite number of at least 0; got"):
         recommender("sasrec").fit(shop(), tmp_path / "run", max_minutes=minutes)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_seed_is_a_number_from_0_on(shop_data: Path, refused: Refused, tmp_path: Path) -> None:
-    with pytest.raises(SeqwardError, match="seed must be 0 or more; got -1"):
+    with pytest.raises(SeqwardError, match="seed must be a whole number of at least 0; got -1"):
         Recommender("sasrec", seed=-1)
-    assert "seed must be 0 or more" in refused(
+    assert "seed must be a whole number of at least 0" in refused(
         "train", shop_data, "--method", "sasrec-ccql", "--out", tmp_path / "run", "--seed", "-1"
     )
     assert not (tmp_path / "run").exists()

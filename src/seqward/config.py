@@ -78,7 +78,7 @@ def from_keywords(defaults: Sections, keywords: Mapping[str, Any]) -> dict[str, 
     Raises:
         SeqwardError: an unknown key, a value of a wrong type or out of range.
     """
-    return _apply(defaults, [Change(find_section(defaults, k), k, v, "keyword") for k, v in keywords.items()], [])
+    return from_paths(defaults, keywords, "keyword")
 
 
 def from_paths(defaults: Sections, values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -92,17 +92,17 @@ def from_paths(defaults: Sections, values: Mapping[str, Any], where: str) -> dic
     for path, value in values.items():
         section, dot, key = path.rpartition(".")
         try:
-            changes.append(Change(section if dot else find_section(defaults, key), key, value, where))
+            changes.append(Change(section if dot else find_section(defaults, key, where), key, value, where))
         except SeqwardError as error:
             problems.append(str(error))
     return _apply(defaults, changes, problems)
 
 
-def find_section(defaults: Sections, key: str) -> str:
+def find_section(defaults: Sections, key: str, where: str) -> str:
     """The section that has ``key``; a key's name is unique over the sections of a method.
 
     Raises:
-        SeqwardError: no section has it.
+        SeqwardError: no section has it; names ``where`` it stands.
     """
     for name, section in defaults.items():
         if key in _keys(section):
@@ -111,7 +111,7 @@ def find_section(defaults: Sections, key: str) -> str:
     hint = did_you_mean(key, known) or (
         " `seqward config METHOD` prints those of a method." if known else " The method has no settings."
     )
-    raise SeqwardError(f"Unknown setting {key!r}.{hint}")
+    raise SeqwardError(f"Unknown setting {key!r} (in {where}).{hint}")
 
 
 def method_named_in(file: Path) -> str | None:
@@ -228,9 +228,8 @@ def _override(defaults: Sections, text: str) -> Change:
     if not equals or not path:
         raise SeqwardError(f"--set expects section.key=value, such as {_example(defaults)}; got {text!r}.")
     section, dot, key = path.strip().rpartition(".")
-    return Change(
-        section if dot else find_section(defaults, key), key, parse_yaml(value, f"--set {text}"), f"--set {text}"
-    )
+    where = f"--set {text}"
+    return Change(section if dot else find_section(defaults, key, where), key, parse_yaml(value, where), where)
 
 
 def _example(defaults: Sections) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from math import isfinite
+from math import inf, isfinite
 from numbers import Integral, Real
 
 STOPPED = "training has diverged and was stopped. Begin again with a lower train.lr, or with train.clip_norm."
@@ -36,14 +36,16 @@ def check_whole(name: str, value: object, least: int) -> None:
         raise SeqwardError(f"{name} must be a whole number of at least {least}; got {value!r}.")
 
 
-def check_finite(name: str, value: object) -> None:
-    """Refuse what is no finite number.
+def check_finite(name: str, value: object, least: float = -inf) -> None:
+    """Refuse what is no finite number of at least ``least``.
 
     Raises:
         SeqwardError: it is not; names it.
     """
-    if not isinstance(value, Real) or not isfinite(value):
-        raise SeqwardError(f"{name} must be a finite number; got {value!r}.")
+    if not isinstance(value, Real) or not isfinite(value) or value < least:
+        raise SeqwardError(
+            f"{name} must be a finite number{f' of at least {least:g}' * (least > -inf)}; got {value!r}."
+        )
 
 
 def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqward.backbones.backbone import Histories
-from seqward.baselines import training_counts
+from seqward.baselines import BASELINES, training_counts
 from seqward.catalogue.scores import MISS, Pairs
 from seqward.data.dataset import Dataset
 from seqward.data.returns import discounted_returns
@@ -193,7 +193,7 @@ def evaluate(
     check_whole("bootstrap", bootstrap, 1)
     check_whole("sample", sample, 0)
     check_whole("seed", seed, 0)
-    if split in ("all", "train") and not hasattr(scorer, "fit"):
+    if split in ("all", "train") and type(scorer) not in BASELINES.values():
         raise SeqwardError(f"the split {split!r} holds the events that the model was trained on. Evaluate it on test.")
     wanted = targets(data, split, first_events=first_events)
     found = outcomes(data, wanted, ranks_of(scorer, wanted, exclude_history=exclude_history, progress=progress))

@@ -88,6 +88,17 @@ def named_state(run: Run, kept: bool) -> Iterator[None]:
         raise Finding(f"{finding}\n{what_is_left(run)}" if kept else str(finding)) from None
 
 
+def warn_of_untrained(run: Run, steps: int) -> None:
+    """Say so where no validation was better than that of the untrained network, which is then what is kept."""
+    best = run.best
+    if best is not None and steps and not best["step"]:
+        logger.warning(
+            f"no validation of {steps:,} steps was better than that of the untrained network ({best['metric']} "
+            f"{best['value']:.4g}), so its weights are the best and nothing was learned.\nTrain longer, or with more "
+            "steps an epoch: a smaller train.batch_size."
+        )
+
+
 def what_is_left(run: Run) -> str:
     """In words: what a run that diverged has kept, and what it is good for."""
     best, last = run.best, newest_checkpoint(run.folder)
@@ -121,8 +132,8 @@ def warn_of_phases(name: str, job: Job, objective: Any) -> None:
         logger.warning(
             f"phase {reached + 1} of {name} begins after {begins:,} training events, and this run plans "
             f"{job.planned_events:,} ({job.settings.epochs} epochs of {job.data.n_events:,}): it will end in phase "
-            f"{reached}.\nTo begin phase {reached + 1} after 40 % of them: --set objective.warmup_events=0.4. If one "
-            "phase is what you want: --set objective.phases=1."
+            f"{reached}.\nSet objective.warmup_events=0.4 to begin phase {reached + 1} after 40 % of them, or "
+            "objective.phases=1 if one phase is what you want."
         )
 
 
@@ -154,7 +165,7 @@ def warn_of_slow_products(job: Job) -> None:
 
 def warn_of_idle(sections: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Say which settings were changed from the method's defaults and have no effect."""
-    for of in ("objective", "train"):
+    for of in ("objective", "train", "guard"):
         for line in without_effect(sections[of], defaults[of], of):
             logger.warning(line)
     objective, lr = sections["objective"], sections["train"].lr

@@ -51,7 +51,7 @@ class NamedHistories:
 
 
 def of_histories(
-    histories: Any, item_ids: NDArray[Any], report: Report, columns: Columns | None = None
+    histories: Any, item_ids: NDArray[Any], report: Report, columns: Columns | Mapping[str, str] | None = None
 ) -> NamedHistories:
     """Named histories of item numbers from lists, a mapping or a frame.
 
@@ -124,14 +124,14 @@ def parts_of_histories(columns: Columns, names: Sequence[str]) -> dict[str, str]
     return {part: name for part, name in parts.items() if part in PARTS and part not in {*OWNERS} - {owner}}
 
 
-def _of_frame(frame: Any, columns: Columns | None, number: Numbering, report: Report) -> NamedHistories:
+def _of_frame(
+    frame: Any, columns: Columns | Mapping[str, str] | None, number: Numbering, report: Report
+) -> NamedHistories:
     import narwhals as nw
 
     from seqward.data.columns import Columns, number_ids, parse_order, parse_times
     from seqward.data.events import selected
 
-    if columns is not None and not isinstance(columns, Columns):
-        raise SeqwardError(f"columns must be Columns(...), such as Columns(item_id='product'); got {columns!r}.")
     try:
         kind = nw.from_native(frame)
     except TypeError:
@@ -139,7 +139,8 @@ def _of_frame(frame: Any, columns: Columns | None, number: Numbering, report: Re
             f"histories must be lists of item ids, a mapping of id to such a list, or a frame; "
             f"got {type(frame).__name__}."
         ) from None
-    table, parts = selected(frame, lambda names: parts_of_histories(columns or Columns(), names))
+    chosen = Columns.of(columns)
+    table, parts = selected(frame, lambda names: parts_of_histories(chosen, names))
     column = next(part for part in OWNERS if part in parts)
     owner_ids, owner = number_ids(table[parts[column]], "whose history it is")
     ids, item = number_ids(table[parts["item_id"]], "items")

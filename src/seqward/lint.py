@@ -100,7 +100,7 @@ def read_table(file: Path) -> Iterator[TableRow]:
             kinds = _kinds(header, file)
             for cells in reader:
                 if any(cell.strip() for cell in cells):
-                    yield _row(cells, header, kinds, f"{file}, line {reader.line_num}", reader.line_num)
+                    yield _row(cells, kinds, f"{file}, line {reader.line_num}", reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", error)
         raise SeqwardError(f"{file} cannot be read as a CSV file: {reason}.") from None
@@ -130,7 +130,7 @@ def _kinds(header: Sequence[str], file: Path) -> list[str]:
     return kinds
 
 
-def _row(cells: Sequence[str], header: Sequence[str], kinds: Sequence[str], place: str, line: int) -> TableRow:
+def _row(cells: Sequence[str], kinds: Sequence[str], place: str, line: int) -> TableRow:
     if len(cells) != len(kinds):
         raise SeqwardError(f"{place}: {len(cells)} entries under {len(kinds)} columns.")
     given = {kind: cell.strip() for kind, cell in zip(kinds, cells, strict=True)}

@@ -89,7 +89,7 @@ def summarise(outcomes: Outcomes, ks: Sequence[int] = CUTOFFS) -> dict[str, Any]
 
 
 def summarise_with_intervals(
-    outcomes: Outcomes, ks: Sequence[int] = CUTOFFS, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+    outcomes: Outcomes, ks: Sequence[int] = CUTOFFS, *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
     """``summarise`` with a ``ci`` of ``[low, high]`` for each figure, by a percentile bootstrap over sessions.
 
@@ -101,9 +101,9 @@ def summarise_with_intervals(
     sessions = dict(zip(GROUPS, (sums.groups[:, :, 0] > 0).sum(0), strict=True))
     for name in GROUPS:
         if summary[name]:
-            summary[name]["ci"] = _intervals(samples[name], level) if sessions[name] > 1 else None
+            summary[name]["ci"] = _intervals(samples[name]) if sessions[name] > 1 else None
     rewards = {key: values for key, values in samples.items() if key not in GROUPS}
-    summary["ci"] = _intervals(rewards, level) if sessions["all"] > 1 else None
+    summary["ci"] = _intervals(rewards) if sessions["all"] > 1 else None
     return summary
 
 
@@ -180,8 +180,8 @@ def _figures(sums: _Sums, ks: Sequence[int]) -> dict[str, Any]:
     return figures
 
 
-def _intervals(samples: Mapping[str, Floats], level: float) -> dict[str, list[float]]:
-    return {name: list(percentile_interval(values, level)) for name, values in samples.items()}
+def _intervals(samples: Mapping[str, Floats]) -> dict[str, list[float]]:
+    return {name: list(percentile_interval(values)) for name, values in samples.items()}
 
 
 class ImpossiblePair(NamedTuple):
@@ -208,7 +208,7 @@ def impossible_pairs(
 
     With one relevant item an event, a hit that is new between a and b has a rank of a + 1 to b, so
     ``(HR@b - HR@a) / log2(b + 1) <= NDCG@b - NDCG@a <= (HR@b - HR@a) / log2(a + 2)``, and HR cannot fall. At a = 0 both
-    are 0. (Own derivation; spec section 4, item 24.)
+    are 0. (Own derivation.)
 
     Args:
         figures: has ``hr@k`` and ``ndcg@k``; other keys are ignored.

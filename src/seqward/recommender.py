@@ -28,6 +28,7 @@ from seqward.fitting import (
     warn_of_idle,
     warn_of_phases,
     warn_of_slow_products,
+    warn_of_untrained,
 )
 from seqward.histories import NamedHistories, of_dataset, of_histories
 from seqward.ids import Report, numbering, numbers_of
@@ -70,11 +71,10 @@ class Recommender:
         Raises:
             SeqwardError: unknown method or setting, value out of range, no such device.
         """
-        if seed < 0:
-            raise SeqwardError(f"seed must be 0 or more; got {seed}.")
+        check_whole("seed", seed, 0)
         self.entry = method_named(method)
         self._take(from_keywords(self.entry.all_sections, settings))
-        self.seed, self.device = seed, device_named(device)
+        self.seed, self.device = int(seed), device_named(device)
         self.scorer: Any = None
         self.item_ids: np.ndarray | None = None
         self.description: dict[str, Any] = {}
@@ -91,6 +91,10 @@ class Recommender:
         """What the method is built of, and the guard's settings apart."""
         self.sections = {name: section for name, section in sections.items() if name != "guard"}
         self.guard: GuardSettings = sections.get("guard", GuardSettings())
+
+    def __repr__(self) -> str:
+        state = "not fitted" if self.scorer is None else f"{len(self._item_ids()):,} items"
+        return f"Recommender({self.method!r}, seed={self.seed}; {state})"
 
     @property
     def method(self) -> str:
@@ -126,8 +130,8 @@ class Recommender:
             KeyboardInterrupt: on Ctrl-C, after the state was saved.
         """
         data = loaded(data)
-        if max_minutes is not None and not max_minutes >= 0:
-            raise SeqwardError(f"max_minutes must be 0 or more; got {max_minutes}.")
+        if max_minutes is not None:
+            check_finite("max_minutes", max_minutes, 0)
         if out is None:
             with tempfile.TemporaryDirectory() as folder:
                 self._fit(data, Run(Path(folder) / "run"), False, max_minutes, observe, kept=False)
@@ -137,7 +141,9 @@ class Recommender:
         run.check_free(force, resume)
         resumed = resume and (run.folder / "run.json").is_file()
         if resumed:
-            run.check_same(describe(self.method, self.settings, self.seed, data), data, self.entry.all_sections)
+            now = describe(self.method, self.settings, self.seed, data)
+            for change in run.check_same(now, data, self.entry.all_sections):
+                logger.warning(f"{run.folder} goes on: {change}.")
         self._fit(data, run, resumed, max_minutes, observe)
         return self
 
@@ -160,6 +166,7 @@ class Recommender:
             with named_state(run, kept):
                 progress = train(job, resume, observe)
             phases = {"ran": progress.phase + 1, "of": len(built.phases)}
+            warn_of_untrained(run, progress.step)
             stability = stability_of(read_log(run.folder / "log.jsonl"))
             run.update(state=progress.stopped, phases=phases, best=run.best, stability=stability)
             self.item_ids = item_ids
@@ -181,7 +188,7 @@ class Recommender:
         validate = validator(data, settings, method.critic, self.seed) if (data.split == VALIDATION).any() else None
         job = Job(method, events, settings, run.folder, validate, self.seed, max_minutes, self.guard)
         warn_of_phases(self.method, job, self.sections["objective"])
-        warn_of_idle(self.sections, self.entry.sections)
+        warn_of_idle({**self.sections, "guard": self.guard}, self.entry.all_sections)
         warn_of_slow_products(job)
         return job
 
@@ -245,7 +252,7 @@ class Recommender:
         items_to_recommend: Iterable[Any] | None = None,
         *,
         histories: Any = None,
-        columns: Columns | None = None,
+        columns: Columns | Mapping[str, str] | None = None,
         rank_by: RankBy | None = None,
         beta: float = 1.0,
         on_unsupported_targets: Literal["raise", "warn", "ignore"] = "warn",
@@ -324,7 +331,8 @@ class Recommender:
         """
         scorer = self._fitted()
         folder = Path(folder)
-        Run(folder).check_free(force=False, resume=False)
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise SeqwardError(f"{folder} already exists. Save to another folder, or remove it first.")
         Run(folder).create(self.description, self._item_ids())
         save_weights(scorer.model if isinstance(scorer, NetworkScorer) else scorer, folder / "best", {})
         self.run = self.run or Run(folder)

@@ -110,19 +110,22 @@ class Run:
             raise SeqwardError("--force begins anew and --resume goes on: give one of them.")
         if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
             return
+        if not (self.folder / "run.json").is_file():
+            raise SeqwardError(f"{self.folder} holds no run, and what it holds is left alone. Give another --out.")
         if not (force or resume):
             raise SeqwardError(
                 f"{self.folder} already exists. Give another --out, --resume to go on with it, "
                 "or --force to replace it."
             )
-        if not (self.folder / "run.json").is_file():
-            raise SeqwardError(f"{self.folder} holds no run, and what it holds is left alone. Give another --out.")
 
-    def check_same(self, description: dict[str, Any], data: Dataset, defaults: Mapping[str, Any]) -> None:
+    def check_same(self, description: dict[str, Any], data: Dataset, defaults: Mapping[str, Any]) -> list[str]:
         """Refuse to resume a run that began as another one; only what ``may_change`` names may differ.
 
         Args:
             defaults: the method's sections, for settings that an earlier version did not write down.
+
+        Returns:
+            What differs and may, in words.
 
         Raises:
             SeqwardError: names the first difference.
@@ -135,12 +138,15 @@ class Run:
             )
         now = _choices(description)
         then = {**_flat(to_dict(defaults)), **_choices(self.description)}
-        for key in ("method", *sorted((now.keys() | then.keys()) - RETIRED)):
-            if key not in may_change(then) and now.get(key) != then.get(key):
+        keys = ("method", *sorted((now.keys() | then.keys()) - RETIRED))
+        differ = [key for key in keys if now.get(key) != then.get(key)]
+        for key in differ:
+            if key not in may_change(then):
                 raise SeqwardError(
                     f"{self.folder} was begun with {key}={then.get(key)}, and cannot be resumed with {now.get(key)}. "
                     "Resume with the same settings, or give another --out."
                 )
+        return [f"{key} was {then.get(key)} and is {now.get(key)} from here on" for key in differ]
 
     def _describe(self, description: dict[str, Any]) -> None:
         self._write("run.json", json.dumps(description, indent=2, ensure_ascii=False))

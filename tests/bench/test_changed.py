@@ -121,9 +121,12 @@ def test_a_shorter_time_limit_is_a_change(begun: Path, capsys: pytest.CaptureFix
 
 
 def test_what_was_left_out_when_a_change_was_forced_is_told(begun: Path) -> None:
-    """By --only: it fails, says what to do, and is done again by --force alone; nothing of it is lost."""
+    """By --only: it is refused, or fails where the result is gone, and done again by --force alone; nothing is lost."""
     other = STUDY.replace("train.lr: 0.01", "train.lr: 0.02")
     run_in(begun, other, force=True, only=["*/popularity/*"])
+    with pytest.raises(SeqwardError, match=r"holds 1 finished runs of other data or settings .* shop/small/0 first"):
+        run_in(begun, other)
+    (begun / "out" / "results.json").unlink()
     place, error = begun / "out" / "shop" / "small" / "seed-0", run_in(begun, other)["small"]["error"]
     assert f"{place} was begun with train.lr=0.01, and cannot be resumed with 0.02. Undo the change, or give" in error
     assert "--force to put it aside and do it again." in error

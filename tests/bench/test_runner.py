@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import seqward
 from seqward import SeqwardError
 from seqward.bench.conclusion import bench
 from seqward.bench.results import ends_alike, finished_before
@@ -274,6 +275,30 @@ def test_an_interrupted_study_goes_on(
     assert weights.read_bytes() == trained
     (straight,) = [r for r in done[1]["runs"] if (r["method"], r["seed"]) == ("small", 1)]
     assert run["test"] == straight["test"] and run["steps"] == straight["steps"]
+
+
+def test_results_on_data_that_were_prepared_anew_are_not_thrown_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even those that are not asked for; with --force they are done again."""
+    study = "data: {mine: {prepared: %s}}\nseeds: [0]\nmethods: {popularity: {}, last-items: {}}" % (tmp_path / "d")
+    log = seqward.EventLog.from_frame(
+        seqward.simulate(sessions=100, items=30).log, rewards={"view": 0.2, "cart": 0.5, "purchase": 1.0}
+    )
+    seqward.prepare(log, out=tmp_path / "d")
+    run_in(tmp_path, study)
+    seqward.prepare(log, out=tmp_path / "d", split="temporal", force=True)
+    kept = (tmp_path / "results" / "tiny.json").read_bytes()
+    for only in ((), ["mine/last-items/0"]):
+        with pytest.raises(
+            SeqwardError, match=r"tiny\.json holds 2 finished runs of other data .* mine/popularity/0 first"
+        ):
+            run_in(tmp_path, study, only=only)
+        assert (tmp_path / "results" / "tiny.json").read_bytes() == kept
+    again = run_in(tmp_path, study, force=True)
+    assert [run["state"] for run in again["runs"]] == ["finished"] * 2
+    assert again["data"]["mine"]["protocol"]["split"]["name"] == "temporal"
+    assert "2 finished runs of" in capsys.readouterr().err
 
 
 def reused(done: tuple[Path, dict[str, Any]], folder: Path, change: Callable[[dict[str, Any]], None]) -> list[str]:

@@ -96,6 +96,11 @@ def test_arrays_train_on_a_machine_without_data_frames(tmp_path):
 
 def test_no_folder_or_another_folder_is_refused(tmp_path):
     assert "is no folder. Expected a data set, as `seqward prepare EVENTS --out" in refused(tmp_path / "none")
+    (tmp_path / "log.csv").write_text("user_id,item_id,order")
+    assert (
+        f"is a file. Expected a data set, the folder of `seqward prepare {tmp_path / 'log.csv'} --out DATA`"
+        in refused(tmp_path / "log.csv")
+    )
     assert "holds no dataset.json" in refused(tmp_path)
 
 

@@ -305,16 +305,22 @@ def test_no_session_left_says_what_each_filter_removed():
         ({"splits": "random"}, r"prepare has no setting 'splits'; it has .*Did you mean 'split'\?"),
         ({"split": "leave_one_out"}, r"split is 'leave_one_out'; expected one of .*Did you mean 'leave-one-out'\?"),
         ({"vocabulary": "all"}, "vocabulary is 'all'; expected one of training, log"),
-        ({"min_session_length": 0}, "min_session_length is 0; expected a whole number of at least 1"),
-        ({"min_item_count": 2.5}, "min_item_count is 2.5; expected a whole number"),
-        ({"seed": -1}, "seed is -1; expected a whole number of at least 0"),
-        ({"validation_users": -1, "split": "leave-one-out"}, "validation_users is -1; expected a whole number of at"),
+        ({"min_session_length": 0}, "min_session_length must be a whole number of at least 1; got 0"),
+        ({"min_item_count": 2.5}, "min_item_count must be a whole number of at least 1; got 2.5"),
+        ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
+        ({"validation_users": -1, "split": "leave-one-out"}, "validation_users must be a whole number of at"),
         ({"validation_sessions": 1}, r"no setting 'validation_sessions'.*Did you mean 'validation_users'\?"),
     ],
 )
 def test_settings_are_refused_with_their_reason(settings, message):
     with pytest.raises(SeqwardError, match=message):
         quiet(log_of(SHOP), **settings)
+
+
+def test_numbers_of_numpy_are_numbers():
+    data = quiet(log_of(SHOP), seed=np.int64(1), min_item_count=np.int32(1))
+    assert data.protocol["seed"] == 1 and type(data.protocol["seed"]) is int
+    assert repr(data).startswith("Dataset(") and len(repr(data)) < 200
 
 
 def test_what_is_no_log_is_refused():

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from jobs import in_phase, job_of, loss_of, loud_step, recommender, shop
+from seqward.fitting import warn_of_idle
 from seqward.methods import METHODS
 from seqward.methods.idle import IDLE, without_effect
+from seqward.stability.settings import GuardSettings
 
 CHANGED = [
     ("snqn", {"tau": 0.1}, ["objective.tau=0.1 has no effect: objective.target is twin."]),
@@ -98,6 +100,12 @@ def test_what_was_changed_in_vain_is_told(name: str, changes: dict[str, Any], ex
             {"softmax": "mixed", "candidates": 9, "popularity_power": 0.5},
             ["train.popularity_power=0.5 has no effect: train.softmax is mixed."],
         ),
+        ({"lr_tenth_epochs": 7}, ["train.lr_tenth_epochs=7 has no effect: train.lr_schedule is constant."]),
+        ({"weight_decay_form": "decoupled", "weight_decay": 0.1}, []),
+        (
+            {"weight_decay_form": "decoupled"},
+            ["train.weight_decay_form=decoupled has no effect: train.weight_decay is 0.0."],
+        ),
     ],
 )
 def test_settings_of_training_are_told_likewise(
@@ -105,14 +113,35 @@ def test_settings_of_training_are_told_likewise(
 ) -> None:
     with caplog.at_level(logging.WARNING, "seqward"):
         recommender("sasrec", epochs=1, **changes).fit(shop())
-    assert [r.getMessage() for r in caplog.records] == expected
+    assert in_vain(caplog) == expected
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        (GuardSettings(ladder=("stop",)), ["guard.ladder=('stop',) has no effect: guard.actions is observe."]),
+        (GuardSettings(ladder=("stop",), actions="repair"), []),
+        (GuardSettings(watch=False, probe_every=3), ["guard.probe_every=3 has no effect: guard.watch is False."]),
+    ],
+)
+def test_settings_of_the_guard_are_told_likewise(
+    guard: GuardSettings, expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    sections = METHODS["sasrec"].all_sections
+    with caplog.at_level(logging.WARNING, "seqward"):
+        warn_of_idle({**sections, "guard": guard}, sections)
+    assert in_vain(caplog) == expected
+
+
+def in_vain(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if "has no effect" in r.getMessage()]
 
 
 def test_training_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "seqward"):
         recommender("sasrec-sqn", tau=0.1, epochs=1).fit(shop())
         recommender("sasrec-sqn", tau=0.1, epochs=1, target="ema").fit(shop())
-    assert [r.getMessage() for r in caplog.records] == ["objective.tau=0.1 has no effect: objective.target is twin."]
+    assert in_vain(caplog) == ["objective.tau=0.1 has no effect: objective.target is twin."]
 
 
 @pytest.mark.parametrize(
@@ -124,19 +153,20 @@ def test_a_rate_of_a_phase_that_is_left_out_is_told(
     with caplog.at_level(logging.WARNING, "seqward"):
         recommender("sasrec-ccql", warmup_events=0, epochs=1, **changes).fit(shop())
     said = "train.lr=0.5 has no effect: objective.warmup_events is 0, and objective.lr_phase_2=0.001 is the rate of "
-    assert [r.getMessage() for r in caplog.records] == [said + "the second phase."] * told
+    assert in_vain(caplog) == [said + "the second phase."] * told
 
 
 def test_no_method_has_a_default_that_is_told() -> None:
     for entry in METHODS.values():
         if entry.trained:
-            for of in ("objective", "train"):
-                assert without_effect(entry.sections[of], entry.sections[of], of) == []
+            for of in ("objective", "train", "guard"):
+                assert without_effect(entry.all_sections[of], entry.all_sections[of], of) == []
 
 
 def test_every_row_is_of_settings_that_some_method_has() -> None:
     """Else a renamed setting would fall silent."""
-    sections = [entry.sections[of] for entry in METHODS.values() if entry.trained for of in ("objective", "train")]
+    parts, entries = ("objective", "train", "guard"), [entry for entry in METHODS.values() if entry.trained]
+    sections = [entry.all_sections[of] for entry in entries for of in parts]
     for cause, value, idle in IDLE:
         for name in idle:
             assert any(hasattr(s, cause) and hasattr(s, name) for s in sections), (cause, value, name)

@@ -134,5 +134,5 @@ def log_of(recipe: Recipe, beside: Path) -> tuple[EventLog, PrepareSettings]:
     if recipe.get("source") is not None:
         return read_source(recipe["source"], path, **how)
     how |= {key: recipe[key] for key in SHAPE if key in recipe}
-    log = EventLog.read(path, Columns(**(recipe.get("columns") or {})), separator=recipe.get("separator"), **how)
+    log = EventLog.read(path, Columns.of(recipe.get("columns")), separator=recipe.get("separator"), **how)
     return log, PrepareSettings()

@@ -15,21 +15,31 @@ from seqward.config import from_dict
 from seqward.errors import SeqwardError
 from seqward.methods import method_named
 
+Runs = dict[Key, dict[str, Any]]
 
-def finished_before(file: Path, study: Study, data: Mapping[str, Any]) -> dict[Key, dict[str, Any]]:
+
+def finished_before(file: Path, study: Study, data: Mapping[str, Any]) -> Runs:
     """The finished runs of an earlier result: same data, same settings, same rules, and ended as they would now."""
-    if not file.is_file():
-        return {}
-    before, planned = read(file), study.runs()
-    runs = {}
+    same, _ = _finished_before(file, study, data)
+    return {key: run for key, run in same.items() if ends_alike(run, study.max_minutes)}
+
+
+def others_before(file: Path, study: Study, data: Mapping[str, Any]) -> list[Key]:
+    """The finished runs of an earlier result that are of other data or settings than the study would give them now."""
+    return list(_finished_before(file, study, data)[1])
+
+
+def _finished_before(file: Path, study: Study, data: Mapping[str, Any]) -> tuple[Runs, Runs]:
+    """Those of the study as it is now, and those of other data or settings; what it no longer asks for is neither."""
+    same, others, planned = {}, {}, study.runs()
+    before: dict[str, Any] = read(file) if file.is_file() else {"runs": []}
     for run in before["runs"]:
         key = Key(run["data"], run["method"], run["seed"])
-        if run["state"] != "finished" or key not in planned or before["evaluate"] != dict(study.evaluate):
-            continue
-        same = key.data not in data or same_data(before["data"][key.data], data[key.data])
-        if same and same_method(run, *study.method_of(key.method)) and ends_alike(run, study.max_minutes):
-            runs[key] = run
-    return runs
+        if run["state"] == "finished" and key in planned and before["evaluate"] == dict(study.evaluate):
+            its_data = key.data not in data or same_data(before["data"][key.data], data[key.data])
+            its_own = its_data and same_method(run, *study.method_of(key.method))
+            (same if its_own else others)[key] = run
+    return same, others
 
 
 def same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from seqward.bench.events import FILE
 from seqward.bench.machine import commit, machine
 from seqward.bench.prepared import all_prepared, baselines_of, data_place, keep_events, put_data_aside
 from seqward.bench.processes import alone, side_by_side
-from seqward.bench.results import ends_alike, finished_before, read, report, same_method, say, write
+from seqward.bench.results import ends_alike, finished_before, others_before, read, report, same_method, say, write
 from seqward.bench.study import Key, Study
 from seqward.bench.summary import mean_of_best
 from seqward.config import to_dict
@@ -54,13 +54,14 @@ def run_study(
         force: go on although the study was changed since it was begun: what it touches is put aside and done again.
 
     Raises:
-        SeqwardError: its data cannot be had, or lack what a method learns from; or the study was changed.
+        SeqwardError: its data cannot be had, or lack what a method learns from; or the study was changed, or what it
+            stands on.
     """
     keys = study.runs(only)
     if not keys:
         raise SeqwardError(
-            f"no run of {study.name} is called {' or '.join(only)}. They are DATA/METHOD/SEED. "
-            f"DATA is {' or '.join(study.data)}."
+            f"no run of {study.name} is called {' or '.join(only)}. They are DATA/METHOD/SEED, such as "
+            f"'*/{next(iter(study.methods))}/*'. DATA is {' or '.join(study.data)}."
         )
     for line in check_changes(study, folder, force):
         say(f"the study has changed: {line}")
@@ -68,6 +69,12 @@ def run_study(
         put_data_aside(study, keys, folder)
     data = all_prepared(study, keys, folder)
     told = {**_told_before(file, study), **data}
+    if (others := others_before(file, study, data)) and not force:
+        raise SeqwardError(
+            f"{file} holds {len(others)} finished runs of other data or settings than {study.name} gives them now, "
+            f"{others[0]} first: a data set was prepared anew, or a default has changed.\nGive another --out, or "
+            "--force to do them again."
+        )
     note(study, folder, told)
     runs = finished_before(file, study, data)
     if file.is_file() and (dropped := sum(run["state"] == "finished" for run in read(file)["runs"]) - len(runs)):

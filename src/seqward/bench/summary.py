@@ -79,8 +79,9 @@ def method_table(report: Figures) -> tuple[list[str], list[list[Any]]]:
 
 
 def _range(spread: Sequence[float]) -> str:
+    """The mean, and what it is of where that differs."""
     mean, low, high = spread
-    return f"{mean:.4f} ({low:.4f}..{high:.4f})"
+    return f"{mean:.4f} ({low:.4f}..{high:.4f})" if low < high else f"{mean:.4f}"
 
 
 BUDGET = "budget-limited"

@@ -7,7 +7,7 @@ the scratch budget and were kept. Gradients are exact either way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -141,16 +141,12 @@ class ChunkedScores(Linear):
                     close = []
         return ranks(better, own)
 
-    def _chunks(
-        self, rows: slice, exclude: Pairs | None = None, only: Sequence[int] | None = None
-    ) -> Iterator[tuple[int, Tensor]]:
-        """(first item, scores [rows, <= CHUNK]) of each chunk, or of those numbered by ``only``; one buffer."""
+    def _chunks(self, rows: slice, exclude: Pairs | None = None) -> Iterator[tuple[int, Tensor]]:
+        """(first item, scores [rows, <= CHUNK]) of each chunk; one buffer."""
         states = self.states[rows]
         taken = _by_item(exclude, rows) if exclude is not None else None
-        numbers = range(-(-self.n_items // CHUNK)) if only is None else only
         buffer = torch.empty(len(states), CHUNK, device=states.device)
-        for number in numbers:
-            start = number * CHUNK
+        for start in range(0, self.n_items, CHUNK):
             scores = self._chunk(states, start, buffer)
             if taken is not None:
                 low, high = torch.searchsorted(

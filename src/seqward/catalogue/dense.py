@@ -126,28 +126,21 @@ def drawn(weights: Tensor, numbers: Tensor) -> Drawn:
     return Drawn(which, (reach - edges.gather(1, which)) / weights.gather(1, which))
 
 
-def topk_of_matrix(scores: Tensor, k: int, items: Tensor | None = None) -> Best:
+def topk_of_matrix(scores: Tensor, k: int) -> Best:
     """The k best of each row of [n, m] scores, the lowest item number among equals.
 
     ``torch.topk`` breaks ties as it likes, and a stable sort is 20 times slower: so take k, and where the k-th
     value stands more than once, choose again among the equals.
-
-    Args:
-        items: [n, m] item numbers of the columns; default 0 .. m - 1.
     """
     m = scores.shape[1]
     taken = min(k, m)
-    values, columns = scores.topk(taken, dim=1)
-    numbers = columns if items is None else items.gather(1, columns)
+    values, numbers = scores.topk(taken, dim=1)
     border = values[:, -1:]
     torn = (scores >= border).sum(1) > taken
     if bool(torn.any()):
         rows = torn.nonzero()[:, 0]
-        everything = torch.arange(m, device=scores.device).expand(len(rows), m) if items is None else items[rows]
-        by_number = everything.argsort(1)
-        ordered = scores[rows].gather(1, by_number).sort(dim=1, descending=True, stable=True)
-        values[rows] = ordered.values[:, :taken]
-        numbers[rows] = everything.gather(1, by_number).gather(1, ordered.indices)[:, :taken]
+        ordered = scores[rows].sort(dim=1, descending=True, stable=True)
+        values[rows], numbers[rows] = ordered.values[:, :taken], ordered.indices[:, :taken]
     by_number = numbers.argsort(1)
     order = by_number.gather(1, values.gather(1, by_number).argsort(dim=1, descending=True, stable=True))
     values, numbers = values.gather(1, order), numbers.gather(1, order)

@@ -183,7 +183,7 @@ def list_sources() -> None:
 @app.command("fetch", short_help="Download a data set, or say how to get it by hand.")
 def fetch_source(
     name: Annotated[str, Argument(metavar="NAME", help="Name of the data set (see `seqward data list`).")],
-    to: Annotated[Path, Option(help="Folder to put it in.")] = Path("data"),
+    to: Annotated[Path, Option(help="Folder to put it in.")] = Path("raw"),
 ) -> None:
     """Download a data set, or say which file to download by hand where its licence or a login forbids fetching."""
     from seqward.data.fetch import fetch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,8 @@ RunFolder = Annotated[Path, Argument(metavar="RUN", help="Run folder that `seqwa
 DataFolder = Annotated[
     Path | None, Option("--data", help="The data set, where it is no longer where it was trained on.")
 ]
+EPOCHS = ("epochs", "train.epochs")
+"""How --set may name them."""
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 
 
@@ -35,32 +38,42 @@ def train(
     ] = None,
     epochs: Annotated[int | None, Option(help="The same as --set train.epochs=N.")] = None,
     max_minutes: Annotated[float | None, Option(min=0, help="Stop after so many minutes of training.")] = None,
-    seed: Annotated[int, Option(help="The same seed gives the same model.")] = 0,
+    seed: Annotated[int | None, Option(help="The same seed gives the same model; 0 by default.")] = None,
     device: Device = "auto",
-    resume: Annotated[bool, Option("--resume", help="Go on where the run in --out stopped.")] = False,
+    resume: Annotated[
+        bool, Option("--resume", help="Go on where the run in --out stopped, with what that was begun with.")
+    ] = False,
     force: Annotated[bool, Option("--force", help="Replace the run that is already in --out.")] = False,
 ) -> None:
     """Train a method on a prepared data set. Ctrl-C saves; --resume goes on with the very same numbers."""
     from seqward.cli.progress import training_progress
-    from seqward.config import method_named_in, read_config
+    from seqward.config import from_dict, method_named_in, read_config
     from seqward.data.dataset import TRAIN, Dataset
     from seqward.methods import method_named
     from seqward.recommender import Recommender
     from seqward.run import Run
 
-    entry = method_named(_agreed_method(method, method_named_in(config) if config else None, config))
+    Run(out).check_free(force, resume)
+    begun = Run(out).description if resume and (out / "run.json").is_file() else {}
+    entry = method_named(_agreed_method(method, method_named_in(config) if config else None, config, begun))
     overrides = [*(set_ or [])]
-    if epochs is not None and any(override.partition("=")[0] == "train.epochs" for override in overrides):
+    if epochs is not None and any(override.partition("=")[0].strip() in EPOCHS for override in overrides):
         raise SeqwardError("--epochs and --set train.epochs say the same: give one of them.")
     if epochs is not None and not entry.trained:
         warn(f"--epochs has no effect: {entry.name} reads the data once.")
     elif epochs is not None:
         overrides.append(f"train.epochs={epochs}")
-    sections = read_config(entry.all_sections, config, overrides)
-    Run(out).check_free(force, resume)
+    if max_minutes is not None and not entry.trained:
+        warn(f"--max-minutes has no effect: {entry.name} reads the data once.")
+    defaults = entry.all_sections
+    if begun.get("method") == entry.name:
+        defaults = from_dict(defaults, begun["settings"], f"{out}/run.json")
+    sections = read_config(defaults, config, overrides)
     dataset = Dataset.load(data)
-    recommender = Recommender.from_sections(entry.name, sections, seed, device)
-    if resume and not (out / "run.json").is_file():
+    recommender = Recommender.from_sections(
+        entry.name, sections, begun.get("seed", 0) if seed is None else seed, device
+    )
+    if resume and not begun:
         warn(f"there is no run in {out} to go on with: it begins now.")
     total = int((dataset.split == TRAIN).sum()) * (sections["train"].epochs if entry.trained else 1)
     with training_progress(total, max_minutes) as observe:
@@ -74,10 +87,11 @@ def train(
     )
 
 
-def _agreed_method(option: str | None, in_file: str | None, file: Path | None) -> str:
+def _agreed_method(option: str | None, in_file: str | None, file: Path | None, begun: Mapping[str, Any]) -> str:
+    """What is asked for, else that of the run that was begun."""
     if option and in_file and option != in_file:
         raise SeqwardError(f"--method says {option!r}, and {file} says {in_file!r}. Give one of them.")
-    name = option or in_file
+    name = option or in_file or begun.get("method")
     if name is None:
         raise SeqwardError(
             "No method is named: give --method NAME, or `method: NAME` in --config. See `seqward methods`."
@@ -254,7 +268,7 @@ def report(
 
 def list_methods(
     json_output: Annotated[bool, Option("--json", help="Print a JSON list with all that is known of each.")] = False,
-    markdown: Annotated[bool, Option(help="Print the page docs/methods.md.")] = False,
+    markdown: Annotated[bool, Option("--markdown", help="Print the page docs/methods.md.")] = False,
 ) -> None:
     """List the methods: family, what each minimises, and the paper it comes from."""
     from seqward.describe import facts, page
@@ -298,11 +312,9 @@ def lint_table(
 
 
 def doctor(
-    machine: Annotated[bool, Option("--machine", help="Processor, threads, kernels, rates.")] = False,
+    machine: Annotated[bool, Option("--machine", help="Processor, threads, kernels, rates: all that there is.")] = True,
 ) -> None:
     """Say which kernels score the catalogue on this machine and why, and how fast it multiplies."""
     from seqward.doctor import about_machine
 
-    if not machine:
-        raise SeqwardError("Nothing to look at. Say: seqward doctor --machine")
     print_table(("what", "value"), about_machine())

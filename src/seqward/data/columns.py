@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import combinations
 from typing import Any
 
@@ -60,6 +60,24 @@ class Columns:
     order: str | None = None
     event_type: str | None = None
     reward: str | None = None
+
+    @classmethod
+    def of(cls, columns: Columns | Mapping[str, str] | None) -> Columns:
+        """Columns as they are given, or as ``{"item_id": "product"}``.
+
+        Raises:
+            SeqwardError: something else, or a field that there is not.
+        """
+        if columns is None or isinstance(columns, cls):
+            return columns or cls()
+        known = [field.name for field in fields(cls)]
+        if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns.values()):
+            raise SeqwardError(f"columns must be Columns(...), such as Columns(item_id='product'); got {columns!r}.")
+        for name in columns:
+            if name not in known:
+                near = did_you_mean(str(name), known)
+                raise SeqwardError(f"columns: no part of a log is called {name!r}; they are {', '.join(known)}.{near}")
+        return cls(**columns)
 
     def resolve(
         self, names: Sequence[str], *, gap: bool = False, rewards: bool = False, timed: bool = True

@@ -63,6 +63,10 @@ class Dataset:
     session_time: NDArray[Any] | None = None
     """[sessions] time of each session's last event, in the log's unit (microseconds for dates); None without times."""
 
+    def __repr__(self) -> str:
+        counts = f"{self.n_events:,} events, {self.n_sessions:,} sessions, {self.n_items:,} items"
+        return f"Dataset({counts}{f'; {self.path}' if self.path else ''})"
+
     @property
     def n_sessions(self) -> int:
         return len(self.offsets) - 1
@@ -186,6 +190,10 @@ def read_description(folder: Path) -> dict[str, Any]:
         SeqwardError: no such folder, no or broken ``dataset.json``, or another format.
     """
     file = folder / "dataset.json"
+    if folder.is_file():
+        raise SeqwardError(
+            f"{folder} is a file. Expected a data set, the folder of `seqward prepare {folder} --out DATA`."
+        )
     if not folder.is_dir():
         raise SeqwardError(
             f"{folder} is no folder. Expected a data set, as `seqward prepare EVENTS --out {folder}` writes."

@@ -16,6 +16,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,10 @@ class EventLog:
     """Source, columns, rewards, goal, tie rule, and what the log looked like."""
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        counts = f"{self.n_events:,} events, {self.n_sessions:,} sessions, {len(self.item_ids):,} items"
+        return f"EventLog({counts}, {int(self.goal.sum()):,} goals)"
+
     @property
     def n_events(self) -> int:
         return len(self.item)
@@ -88,33 +93,56 @@ class EventLog:
 
     @classmethod
     def read(
-        cls, path: Path | str, columns: Columns | None = None, *, separator: str | None = None, **options: Any
+        cls,
+        path: Path | str,
+        columns: Columns | Mapping[str, str] | None = None,
+        *,
+        separator: str | None = None,
+        session_gap_minutes: float | None = None,
+        time_unit: str | None = None,
+        rewards: Mapping[str, float] | None = None,
+        goal: str | None = None,
+        source: Mapping[str, Any] | None = None,
+        filters: Sequence[Mapping[str, Any]] = (),
+        warnings: Sequence[str] = (),
     ) -> EventLog:
-        """Read a .csv, .tsv, .txt (each also .gz or .zst) or .parquet file; ``options`` are those of ``from_frame``.
+        """Read a .csv, .tsv, .txt (each also .gz or .zst) or .parquet file.
+
+        Args:
+            separator: of a text file; by its ending and its first lines without it.
+            columns, session_gap_minutes, time_unit, rewards, goal, source, filters, warnings: as in ``from_frame``.
 
         Raises:
             SeqwardError: the file is missing, empty or not what its ending says, or the log in it is refused.
         """
-        path, columns = Path(path), columns or Columns()
-        _check_gap(options.get("session_gap_minutes"), options.get("time_unit"))
+        path = Path(path)
+        _check_gap(session_gap_minutes, time_unit)
         names = column_names(path, separator)
-        cut, mapped = options.get("session_gap_minutes") is not None, options.get("rewards") is not None
-        parts = columns.resolve(names, gap=cut, rewards=mapped)
+        cut, mapped = session_gap_minutes is not None, rewards is not None
+        parts = Columns.of(columns).resolve(names, gap=cut, rewards=mapped)
         ids = [parts[part] for part in ("session_id", "user_id", "item_id") if part in parts]
         types = [parts["event_type"]] if "event_type" in parts else []
         doubts = _doubts_of_file(path, separator)
         table = read_columns(path, list(parts.values()), ids, separator, types).to_dict()
         if not len(table[parts["item_id"]]):
             raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
-        options.setdefault("source", {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size})
-        options["warnings"] = [*doubts, *options.get("warnings", ())]
-        return _log_of(table, parts, **options)
+        return _log_of(
+            table,
+            parts,
+            session_gap_minutes=session_gap_minutes,
+            time_unit=time_unit,
+            rewards=rewards,
+            goal=goal,
+            source=source or {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size},
+            filters=filters,
+            warnings=[*doubts, *warnings],
+        )
 
     @classmethod
     def from_frame(
         cls,
         frame: Any,
-        columns: Columns | None = None,
+        columns: Columns | Mapping[str, str] | None = None,
         *,
         session_gap_minutes: float | None = None,
         time_unit: str | None = None,
@@ -143,7 +171,7 @@ class EventLog:
         """
         _check_gap(session_gap_minutes, time_unit)
         cut, mapped = session_gap_minutes is not None, rewards is not None
-        table, parts = selected(frame, lambda names: (columns or Columns()).resolve(names, gap=cut, rewards=mapped))
+        table, parts = selected(frame, lambda names: Columns.of(columns).resolve(names, gap=cut, rewards=mapped))
         return _log_of(
             table.to_dict(),
             parts,
@@ -297,7 +325,7 @@ def _doubts_of_file(path: Path, separator: str | None) -> list[str]:
 def _check_gap(minutes: float | None, unit: str | None) -> None:
     if unit is not None and unit not in UNITS:
         raise SeqwardError(f"Unknown time unit {unit!r}; known are {', '.join(UNITS)}.{did_you_mean(unit, UNITS)}")
-    if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
+    if minutes is not None and not (isinstance(minutes, Real) and 0 < minutes < math.inf):
         raise SeqwardError(f"The session gap is {minutes} minutes; expected a number above 0.")
 
 

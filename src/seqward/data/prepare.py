@@ -19,7 +19,7 @@ from seqward.data.events import EventLog, per_type
 from seqward.data.files import no_space
 from seqward.data.published import count_check
 from seqward.data.splits import generator, split_events, split_rule
-from seqward.errors import SeqwardError, did_you_mean
+from seqward.errors import SeqwardError, check_whole, did_you_mean
 from seqward.settings import Count, Whole, settings
 
 LOGGER = logging.getLogger("seqward")
@@ -121,10 +121,8 @@ def _checked(settings: PrepareSettings, changes: dict[str, Any]) -> PrepareSetti
             near = did_you_mean(str(value), choices)
             raise SeqwardError(f"{name} is {value!r}; expected one of {', '.join(choices)}.{near}")
     for name, least in COUNTED.items():
-        value = getattr(chosen, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise SeqwardError(f"{name} is {value!r}; expected a whole number of at least {least}.")
-    return chosen
+        check_whole(name, getattr(chosen, name), least)
+    return replace(chosen, **{name: int(getattr(chosen, name)) for name in COUNTED})  # NumPy's are none to JSON
 
 
 def _filtered(log: EventLog, chosen: PrepareSettings) -> tuple[EventLog, list[dict[str, Any]]]:
