@@ -9,7 +9,7 @@ from statistics import fmean, median_low
 from typing import Any
 
 from machine import RESULTS, ROOT
-from seqward.bench.summary import published_table, remark_of, runs_by_method
+from seqward.bench.summary import finished_on, published_table, remark_of, runs_by_method
 from seqward.bench.tables import refuse_bad_rows
 
 PAGE = ROOT / "docs" / "results.md"
@@ -38,7 +38,7 @@ def _study(study: Figures) -> Iterator[str]:
     command = f"python benchmarks/run.py {file}" if (ROOT / file).is_file() else f"seqward bench {study['study']}"
     yield from (f"## {study['study']}", "", f"One command: `{command}`.")
     for name, data in study["data"].items():
-        runs = [run for run in study["runs"] if run["data"] == name and run["state"] == "finished"]
+        runs = finished_on(study, name)
         if runs:
             yield from ("", *_data(name, data, study["evaluate"], runs))
     if study.get("published", {}).get("comparisons"):

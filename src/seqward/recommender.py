@@ -221,11 +221,15 @@ class Recommender:
                 "too), so its training events may be tested here. Evaluate it on the data set it was trained on."
             )
         result = compare(self._fitted(), fitted_baselines(data), data, split, **options)
-        result["protocol"] |= {"method": self.method, "settings": self.settings, "model_seed": self.seed}
-        if repairs := repairs_of(self.description):
-            result["protocol"]["repairs"] = repairs
+        result["protocol"] |= self.in_protocol()
         self._record_look(split)
         return result
+
+    def in_protocol(self) -> dict[str, Any]:
+        """What the protocol of an evaluation says of the model: method, settings, seed, and what a guard repaired."""
+        repairs = repairs_of(self.description)
+        told = {"method": self.method, "settings": self.settings, "model_seed": self.seed}
+        return told | ({"repairs": repairs} if repairs else {})
 
     def _record_look(self, split: str) -> None:
         """Note in the run that a split was evaluated; say so where it is not the first look at test."""

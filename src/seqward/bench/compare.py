@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from seqward.bench.events import FILE, SHOWN_GROUPS, figure_names, load_events, possible, session_sums
 from seqward.bench.runner import place_of
 from seqward.bench.study import Key
-from seqward.bench.summary import runs_by_method
+from seqward.bench.summary import finished_on, runs_by_method
 from seqward.lint import refuse_mixed
 from seqward.statistics import (
     bootstrap_seeds_and_sessions,
@@ -96,12 +96,8 @@ def compared(report: Figures, sums: Mapping[str, Mapping[str, Sums]]) -> dict[st
     return {name: _of_data(name, report, of_data) for name, of_data in sums.items()}
 
 
-def _finished(report: Figures, name: str) -> list[Figures]:
-    return [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
-
-
 def _of_data(name: str, report: Figures, sums: Mapping[str, Sums]) -> dict[str, Any]:
-    runs = _finished(report, name)
+    runs = finished_on(report, name)
     names = figure_names(list(runs[0]["evaluation"]["cutoffs"]))
     figures = {method: _plain(of, names) for method, of in runs_by_method(runs)}
     figures |= {
@@ -119,11 +115,11 @@ def all_sums(report: Figures, folder: Path) -> dict[str, dict[str, Sums]]:
     Raises:
         Finding: runs on one data set are of different protocols.
     """
-    return {name: _sums_of(name, report, folder) for name in report["data"] if _finished(report, name)}
+    return {name: _sums_of(name, report, folder) for name in report["data"] if finished_on(report, name)}
 
 
 def _sums_of(name: str, report: Figures, folder: Path) -> dict[str, Sums]:
-    found, finished = {}, _finished(report, name)
+    found, finished = {}, finished_on(report, name)
     refuse_mixed({str(Key(name, r["method"], r["seed"])): r["evaluation"] for r in finished}, f"data {name}")
     ks = list(finished[0]["evaluation"]["cutoffs"])
     for method, runs in runs_by_method(finished):

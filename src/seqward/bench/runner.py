@@ -31,7 +31,6 @@ from seqward.evaluate import evaluate
 from seqward.recommender import Recommender
 from seqward.run import Run, describe
 from seqward.runlog import read_log
-from seqward.stability.told import repairs_of
 
 DONE = "result.json"
 """Written last into a run's folder."""
@@ -225,10 +224,7 @@ def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]
     Run(place).record_evaluation("test")
     keep_events(place / FILE, evaluation, data)
     metrics = {"split": "test", "model": evaluation.figures, "baselines": baselines_of(study, key.data, folder, data)}
-    protocol = evaluation.protocol | {"method": method, "settings": recommender.settings, "model_seed": key.seed}
-    if repairs := repairs_of(recommender.description):
-        protocol["repairs"] = repairs
-    write(place / "metrics.json", {"protocol": protocol, **metrics})
+    write(place / "metrics.json", {"protocol": evaluation.protocol | recommender.in_protocol(), **metrics})
     rules = {name: value for name, value in evaluation.protocol.items() if name != "data"}
     result = {**key._asdict(), **of_training(Run(place)), "max_minutes": study.max_minutes}
     result |= {"evaluate_seconds": round(time.monotonic() - begun, 1), "commit": commit(), "machine": machine()}

@@ -31,6 +31,11 @@ def summary(runs: Sequence[Figures]) -> dict[str, Any]:
     return whole
 
 
+def finished_on(report: Figures, data: str) -> list[Figures]:
+    """The finished runs on one data set."""
+    return [run for run in report["runs"] if run["data"] == data and run["state"] == "finished"]
+
+
 def runs_by_method(runs: Sequence[Figures]) -> Iterator[tuple[str, list[Figures]]]:
     """Each method of one data set with its finished runs."""
     finished = [run for run in runs if run["state"] == "finished"]

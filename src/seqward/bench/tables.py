@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from seqward.bench.compare import ENOUGH, RESAMPLES
 from seqward.bench.events import possible
 from seqward.bench.study import Key
+from seqward.bench.summary import finished_on
 from seqward.lint import refuse_impossible, refuse_impossible_figures, refuse_mixed
 from seqward.report import cell, table
 from seqward.statistics import (
@@ -41,7 +42,7 @@ def refuse_bad_rows(report: Figures) -> None:
         Finding: names the rows and the bounds they break.
     """
     for name, data in report["data"].items():
-        runs = [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
+        runs = finished_on(report, name)
         refuse_mixed({str(Key(name, r["method"], r["seed"])): r.get("evaluation", {}) for r in runs}, f"data {name}")
         rows = [(f"{run['method']} seed {run['seed']}", run["test"]) for run in runs]
         rows += [

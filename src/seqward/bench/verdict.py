@@ -24,7 +24,7 @@ from seqward.bench.curves import validations
 from seqward.bench.events import figure_names
 from seqward.bench.results import deciding
 from seqward.bench.study import Study
-from seqward.bench.summary import runs_by_method
+from seqward.bench.summary import finished_on, runs_by_method
 from seqward.statistics import holm
 
 WORTH = 0.02
@@ -51,7 +51,7 @@ def verdicts(study: Study, report: Figures, folder: Path, sums: Mapping[str, Map
     if study.verdict is None:
         return found
     for name, of_data in sums.items():
-        runs = [run for run in report["runs"] if run["data"] == name and run["state"] == "finished"]
+        runs = finished_on(report, name)
         names = figure_names(list(runs[0]["evaluation"]["cutoffs"]))
         baselines = list(report["data"][name]["baselines"])
         lost = {label: NOT_KEPT for label in baselines if label not in of_data} | gaps(study, name, report, of_data)
