@@ -35,6 +35,7 @@ from seqward.config import from_keywords
 from seqward.data.batches import TrainingEvents
 from seqward.data.dataset import TRAIN, VALIDATION, Dataset
 from seqward.data.world import RETAILROCKET_ITEMS, RETAILROCKET_SESSIONS
+from seqward.errors import SeqwardError
 from seqward.evaluate import ranks_of
 from seqward.job import Job
 from seqward.method import Method, scorer_of
@@ -96,6 +97,8 @@ class Bench:
             found = measure()
         except torch.OutOfMemoryError:
             return {"not measured": "does not fit the GPU's memory"}
+        except SeqwardError as refused:  # before anything was taken
+            return {"not measured": str(refused)}
         peak = torch.cuda.max_memory_allocated() / 2**20 if self.cuda else None
         return found | {"peak_memory_mb": "not measured on a processor" if peak is None else round(peak)}
 

@@ -85,4 +85,8 @@ constexpr Kernels kAvx2 = kernels<Avx2>("avx2", runs);
 
 }  // namespace seqward
 
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
 #endif

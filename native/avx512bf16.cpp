@@ -86,12 +86,20 @@ struct Avx512Bf16 {
     }
 };
 
-bool runs() { return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni"); }
+// All that the code above may use: a virtual machine can hide some of them.
+bool runs() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+}
 
 }  // namespace
 
 constexpr Kernels kAvx512Bf16 = kernels<Avx512Bf16>("avx512-bf16", runs);
 
 }  // namespace seqward
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 
 #endif

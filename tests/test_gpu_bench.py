@@ -10,6 +10,7 @@ import torch
 
 import gpu
 from gpu import ARMS, main
+from seqward.errors import SeqwardError
 
 
 @pytest.mark.slow
@@ -31,6 +32,11 @@ def test_what_does_not_fit_says_so_and_what_comes_too_late_is_not_begun() -> Non
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     assert gpu.Bench("cpu", True, 1.0).cell(too_large) == {"not measured": "does not fit the GPU's memory"}
+
+    def refused() -> dict:
+        raise SeqwardError("needs 92 GB, and 83.8 GB are free")
+
+    assert gpu.Bench("cpu", True, 1.0).cell(refused) == {"not measured": "needs 92 GB, and 83.8 GB are free"}
     assert gpu.Bench("cpu", True, -1.0).cell(too_large) == {"not measured": "the time is over"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +35,20 @@ def test_a_target_that_does_not_learn_has_no_moments(monkeypatch: pytest.MonkeyP
     assert "are free" in refusal(Networks, job)
 
 
+def test_tables_whose_gradients_have_few_rows_need_no_room_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight and two moments for what a table holds, a gradient beside them for the rest; what is told says so."""
+    job = job_of("sasrec", shop())
+    model = Networks(job).modules[0]
+    weights, tables = sum(p.numel() for p in model.parameters()), sum(table.numel() for table in model.tables)
+    need = 16 * weights - 4 * tables
+    monkeypatch.setattr(networks, "free_memory", lambda device: need)
+    assert "train.softmax=uniform with train.optimiser=row-adam (no gradient of a table)" in refusal(Networks, job)
+    sampled = replace(job, settings=replace(job.settings, softmax="uniform", optimiser="row-adam"))
+    Networks(sampled)
+    monkeypatch.setattr(networks, "free_memory", lambda device: need - 1)
+    assert f"need {need / 1e9:.3g} GB" in (message := refusal(Networks, sampled)) and "row-adam" not in message
+
+
 def test_a_matrix_of_scores_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     job = job_of("sasrec", shop())
     need = 16 * sum(p.numel() for p in Networks(job).modules.parameters())
@@ -51,6 +66,21 @@ def test_networks_are_counted_without_being_made(name: str, monkeypatch: pytest.
     assert torch.equal(torch.get_rng_state(), before)
     monkeypatch.setattr(networks, "free_memory", lambda device: 1)
     assert "are free" in refusal(refuse_too_large, job_of(name, shop()))
+
+
+@pytest.mark.parametrize(("limit", "free"), [("5000000\n", 3_500_000), ("1000\n", 0), ("max\n", None), (None, None)])
+def test_a_container_has_what_its_limit_leaves(
+    limit: str | None, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It uses 2 MB, of which half a MB are files that can be read again."""
+    monkeypatch.setattr(networks, "CONTROL_GROUPS", tmp_path / "none")
+    whole = free_memory(torch.device("cpu"))
+    monkeypatch.setattr(networks, "CONTROL_GROUPS", tmp_path)
+    for name, text in (("max", limit), ("current", "2000000\n"), ("stat", "anon 7\ninactive_file 500000\n")):
+        if text is not None:
+            (tmp_path / f"memory.{name}").write_text(text)
+    found = free_memory(torch.device("cpu"))
+    assert found == free if free is not None else (found is None) == (whole is None)
 
 
 def test_free_memory_is_known_or_not_asked() -> None:

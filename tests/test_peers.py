@@ -21,7 +21,7 @@ from peers.contestants.protocol import Meter, Sessions
 from peers.figures import Spread, rate_of, standings
 from peers.install import PEERS, pinned
 from peers.page import html, markdown, picture
-from peers.race import Extent, entries_of, guest_of, race
+from peers.race import Extent, begun, entries_of, guest_of, race
 from peers.synthetic import sessions_of
 from peers.tasks import SHAPES, TASKS, Shape, task_named
 from seqward.errors import SeqwardError
@@ -202,8 +202,18 @@ def test_a_small_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said.clear()
     race(out, SMALL, 1, only, threads=[1], guests=[guest], say=said.append)
     assert [line.split(",")[0] for line in said if "is not installed" not in line] == ["[1/1] round 1"]
-    with pytest.raises(SeqwardError, match="another extent"):
-        race(out, Extent(), 1)
+    found = json.loads(out.read_text())
+    assert begun(out, SMALL, said.append) == found
+    assert begun(out, Extent(), said.append)["records"] == []
+    aside = tmp_path / "race.before.json"
+    assert (
+        said[-1]
+        == f"{out} held a race of another extent, commit or machine: it is kept as {aside}, and a new one begins."
+    )
+    assert json.loads(aside.read_text()) == found and not out.exists()
+    out.write_text("{}")
+    with pytest.raises(SeqwardError, match="cannot be read: it was cut off or edited"):
+        begun(out, SMALL, said.append)
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -254,11 +254,14 @@ def test_what_the_constructor_refuses(how: dict[str, Any], words: str) -> None:
     assert words in refusal(Recommender, **({"method": "sasrec"} | how))
 
 
-@pytest.mark.parametrize(("vectors", "told"), [("AVX2", True), ("AVX512", False)])
+@pytest.mark.parametrize(
+    ("machine", "multiplies", "told"), [("x86_64", False, True), ("AMD64", True, False), ("arm64", False, False)]
+)
 def test_slow_products_are_told(
-    vectors: str, told: bool, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    machine: str, multiplies: bool, told: bool, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: vectors)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: multiplies)
     recommender("sasrec", epochs=1, precision="bf16").fit(shop())
     assert ["no products in bfloat16" in message for message in said.messages] == [True] * told
     said.clear()

@@ -162,6 +162,11 @@ def test_rows_that_wait_ask_for_one_learning_rate_and_no_decay(changes: dict[str
 def test_rows_that_wait_cannot_be_dropped_out() -> None:
     with pytest.raises(SeqwardError, match=r"item_dropout touches every row .*: set item_dropout=0, or take adam"):
         job_of("sasrec", shop(), optimiser="row-adam", item_dropout=0.1)
+    for beta2 in (0.0, 0.9):
+        with pytest.raises(
+            SeqwardError, match=r"has an end only where beta2 is above 0\.9: set beta2 higher, or take adam"
+        ):
+            job_of("sasrec", shop(), optimiser="row-adam", beta2=beta2)
 
 
 def test_a_step_drops_items_where_it_is_told_to() -> None:
@@ -557,7 +562,7 @@ def test_the_length_of_a_phase() -> None:
     ("name", "changes", "begins", "mend"),
     [
         ("snqn", {}, None, ""),
-        ("sa2c", {}, 435, "--set objective.warmup_events=0.4"),
+        ("sa2c", {}, 435, "Set objective.warmup_events=0.4"),
     ],
 )
 def test_a_run_that_ends_before_its_last_phase_says_so(

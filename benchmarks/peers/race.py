@@ -104,9 +104,9 @@ def race(
         wall_rounds: how many of the rounds have turns with two threads; all where nothing is said.
 
     Raises:
-        SeqwardError: ``out`` holds results of another extent, or nothing fits ``only``.
+        SeqwardError: nothing fits ``only``, or ``out`` cannot be read.
     """
-    result = begun(out, extent)
+    result = begun(out, extent, say)
     pythons = {guest.name: python for _, guest, python in guests}
     entries = [e for e in entries_of(rounds, guests, wall_rounds) if e.threads in threads and chosen(e, only)]
     if not any(entry.task is not ROOFLINE for entry in entries):
@@ -130,19 +130,32 @@ def race(
     return result
 
 
-def begun(out: Path, extent: Extent) -> dict[str, Any]:
-    """The result so far, or an empty one."""
+def begun(out: Path, extent: Extent, say: Say) -> dict[str, Any]:
+    """The result so far, or an empty one; results of another extent, commit or machine are put aside, not mixed.
+
+    Raises:
+        SeqwardError: the file cannot be read.
+    """
     shapes = {name: asdict(extent.shape(name)) for name in SHAPES}
     facts = json.loads(json.dumps({"extent": asdict(extent), "shapes": shapes}))
     about = {"commit": commit(), "machine": machine() | {"numpy": np.__version__, "polars": version("polars")}}
+    empty = {**about, **facts, "load_average": [], "absent": [], "records": []}
     if not out.is_file():
-        return {**about, **facts, "load_average": [], "absent": [], "records": []}
-    result = json.loads(out.read_text())
-    if {name: result[name] for name in facts} != facts:
-        raise SeqwardError(f"{out} holds a race of another extent. Remove it, or give another --out.")
-    if (result["commit"], result["machine"]["cpu"]) != (about["commit"], about["machine"]["cpu"]):
-        raise SeqwardError(f"{out} holds a race of another commit or machine. Remove it, or give another --out.")
-    return result
+        return empty
+    try:
+        result = json.loads(out.read_text())
+        same = {name: result[name] for name in facts} == facts
+        same &= (result["commit"], result["machine"]["cpu"]) == (about["commit"], about["machine"]["cpu"])
+    except (ValueError, KeyError, TypeError):
+        raise SeqwardError(
+            f"{out} cannot be read: it was cut off or edited. Remove it, or give another --out."
+        ) from None
+    if same:
+        return result
+    aside = out.with_suffix(".before.json")
+    out.replace(aside)
+    say(f"{out} held a race of another extent, commit or machine: it is kept as {aside}, and a new one begins.")
+    return empty
 
 
 def entries_of(

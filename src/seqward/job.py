@@ -95,6 +95,11 @@ class TrainSettings:
                 "same in all of them, without weight_decay: set lr_schedule=constant, lr_warmup=0 and weight_decay=0, "
                 "or take adam"
             )
+        if self.optimiser == "row-adam" and self.beta2 <= 0.9:
+            raise ValueError(
+                "optimiser row-adam sums up the steps that a row waited, which has an end only where beta2 is above "
+                "0.9: set beta2 higher, or take adam"
+            )
         if self.optimiser == "row-adam" and self.clip_update is not None:
             raise ValueError(
                 "clip_update looks at the update of a whole table, and optimiser row-adam has rows wait for theirs: "

@@ -99,15 +99,18 @@ def refuse_too_large(job: Job) -> None:
         return
     with torch.device("meta"):
         networks = nn.ModuleList(job.method.target.networks(build_model(job, 0), lambda: build_model(job, 1)))
+    tables = [table for network in networks for table in network.tables]  # type: ignore[union-attr]
     learning = sum(p.numel() for p in networks.parameters() if p.requires_grad)
-    need = 4 * (3 * learning + sum(p.numel() for p in networks.parameters()))
+    by_rows = job.settings.optimiser == "row-adam" and job.settings.sampling is not None  # a gradient of few rows
+    whole_gradients = learning - by_rows * sum(table.numel() for table in tables if table.requires_grad)
+    need = 4 * (2 * learning + whole_gradients + sum(p.numel() for p in networks.parameters()))
     items, width = job.data.n_items, networks[0].backbone.width  # type: ignore[union-attr]
-    tables = sum(len(network.tables) for network in networks)  # type: ignore[arg-type,union-attr]
     if need > free:
+        sampled = "" if by_rows else ", train.softmax=uniform with train.optimiser=row-adam (no gradient of a table)"
         raise SeqwardError(
-            f"{tables} tables of {items:,} items x {width}, with the other weights, gradients and Adam's moments, need "
-            f"{need / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free. A smaller backbone.n_factors, a tied head "
-            "(objective.tied=true, where the method has it) or prepare --min-item-count would do."
+            f"{len(tables)} tables of {items:,} items x {width}, with the other weights, gradients and Adam's moments, "
+            f"need {need / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free. A smaller backbone.n_factors{sampled}, a "
+            "tied head (objective.tied=true, where the method has it) or prepare --min-item-count would need less."
         )
     events = job.data.n_events / max(1, job.steps_per_epoch)
     whole = job.settings.catalogue == "dense" and job.settings.sampling is None
@@ -119,10 +122,26 @@ def refuse_too_large(job: Job) -> None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that may still be taken, on a GPU or of the machine's memory; None where the system does not tell."""
+    """Bytes that may still be taken, on a GPU or of the machine's memory and of what a container is given of it; None
+    where the system does not tell.
+    """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free again, but held by torch
         return torch.cuda.mem_get_info(device)[0] + kept
     told = Path("/proc/meminfo")
     lines = dict(line.split(":", 1) for line in told.read_text().splitlines()) if told.is_file() else {}
-    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
+    machine = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else []
+    return min([*machine, *_left_to_container(CONTROL_GROUPS)], default=None)
+
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+
+
+def _left_to_container(folder: Path) -> list[int]:
+    """Bytes between a control group's limit and what it uses, file caches aside; none where there is no limit."""
+    try:
+        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        told = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return [max(0, limit - used + int(told["inactive_file"]))]
+    except (OSError, ValueError, KeyError):  # "max", an older kernel, or another system
+        return []

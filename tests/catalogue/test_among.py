@@ -63,6 +63,13 @@ KINDS: dict[str, Callable[[int], Scores]] = {
 }
 
 
+def test_no_histories_have_no_last_items() -> None:
+    none = torch.zeros(0, dtype=torch.int64)
+    scores = RecencyScores(torch.zeros(0, 6, dtype=torch.int64), none, none, ITEMS)
+    assert scores.logsumexp().shape == scores.nll(none).shape == scores.rank_of(none).shape == (0,)
+    assert scores.topk(3).items.shape == (0, 3)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @examples(deadline=None, max_examples=40)
 @given(

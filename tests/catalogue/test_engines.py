@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import pad
 
+from recipes import normal
 from reference import slow_order, slow_rank
 from seqward.catalogue import ENGINES, MISS, Pairs, Scores, chunked, engines, native, scores_of
 from seqward.errors import Finding
@@ -89,10 +90,6 @@ def worlds(draw: st.DrawFn, minus_infinity: bool = True) -> World:
         pairs=draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, items - 1)), max_size=40)),
         targets=torch.tensor(draw(st.lists(st.integers(0, items - 1), min_size=n, max_size=n))),
     )
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @every_engine
@@ -464,12 +461,39 @@ def test_engines_agree_under_autocast(temperature: float) -> None:
         (nll + total).mean().backward()
         sums = {"nll": nll, "total": total} | {str(i): leaf.grad for i, leaf in enumerate(leaves)}
         found.append({**sums, **exact})
-    for name, one in found[0].items():
-        other = found[1][name]
-        if name in ("at", "best", "items"):
-            torch.testing.assert_close(one, other)
+    for engine, others in zip(list(ENGINES)[1:], found[1:], strict=True):
+        for name, one in found[0].items():
+            if name in ("at", "best", "items"):
+                torch.testing.assert_close(one, others[name])
+            else:
+                assert float((one - others[name]).detach().norm() / one.detach().norm()) < 0.03, (engine, name)
+
+
+@every_engine
+def test_no_engine_answers_for_a_second_derivative(engine: str) -> None:
+    """Dense has one; the others say that they have none, where they gave a wrong one."""
+    states, weight = normal(3, 16).requires_grad_(), normal(1300, 16, seed=1).requires_grad_()
+    total = ENGINES[engine](states, weight).logsumexp()
+    for upstream in (torch.ones(3), torch.ones(3, requires_grad=True)):
+        (by_weight,) = torch.autograd.grad(total, weight, upstream, create_graph=True)
+        if engine == "dense":
+            (second,) = torch.autograd.grad(by_weight.square().sum(), states, retain_graph=True)
+            assert float(second.norm()) > 0
         else:
-            assert float((one - other).detach().norm() / one.detach().norm()) < 0.03, name
+            with pytest.raises(RuntimeError, match=r"differentiate twice|does not require grad|not have been used"):
+                torch.autograd.grad(by_weight.square().sum(), states)
+
+
+def test_nothing_is_kept_for_a_table_that_does_not_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    lent: list[int] = []
+    monkeypatch.setattr(
+        chunked, "borrowed", lambda size, device: lent.append(size) or torch.empty(size, dtype=torch.uint8)
+    )
+    states, weight = normal(3, 16).requires_grad_(), normal(1300, 16, seed=1)
+    ENGINES["chunked"](states, weight).logsumexp().sum().backward()
+    assert lent == [] and states.grad is not None
+    ENGINES["chunked"](states, weight.requires_grad_()).logsumexp().sum().backward()
+    assert lent == [3 * 1300 * 4]
 
 
 @every_engine

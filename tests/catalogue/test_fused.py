@@ -10,7 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recipes import Recipe, normal, recipes
 from reference import slow_order, slow_rank
 from seqward.catalogue import ENGINES, LinearScores, Pairs, chunked, native, scores_of
 from seqward.catalogue.fused import FusedScores
@@ -34,53 +35,6 @@ assert LIBRARY is not None
 RUNNABLE = [v for v in LIBRARY.variants.values() if v.runs]
 every_variant = pytest.mark.parametrize("variant", RUNNABLE, ids=lambda v: v.name)
 exact_variants = pytest.mark.parametrize("variant", [v for v in RUNNABLE if v.bytes == 4], ids=lambda v: v.name)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Of a small world; in scalars, so that a failure is told in a line."""
-
-    rows: int
-    items: int
-    width: int
-    seed: int
-    size: float
-    twins: bool
-    bias: float | None
-    dead: int | None
-    temperature: float
-
-    def parts(self) -> list[Tensor]:
-        """states, weight and, if any, bias."""
-        weight = normal(self.items, self.width, seed=self.seed + 1)
-        if self.twins:
-            weight[:] = weight[0].clone()
-        parts = [self.size * normal(self.rows, self.width, seed=self.seed), weight]
-        if self.bias is not None:
-            bias = self.bias * normal(self.items, seed=self.seed + 2)
-            if self.dead is not None and self.items > 1:
-                bias[self.dead % self.items] = -torch.inf
-            parts.append(bias)
-        return parts
-
-
-recipes = st.builds(
-    Recipe,
-    # Around the sizes of tiles, panels and blocks.
-    rows=st.sampled_from([1, 2, 7, 16, 33, 70]),
-    items=st.sampled_from([1, 2, 5, 6, 13, 192, 193, 390]),
-    width=st.sampled_from([16, 32, 48, 64, 80]),
-    seed=st.integers(0, 999),
-    size=st.sampled_from([0.0, 1e-40, 1e-20, 1e-3, 1.0, 3.0]),
-    twins=st.booleans(),
-    bias=st.sampled_from([None, 0.0, 1.0, 100.0, 3000.0]),
-    dead=st.none() | st.integers(0, 400),
-    temperature=st.sampled_from([0.05, 0.5, 1.0, 20.0]),
-)
 
 
 def answers(

@@ -21,6 +21,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recipes import Recipe, normal, recipes
 from reference import slow_order, slow_rank
 from seqward.catalogue import ENGINES, Pairs, chunked, gpu, native
 from seqward.catalogue.chunked import LOG2E
@@ -46,10 +47,6 @@ def interpreted() -> Iterator[None]:
         assert gpu.fault(torch.device("cpu")) is None
         yield
         gpu.fault.cache_clear()
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def parts_of(rows: int, items: int, width: int, biased: bool = True) -> list[Tensor]:
@@ -85,6 +82,35 @@ def test_sums_and_gradients_are_those_of_a_double_matrix(
     for one, other in zip(found, exact, strict=True):
         assert one.grad is not None and other.grad is not None
         assert float((one.grad - other.grad).norm()) <= (8e-3 if low else 1e-5) * float(other.grad.norm()) + 1e-6
+
+
+@pytest.mark.slow
+@examples(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@given(recipe=recipes.filter(lambda recipe: recipe.rows * recipe.items < 4000))
+def test_sums_and_gradients_of_any_small_world(recipe: Recipe) -> None:
+    """Ties, rows that vanish or are huge, items that are no candidates, sharp and flat: as of a double matrix."""
+    parts, t = recipe.parts(), recipe.temperature
+    found, exact = (
+        [part.to(kind, copy=True).requires_grad_() for part in parts] for kind in (torch.float, torch.double)
+    )
+    total = GpuScores(*found).logsumexp(t)
+    expected = t * (torch.nn.functional.linear(*exact) / t).logsumexp(1)
+    torch.testing.assert_close(total.double(), expected, rtol=2e-6, atol=2e-5 * t + 1e-5)
+    total.sum().backward()
+    expected.sum().backward()
+    for one, other in zip(found, exact, strict=True):
+        assert one.grad is not None and other.grad is not None
+        # A sharp softmax makes of a rounded score a rounded share, as dense in fp32 does.
+        near = (1e-5 + 1e-6 * float(expected.detach().abs().max()) / t) * float(other.grad.norm())
+        assert float((one.grad - other.grad).norm()) <= near + 1e-6
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 10**9])
+def test_ranks_are_the_same_however_many_pairs_a_kernel_counts(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All scores equal: every pair is open, and the order of the items decides."""
+    monkeypatch.setattr(gpu, "COUNTED", at_once)
+    scores = GpuScores(torch.ones(5, 16), torch.ones(40, 16))
+    assert scores.rank_of(torch.tensor([0, 7, 39, 1, 20])).tolist() == [1, 8, 40, 2, 21]
 
 
 def test_masked_items_huge_scores_and_rows_without_a_candidate() -> None:
@@ -206,6 +232,7 @@ def test_empty_batches_have_empty_answers() -> None:
     scores = GpuScores(states, normal(40, 16))
     assert scores.nll(none).shape == scores.rank_of(none).shape == scores.max().items.shape == (0,)
     assert scores.topk(3).items.shape == (0, 3)
+    assert GpuScores(normal(2, 16), normal(40, 16)).topk(0).items.shape == (2, 0)
 
 
 @pytest.mark.slow

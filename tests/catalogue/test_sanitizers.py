@@ -21,6 +21,18 @@ FLAGS = [
 
 
 @pytest.mark.slow
+def test_kernels_are_compiled_by_clang(tmp_path: Path) -> None:
+    """It has its own way to be told of a processor's instructions."""
+    compiler = shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no clang++ here")
+    for source in NATIVE.glob("*.cpp"):
+        command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-c", str(source), "-o", str(tmp_path / "o")]
+        built = subprocess.run(command, capture_output=True, text=True)
+        assert built.returncode == 0, f"{source.name}: {built.stderr[-2000:]}"
+
+
+@pytest.mark.slow
 def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
     compiler = shutil.which("g++")
     if compiler is None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from seqward.catalogue.dense import DenseScores, drawn, topk_of_matrix, uniform
 from seqward.catalogue.linear import Linear
@@ -204,7 +205,8 @@ class _LogSumExp(torch.autograd.Function):
         sharp_bias = None if some_bias is None else some_bias * LOG2E
         grad = any(ctx.needs_input_grad)
         size = len(states) * len(weight) * dtype.itemsize
-        ctx.scratch = borrowed(size, states.device) if grad and 0 < size <= SCRATCH else None
+        kept = any(ctx.needs_input_grad[1:3])  # states alone need the mean rows only
+        ctx.scratch = borrowed(size, states.device) if kept and 0 < size <= SCRATCH else None
         total = torch.empty(len(states), device=states.device)
         mean = torch.empty(states.shape, device=states.device) if grad else None
         ctx.kept = []
@@ -226,7 +228,8 @@ class _LogSumExp(torch.autograd.Function):
         return total / LOG2E if items is None else ((total - own) / LOG2E).clamp_(min=0)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         states, weight, bias, items, total, mean = ctx.saved_tensors
         (grad,) = grads
         grad_states = (mean * grad[:, None]).to(states.dtype) if ctx.needs_input_grad[0] else None

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from seqward.catalogue import chunked, native
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
@@ -156,7 +157,8 @@ class _LogSumExp(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         states, weight, bias, items, total, mean = ctx.saved_tensors
         grad = grads[0].contiguous()
         grad_states = None if mean is None else mean * grad[:, None]

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
 from seqward.catalogue.linear import Linear
@@ -34,6 +35,8 @@ SLICE = 1024
 """Rows that ``topk`` answers at a time."""
 ROOM = 1 << 20
 """Pairs of row and item that are settled at a time."""
+COUNTED = 2**31 - 1
+"""Pairs that a kernel compares at a time: what it counts them with holds no more."""
 
 
 class Tile(NamedTuple):
@@ -125,6 +128,8 @@ class GpuScores(Linear):
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
         if not self.kernels_answer:
             return self.portable.topk(k, exclude)
+        if not k:
+            return none_of(self.states, k)
         margin, keys = margins(*self.parts), None
         gone = torch.zeros_like(margin, dtype=torch.int64)
         if exclude is not None:
@@ -170,7 +175,8 @@ class GpuScores(Linear):
         low, high = bounds(own, margin)
         low = torch.where(margin == 0, high, low)  # as the kernel is told that products are exact
         better = torch.zeros_like(items)
-        waiting = [slice(0, self.n_rows)]
+        at_once = max(1, COUNTED // self.n_items)
+        waiting = [slice(at, min(at + at_once, self.n_rows)) for at in range(0, self.n_rows, at_once)]
         while waiting:
             rows = waiting.pop()
             sure, row, item = self._compare(rows, items, low, high)
@@ -251,7 +257,8 @@ class _LogSumExp(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         states, weight, bias, items, total, mean = ctx.saved_tensors
         grad, scale, dtype = grads[0].contiguous(), ctx.scale, ctx.dtype
         grad_states = mean * grad[:, None]

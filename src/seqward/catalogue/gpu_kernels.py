@@ -93,9 +93,9 @@ def spread(
         inside = row < rows
         h = _tile(states, row, inside, width, WIDTH)
         s = _scores(h, w, bias, item, items, BIAS)
-        whole = tl.load(total + row, mask=inside, other=0.0)
+        whole = tl.load(total + row, mask=inside, other=float("inf"))  # what is no row has no share
         whole = tl.where(whole == float("-inf"), 0.0, whole)
-        p = tl.where(inside[:, None], tl.exp2(s - whole[:, None]), 0.0)
+        p = tl.exp2(s - whole[:, None])
         g = _tile(weighted, row, inside, width, WIDTH)
         into_rows = tl.dot(tl.trans(p).to(g.dtype), g, into_rows, input_precision="ieee")
         if BIAS:

@@ -6,7 +6,8 @@ releases the interpreter's lock, so ranges of one question run in threads side b
 
 torch is imported by what needs it only: ``seqward.inference`` asks the kernels without it.
 
-``SEQWARD_NATIVE`` chooses: ``auto``, ``off``, or the name of a variant (``names()``), for tests and measurements.
+``SEQWARD_NATIVE`` chooses, for tests and measurements: ``auto``, ``off``, or a variant's name, as ``seqward doctor``
+prints them, and ``plain`` or ``plain-bf16``.
 """
 
 from __future__ import annotations
@@ -240,12 +241,6 @@ def why_none_runs() -> str:
     if _choice() == "off":
         return "the native kernels are switched off (SEQWARD_NATIVE=off)"
     return "no native kernel runs on this processor"
-
-
-def names() -> list[str]:
-    """The variants of the library, those that this processor cannot run among them."""
-    library = found().library
-    return [] if library is None else list(library.variants)
 
 
 _forced: str | None = None

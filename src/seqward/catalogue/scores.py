@@ -11,6 +11,7 @@ fp32 always: to eight bits much is equal that is not, and the lowest number woul
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from functools import wraps
 from typing import NamedTuple, ParamSpec, Protocol, TypeVar
@@ -119,8 +120,11 @@ def exact(ask: Callable[P, T]) -> Callable[P, T]:
 
 
 def emulates_bfloat16() -> bool:
-    """Whether products in bfloat16 are many times slower than in fp32 on this processor."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+    """Whether this processor lacks the instruction for products in bfloat16, which are many times slower without it.
+
+    Of x86 that is known; of another processor it is assumed to have one.
+    """
+    return platform.machine().lower() in ("x86_64", "amd64") and not torch.cpu._is_avx512_bf16_supported()
 
 
 def summed_in(device: torch.device) -> torch.dtype:

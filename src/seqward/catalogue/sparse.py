@@ -89,8 +89,10 @@ class RecencyScores:
 
     def logsumexp(self, temperature: float = 1.0) -> Tensor:
         slots = torch.arange(self.histories.shape[1], device=self.histories.device) / temperature
-        parts = [torch.where(last, slots, -torch.inf).logsumexp(1) for _, last in self._last_visits(None)]
-        return temperature * torch.cat(parts)
+        total = torch.empty(self.n_rows, device=slots.device)
+        for part, last in self._last_visits(None):
+            total[part] = torch.where(last, slots, -torch.inf).logsumexp(1)
+        return temperature * total
 
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
         return _nll(self, items, temperature)

@@ -177,8 +177,8 @@ def _sizes(bias: Floats) -> Floats:
 
 def _largest(weight: Floats, bias: Floats | None) -> tuple[float, float]:
     """The length of the longest row and the largest size of a bias; NaN carries on."""
-    parts = [weight[start : start + ROWS].astype(np.float64) for start in range(0, len(weight), ROWS)]
-    longest = float(np.max([np.linalg.norm(part, axis=1).max() for part in parts])) if parts else 0.0
+    parts = (weight[start : start + ROWS].astype(np.float64) for start in range(0, len(weight), ROWS))
+    longest = float(np.max([0.0, *(np.linalg.norm(part, axis=1).max() for part in parts)]))
     return longest, 0.0 if bias is None or not len(bias) else float(_sizes(bias).max())
 
 
