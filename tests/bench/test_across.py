@@ -22,15 +22,15 @@ WORLD = {
 def report_of(world: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A study's result and its comparison, of HR@20 and NDCG@20 of the goal, which are equal."""
 
-    def test(value: float | None) -> dict[str, Any]:
+    def figures_of(value: float | None) -> dict[str, Any]:
         return {"goal": None if value is None else {"hr@20": value, "ndcg@20": value}}
 
     data = {
-        name: {"baselines": {b: test(value) for b, value in baselines.items()}}
+        name: {"baselines": {b: figures_of(value) for b, value in baselines.items()}}
         for name, (baselines, _) in world.items()
     }
     runs = [
-        {"data": name, "method": method, "seed": seed, "state": "finished", "test": test(value)}
+        {"data": name, "method": method, "seed": seed, "state": "finished", "test": figures_of(value)}
         for name, (_, methods) in world.items()
         for method, values in methods.items()
         for seed, value in enumerate(values)

@@ -560,6 +560,11 @@ def test_a_frame_is_refused_with_its_reason(rows, columns, message):
         ),
         ({"rewards": {"view": 0.2, "cart": 1}, "goal": "reward=>4"}, "nor a condition such as 'reward>=4'"),
         ({"rewards": {"view": 0.2, "cart": 1}, "session_gap_minutes": 30}, "no column user_id"),
+        (
+            {"goals": "cart"},
+            r"A log is not told 'goals'; .* and columns=\{'item_id': .*Did you mean 'goal'",
+        ),
+        ({"columns": {"item": "i"}}, "columns: no part of a log is called 'item'; they are session_id, "),
         ({"session_gap_minutes": float("inf")}, "The session gap is inf minutes; expected a number above 0"),
         ({"session_gap_minutes": "30"}, "The session gap is 30 minutes; expected a number above 0"),
         ({"rewards": {"view": 0.2, "cart": 1e50}}, r"is 1e\+50; expected a finite number"),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import narwhals as nw
 import numpy as np
@@ -49,6 +49,26 @@ APPEARANCE = 0.99
 """Share of neighbouring ids that first appear in their order, from which ids are said to be in order of appearance."""
 FEWEST_ITEMS = 10
 """Below this many items such an order is likely by chance."""
+
+
+class Meaning(TypedDict, total=False):
+    """What the rows of a log mean, beside what its columns are called."""
+
+    session_gap_minutes: float | None
+    """A user's log is cut where nothing happened for longer than this."""
+    time_unit: str | None
+    """``s ms us ns`` of times that are numbers, for the gap; guessed from their size without it."""
+    rewards: Mapping[str, float] | None
+    """Event type -> value. Without it the reward column is read; without that, too, every event is worth 1.0 if the log
+    has one event type."""
+    goal: str | None
+    """An event type, or a condition such as ``reward>=4``; without it no event is a goal."""
+    source: Mapping[str, Any] | None
+    """Recorded in the protocol; without it what is known of the file is, or a sha256 of the content."""
+    filters: Sequence[Mapping[str, Any]]
+    """What a reader removed before, recorded in the protocol."""
+    warnings: Sequence[str]
+    """What a reader found, recorded in the protocol."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,91 +118,63 @@ class EventLog:
         columns: Columns | Mapping[str, str] | None = None,
         *,
         separator: str | None = None,
-        session_gap_minutes: float | None = None,
-        time_unit: str | None = None,
-        rewards: Mapping[str, float] | None = None,
-        goal: str | None = None,
-        source: Mapping[str, Any] | None = None,
-        filters: Sequence[Mapping[str, Any]] = (),
-        warnings: Sequence[str] = (),
+        **meaning: Unpack[Meaning],
     ) -> EventLog:
         """Read a .csv, .tsv, .txt (each also .gz or .zst) or .parquet file.
 
         Args:
             separator: of a text file; by its ending and its first lines without it.
-            columns, session_gap_minutes, time_unit, rewards, goal, source, filters, warnings: as in ``from_frame``.
+            columns, meaning: as in ``from_frame``.
 
         Raises:
             SeqwardError: the file is missing, empty or not what its ending says, or the log in it is refused.
         """
         path = Path(path)
-        _check_gap(session_gap_minutes, time_unit)
-        names = column_names(path, separator)
-        cut, mapped = session_gap_minutes is not None, rewards is not None
-        parts = Columns.of(columns).resolve(names, gap=cut, rewards=mapped)
+        _check_meaning(meaning)
+        parts = _parts(columns, column_names(path, separator), meaning)
         ids = [parts[part] for part in ("session_id", "user_id", "item_id") if part in parts]
         types = [parts["event_type"]] if "event_type" in parts else []
         doubts = _doubts_of_file(path, separator)
         table = read_columns(path, list(parts.values()), ids, separator, types).to_dict()
         if not len(table[parts["item_id"]]):
             raise SeqwardError(f"{path.name} has a header and no rows. Expected one row an event.")
-        return _log_of(
-            table,
-            parts,
-            session_gap_minutes=session_gap_minutes,
-            time_unit=time_unit,
-            rewards=rewards,
-            goal=goal,
-            source=source or {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size},
-            filters=filters,
-            warnings=[*doubts, *warnings],
-        )
+        meaning["source"] = meaning.get("source") or {
+            "file": path.name,
+            "sha256": sha256_of(path),
+            "bytes": path.stat().st_size,
+        }
+        meaning["warnings"] = [*doubts, *meaning.get("warnings", ())]
+        return _log_of(table, parts, **meaning)
 
     @classmethod
     def from_frame(
         cls,
         frame: Any,
         columns: Columns | Mapping[str, str] | None = None,
-        *,
-        session_gap_minutes: float | None = None,
-        time_unit: str | None = None,
-        rewards: Mapping[str, float] | None = None,
-        goal: str | None = None,
-        source: Mapping[str, Any] | None = None,
-        filters: Sequence[Mapping[str, Any]] = (),
-        warnings: Sequence[str] = (),
+        **meaning: Unpack[Meaning],
     ) -> EventLog:
         """Check a pandas, polars, pyarrow or duckdb frame and put it in order.
 
         Args:
             frame: one row an event; only the columns that are needed are read.
             columns: the names of the columns where they are not the fields' own.
-            session_gap_minutes: a user's log is cut where nothing happened for longer than this.
-            time_unit: ``s ms us ns`` of times that are numbers, for the gap; guessed from their size without it.
-            rewards: event type -> value. Without it the reward column is read; without that, too, every event is
-                worth 1.0 if the log has one event type.
-            goal: an event type, or a condition such as ``reward>=4``; without it no event is a goal.
-            source: recorded in the protocol; without it a sha256 of the content is.
-            filters: what a reader removed before, recorded in the protocol.
-            warnings: what a reader found, recorded in the protocol.
+            meaning: ``session_gap_minutes``, ``time_unit``, ``rewards``, ``goal``, ``source``, ``filters`` and
+                ``warnings``, see ``Meaning``.
 
         Raises:
             SeqwardError: a column is missing, or a value is null or cannot be read; the message names the row.
         """
-        _check_gap(session_gap_minutes, time_unit)
-        cut, mapped = session_gap_minutes is not None, rewards is not None
-        table, parts = selected(frame, lambda names: Columns.of(columns).resolve(names, gap=cut, rewards=mapped))
-        return _log_of(
-            table.to_dict(),
-            parts,
-            session_gap_minutes=session_gap_minutes,
-            time_unit=time_unit,
-            rewards=rewards,
-            goal=goal,
-            source=source,
-            filters=filters,
-            warnings=warnings,
-        )
+        _check_meaning(meaning)
+        table, parts = selected(frame, lambda names: _parts(columns, names, meaning))
+        return _log_of(table.to_dict(), parts, **meaning)
+
+
+def _parts(
+    columns: Columns | Mapping[str, str] | None, names: Sequence[str], meaning: Mapping[str, Any]
+) -> dict[str, str]:
+    """Which part each column plays."""
+    cut, mapped = (meaning.get(name) is not None for name in ("session_gap_minutes", "rewards"))
+    return Columns.of(columns).resolve(names, gap=cut, rewards=mapped)
 
 
 def _log_of(
@@ -322,10 +314,18 @@ def _doubts_of_file(path: Path, separator: str | None) -> list[str]:
     return [warning] if breaks else []
 
 
-def _check_gap(minutes: float | None, unit: str | None) -> None:
+def _check_meaning(meaning: Mapping[str, Any]) -> None:
+    for name in meaning:
+        if name not in Meaning.__annotations__:
+            known = [*Meaning.__annotations__]
+            raise SeqwardError(
+                f"A log is not told {name!r}; it is told {', '.join(known)}, and columns={{'item_id': ...}} for what its "
+                f"columns are called.{did_you_mean(name, known)}"
+            )
+    minutes, unit = meaning.get("session_gap_minutes"), meaning.get("time_unit")
     if unit is not None and unit not in UNITS:
         raise SeqwardError(f"Unknown time unit {unit!r}; known are {', '.join(UNITS)}.{did_you_mean(unit, UNITS)}")
-    if minutes is not None and not (isinstance(minutes, Real) and 0 < minutes < math.inf):
+    if minutes is not None and not (isinstance(minutes, Real) and 0 < float(minutes) < math.inf):
         raise SeqwardError(f"The session gap is {minutes} minutes; expected a number above 0.")
 
 
