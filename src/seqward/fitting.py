@@ -93,10 +93,15 @@ def warn_of_untrained(run: Run, steps: int) -> None:
     best = run.best
     if best is not None and steps and not best["step"]:
         logger.warning(
-            f"no validation of {steps:,} steps was better than that of the untrained network ({best['metric']} "
-            f"{best['value']:.4g}), so its weights are the best and nothing was learned.\nTrain longer, or with more "
-            "steps an epoch: a smaller train.batch_size."
+            f"no validation of {steps:,} steps was better than that of the untrained network{_valued(best)}, so its "
+            "weights are the best and nothing was learned.\nTrain longer, or with more steps an epoch: a smaller "
+            "train.batch_size."
         )
+
+
+def _valued(best: Mapping[str, Any]) -> str:
+    """The metric in brackets, where it had a value."""
+    return "" if best["value"] is None else f" ({best['metric']} {best['value']:.4g})"
 
 
 def what_is_left(run: Run) -> str:
@@ -104,8 +109,7 @@ def what_is_left(run: Run) -> str:
     best, last = run.best, newest_checkpoint(run.folder)
     if best is None:
         return f"{run.folder} keeps no weights."
-    value = "" if best["value"] is None else f" ({best['metric']} {best['value']:.4g})"
-    which = f"step {best['step']}{value}" if best["step"] else f"the untrained network{value}"
+    which = (f"step {best['step']}" if best["step"] else "the untrained network") + _valued(best)
     finite = "" if last is None else f" last/ holds the last finite state, of step {read_progress(last).step}."
     return (
         f"{run.folder} keeps the best weights, of {which}: `seqward evaluate {run.folder}` and "

@@ -319,8 +319,8 @@ def _check_meaning(meaning: Mapping[str, Any]) -> None:
         if name not in Meaning.__annotations__:
             known = [*Meaning.__annotations__]
             raise SeqwardError(
-                f"A log is not told {name!r}; it is told {', '.join(known)}, and columns={{'item_id': ...}} for what its "
-                f"columns are called.{did_you_mean(name, known)}"
+                f"A log is not told {name!r}; it is told {', '.join(known)}, and columns={{'item_id': ...}} for what "
+                f"its columns are called.{did_you_mean(name, known)}"
             )
     minutes, unit = meaning.get("session_gap_minutes"), meaning.get("time_unit")
     if unit is not None and unit not in UNITS:
