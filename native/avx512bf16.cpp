@@ -1,6 +1,5 @@
-// Variant for processors with AVX512-BF16: 16 floats a vector, 32 vector registers, and an instruction that multiplies
-// 16 pairs of bfloat16 and adds each pair of products to a float. Every such processor has VNNI as well, which does the
-// like with bytes.
+// Variant for processors with AVX512-BF16: an instruction multiplies 16 pairs of bfloat16 and adds each pair of products to
+// a float.
 
 #include "variants.hpp"
 
@@ -15,36 +14,15 @@
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni")
 #endif
 
-#include "kernels.hpp"
+#include "avx512.hpp"
 
 namespace seqward {
 namespace {
 
-struct Avx512Bf16 {
-    static constexpr int kLanes = 16, kVectors = 4, kPair = 2, kBlock = 192;
-    using Vec = __m512;
-    using Mask = __mmask16;  // a bit a lane
-    using Count = __m512i;
+struct Avx512Bf16 : Avx512 {
+    static constexpr int kPair = 2;
     using Operand = __m512bh;
     using Stored = uint16_t;
-
-    static Vec all(float x) { return _mm512_set1_ps(x); }
-    static Vec load(const float* from) { return _mm512_loadu_ps(from); }
-    static void store(float* to, Vec x) { _mm512_storeu_ps(to, x); }
-    static Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
-    static Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
-    static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
-    static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
-    static Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }  // b where either is NaN
-    static Vec power_of_bits(Vec x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23)); }
-
-    static Mask above(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
-    static uint32_t bits(Mask m) { return m; }
-    static bool any(Mask m) { return m != 0; }
-    static Vec either(Mask m, Vec a, Vec b) { return _mm512_mask_blend_ps(m, b, a); }
-    static Count none() { return _mm512_setzero_si512(); }
-    static Count count(Count c, Mask m) { return _mm512_mask_add_epi32(c, m, c, _mm512_set1_epi32(1)); }
-    static void store(int32_t* to, Count c) { _mm512_storeu_si512(to, c); }
 
     // One number at a time where matrices are packed: the instruction's own rounding, taken from the emulation.
     static Stored round(float x) { return bfloat_of(x); }
@@ -64,33 +42,9 @@ struct Avx512Bf16 {
         const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(second)), 16);
         _mm512_storeu_si512(to, _mm512_or_si512(low, high));
     }
-    static void finish() { _mm_sfence(); }
-
-    // VNNI: one instruction multiplies 64 bytes without a sign by 64 with one and adds each four products to a 32-bit
-    // lane. Turning the first bit of a row's number adds 128 to it; what that adds to a sum is summed beside and taken
-    // off again.
-    static void whole_products(const int8_t* rows, const int8_t* query, int64_t groups, int32_t* out) {
-        constexpr int kVecs = kScreen / kLanes;
-        const __m512i first_bits = _mm512_set1_epi8(-128);  // as a number without a sign: 128
-        __m512i excess = _mm512_setzero_si512(), sum[kVecs];
-        for (int v = 0; v < kVecs; ++v) sum[v] = _mm512_setzero_si512();
-        for (; groups > 0; --groups, query += 4) {
-            int32_t four;
-            std::memcpy(&four, query, sizeof four);
-            const __m512i all = _mm512_set1_epi32(four);
-            excess = _mm512_dpbusd_epi32(excess, first_bits, all);
-            for (int v = 0; v < kVecs; ++v, rows += 64)
-                sum[v] = _mm512_dpbusd_epi32(sum[v], _mm512_xor_si512(_mm512_loadu_si512(rows), first_bits), all);
-        }
-        for (int v = 0; v < kVecs; ++v) _mm512_storeu_si512(out + v * kLanes, _mm512_sub_epi32(sum[v], excess));
-    }
 };
 
-// All that the code above may use: a virtual machine can hide some of them.
-bool runs() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
-}
+bool runs() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
 }  // namespace
 

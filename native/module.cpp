@@ -15,6 +15,7 @@ using namespace seqward;
 const Kernels* const kVariants[] = {
 #ifdef SEQWARD_X86
     &kAvx2,
+    &kAvx512,
     &kAvx512Bf16,
 #endif
     &kPlain,

@@ -7,7 +7,7 @@
 
 namespace seqward {
 
-constexpr int kVersion = 2;  // of this interface; Python refuses a library that says otherwise
+constexpr int kVersion = 3;  // of this interface; Python refuses a library that says otherwise
 
 struct Scores {  // score of item i for row r: scale * (states[r] . weight[i] + bias[i])
     const float* states;  // [rows, width]
@@ -17,6 +17,14 @@ struct Scores {  // score of item i for row r: scale * (states[r] . weight[i] + 
     float scale;
 };
 
+// The best item of each row, the first of equals. ``scores.scale`` is 1.
+struct Best {
+    Scores scores;
+    const float* margin;  // [rows] how far a product may be from the settled score
+    float* value;         // [rows] in: -inf; out: the best settled score
+    int64_t* item;        // [rows] in: -1; out: its item
+};
+
 // Sums of 2^score over the items. With scale = log2(e) / temperature they are those of the softmax.
 struct Sum {
     Scores scores;
@@ -24,6 +32,7 @@ struct Sum {
     float* mean;   // [rows, width] out: rows of weight, weighted by their share of the sum; or null
     float* shift;  // [blocks, padded rows] out: what was subtracted from the scores; or null if nothing is kept
     void* kept;    // [blocks, padded rows, block] out: 2^(score - shift), see sum.hpp; or null
+    const Best* best;  // the best items of the same scores, asked along with the sums; or null
 };
 
 // The way back: gradients of weight and bias, given that of log2 of the sum over scale.
@@ -42,14 +51,6 @@ struct Rank {
     const float* low;       // [rows] a product above it may be of an item whose settled score is at least own
     const float* high;      // [rows] a product above it is of an item whose settled score is above own
     int64_t* better;        // [rows] in and out: is added to
-};
-
-// The best item of each row, the first of equals. ``scores.scale`` is 1.
-struct Best {
-    Scores scores;
-    const float* margin;  // [rows] how far a product may be from the settled score
-    float* value;         // [rows] in: -inf; out: the best settled score
-    int64_t* item;        // [rows] in: -1; out: its item
 };
 
 // Rows of a catalogue in whole numbers, made once (src/seqward/inference/screen.py): row = scale * codes + the rest.

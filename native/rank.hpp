@@ -105,6 +105,27 @@ int rank(const Rank& q, int64_t first_row, int64_t last_row) {
     });
 }
 
+// Settles what of a block may be the best of its row so far. ``block`` [item][lane]: products times ``scale``, ``bias``
+// not among them. ``largest`` [lane]: their largest, the bias among them.
+template <int64_t kRow>
+inline void keep_best(const Best& q, int64_t row, int64_t first, int64_t count, const float* block, const float* largest,
+                      float scale, float* terms) {
+    const float* bias = q.scores.bias ? q.scores.bias + first : nullptr;
+    for (int64_t lane = 0; lane < smaller(kRow, q.scores.rows - row); ++lane) {
+        const int64_t r = row + lane;
+        // Only what is near the best of the block and not far below the best so far can be the best of all.
+        const float margin = q.margin[r] * scale;
+        const float near = std::fmax(largest[lane] - 2 * margin, q.value[r] * scale - margin);
+        if (!(largest[lane] >= near)) continue;
+        for (int64_t i = 0; i < count; ++i) {
+            const float x = block[i * kRow + lane] + (bias ? bias[i] * scale : 0.0f);
+            if (x < near) continue;
+            const float exact = settled(q.scores, r, first + i, terms);
+            if (exact > q.value[r]) q.value[r] = exact, q.item[r] = first + i;  // the first of equals stays
+        }
+    }
+}
+
 template <class B>
 int best(const Best& q, int64_t first_row, int64_t last_row) {
     const Scores& s = q.scores;
@@ -122,18 +143,7 @@ int best(const Best& q, int64_t first_row, int64_t last_row) {
             }
             B::store(largest + v * B::kLanes, most);
         }
-        for (int64_t lane = 0; lane < smaller(kRow, s.rows - row); ++lane) {
-            const int64_t r = row + lane;
-            // Only what is near the best of the block and not far below the best so far can be the best of all.
-            const float near = std::fmax(largest[lane] - 2 * q.margin[r], q.value[r] - q.margin[r]);
-            if (!(largest[lane] >= near)) continue;
-            for (int64_t i = 0; i < count; ++i) {
-                const float x = block[i * kRow + lane] + (s.bias ? s.bias[first + i] : 0.0f);
-                if (x < near) continue;
-                const float exact = settled(s, r, first + i, terms);
-                if (exact > q.value[r]) q.value[r] = exact, q.item[r] = first + i;  // the first of equals stays
-            }
-        }
+        keep_best<kRow>(q, row, first, count, block, largest, 1.0f, terms);
     });
 }
 

@@ -2,6 +2,7 @@
 //
 // Forward, for each block of items and panel of rows, all of it in the nearest cache:
 //   1. scores[item][row] = weight . state                                   a product over the width
+//      whose largest is found, and with it, if asked, the best item of a row
 //   2. e = 2^(score - shift); total[row] += e; e may be kept                element by element
 //   3. mean[column][row] += weight[item][column] * e[item][row]             a product over the items
 // Backward, once the totals are known, for each block of items:
@@ -18,6 +19,7 @@
 
 #include "product.hpp"
 #include "questions.hpp"
+#include "rank.hpp"
 
 namespace seqward {
 namespace {  // a copy for each file that includes it, compiled for the processor of that file
@@ -73,10 +75,11 @@ inline void exponentials(float* block, typename B::Stored* pairs, typename B::St
             B::store(total + v * B::kLanes, B::add(B::load(total + v * B::kLanes), sum[v]));
 }
 
-// Raises the shift of rows that a block outgrew, and scales down what they have summed.
+// Raises the shift of rows that a block outgrew, and scales down what they have summed. ``largest``: [lane] out, of
+// the block.
 template <class B, int Vectors>
 inline void raise_shift(const float* block, const float* bias, float scale, int64_t count, int64_t columns,
-                        float* shift, float* total, float* mean) {
+                        float* shift, float* total, float* mean, float* largest) {
     using Vec = typename B::Vec;
     constexpr int64_t kRow = Vectors * B::kLanes;
     for (int v = 0; v < Vectors; ++v) {
@@ -86,6 +89,7 @@ inline void raise_shift(const float* block, const float* bias, float scale, int6
             if (bias) x = B::add(x, B::all(bias[i] * scale));
             best = B::max(x, best);
         }
+        B::store(largest + v * B::kLanes, best);
         const Vec old = B::load(shift + v * B::kLanes);
         const auto grown = B::above(best, B::add(old, B::all(kSlack)));
         if (!B::any(grown)) continue;
@@ -121,7 +125,7 @@ int sum(const Sum& q, int64_t first_row, int64_t last_row) {
     Workspace space(Workspace::size(sweep * s.width, sizeof(Stored)) + 2 * Workspace::size(sweep, sizeof(float)) +
                     Workspace::size(sweep * columns, sizeof(float)) + Workspace::size(kBlock * s.width, sizeof(Stored)) +
                     Workspace::size(kBlock * columns, sizeof(Stored)) + Workspace::size(kBlock * kPanel, sizeof(float)) +
-                    Workspace::size(kBlock * kPanel, sizeof(Stored)));
+                    Workspace::size(kBlock * kPanel, sizeof(Stored)) + Workspace::size(2 * s.width, sizeof(float)));
     if (!space.ok()) return 1;
     Stored* const states = space.part<Stored>(sweep * s.width);
     float* const shift = space.part<float>(sweep);
@@ -131,6 +135,7 @@ int sum(const Sum& q, int64_t first_row, int64_t last_row) {
     Stored* const across = space.part<Stored>(kBlock * columns);
     float* const block = space.part<float>(kBlock * kPanel);
     Stored* const pairs = space.part<Stored>(kBlock * kPanel);
+    float* const terms = space.part<float>(2 * s.width);
 
     for (int64_t start = first_row; start < last_row; start += sweep) {
         const int64_t stop = smaller(start + sweep, last_row);
@@ -160,7 +165,9 @@ int sum(const Sum& q, int64_t first_row, int64_t last_row) {
                     constexpr int kVectors = decltype(vectors)::value;
                     constexpr int64_t kRow = kVectors * B::kLanes;
                     score_block<B, kVectors>(items, p.states, count, s.width, block);
-                    raise_shift<B, kVectors>(block, bias, s.scale, count, columns, p.shift, p.total, p.mean);
+                    float largest[kRow];
+                    raise_shift<B, kVectors>(block, bias, s.scale, count, columns, p.shift, p.total, p.mean, largest);
+                    if (q.best) keep_best<kRow>(*q.best, row, first, count, block, largest, s.scale, terms);
                     if (q.shift)
                         for (int64_t lane = 0; lane < kRow; ++lane) q.shift[place + lane] = p.shift[lane];
                     exponentials<B, kVectors>(block, pairs, kept, bias, s.scale, count, p.shift, p.total, false);

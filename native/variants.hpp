@@ -18,7 +18,7 @@
 namespace seqward {
 
 #ifdef SEQWARD_X86
-extern const Kernels kAvx2, kAvx512Bf16;
+extern const Kernels kAvx2, kAvx512, kAvx512Bf16;
 #endif
 // Plain loops, for tests: in the sizes of the variants above, and in sizes that make a few rows and items several
 // panels and blocks.

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import seqward
+from seqward.catalogue import native
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -87,6 +88,12 @@ def wheel_of(folder: Path, **environment: str) -> tuple[str, set[str]]:
     subprocess.run([*pip, str(folder / "sources")], check=True, env={**os.environ, **environment})
     (wheel,) = folder.glob("*.whl")
     return wheel.name, set(zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler here")
+def test_kernels_are_there_where_there_is_a_compiler() -> None:
+    """A build that fails is no error, and the tests of the kernels would be skipped."""
+    assert native.found().library is not None, native.found().why
 
 
 @pytest.mark.slow

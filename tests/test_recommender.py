@@ -255,15 +255,29 @@ def test_what_the_constructor_refuses(how: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "multiplies", "told"), [("x86_64", False, True), ("AMD64", True, False), ("arm64", False, False)]
+    ("machine", "vendor", "has", "told"),
+    [
+        ("x86_64", "AMD", "", True),
+        ("AMD64", "AMD", "avx512_bf16", False),
+        ("x86_64", "Intel", "avx512_bf16", True),
+        ("x86_64", "Intel", "avx512_bf16 amx", False),
+        ("arm64", "Apple", "", False),
+    ],
 )
 def test_slow_products_are_told(
-    machine: str, multiplies: bool, told: bool, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    machine: str,
+    vendor: str,
+    has: str,
+    told: bool,
+    said: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: multiplies)
+    monkeypatch.setattr("seqward.catalogue.scores.is_intel", lambda: vendor == "Intel")
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: "avx512_bf16" in has)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: "amx" in has)
     recommender("sasrec", epochs=1, precision="bf16").fit(shop())
-    assert ["no products in bfloat16" in message for message in said.messages] == [True] * told
+    assert ["products in bfloat16 take this processor longer" in message for message in said.messages] == [True] * told
     said.clear()
     recommender("sasrec", epochs=1).fit(shop())
     assert said.messages == []

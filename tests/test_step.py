@@ -11,6 +11,7 @@ from torch import Tensor
 from seqward.augment import Augment, crop, mask, permutation, permutation_with_padding, reorder
 from seqward.backbones.backbone import Histories, Vocabulary
 from seqward.backbones.sasrec import SASRec, SASRecSettings
+from seqward.catalogue import LinearScores
 from seqward.data.batches import Draw, TrainingEvents
 from seqward.data.dataset import TEST, TRAIN
 from seqward.errors import SeqwardError
@@ -95,7 +96,40 @@ def test_nll_and_logged_are_of_the_logged_item() -> None:
     torch.testing.assert_close(step.logged("q"), own)
     torch.testing.assert_close(step.nll("q", 0.5), 0.5 * torch.logsumexp(matrix / 0.5, 1) - own)
     following = step.next("q").at(torch.arange(N).expand(len(step.action), N))
-    assert torch.equal(step.greedy("q").items, following.argmax(1))
+    assert torch.equal(step.greedy("q"), following.argmax(1))
+    assert torch.equal(step.greedy("q", 0), matrix.argmax(1))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_catalogue_is_asked_once_about_a_state(first: int) -> None:
+    """What stands after one event stands before the next: behind the first answer, one state a piece is left to ask."""
+    step = step_of()
+    rows: list[int] = []
+    scores = step.online.scores
+
+    def counted(head: str, states: Tensor) -> LinearScores:
+        rows.append(len(states))
+        return scores(head, states)
+
+    step.online.scores = counted  # type: ignore[method-assign]
+    step.greedy("q", first), step.greedy("q", 1 - first)
+    assert rows == [len(step.action), len(step.batch.end)]
+
+
+def test_a_sum_over_the_catalogue_leaves_the_best_items_behind() -> None:
+    step, other = step_of(), step_of()
+    rows: list[int] = []
+    scores = step.online.scores
+
+    def counted(head: str, states: Tensor) -> LinearScores:
+        rows.append(len(states))
+        return scores(head, states)
+
+    step.online.scores = counted  # type: ignore[method-assign]
+    assert torch.equal(step.nll("q", 0.5, and_greedy=True), other.nll("q", 0.5))
+    assert torch.equal(step.greedy("q"), other.greedy("q"))
+    assert torch.equal(step.greedy("q", 0), other.greedy("q", 0))
+    assert rows == [len(step.action), len(step.batch.end)]
 
 
 def everything(step: Step, order: int = 1) -> list[Tensor]:
@@ -104,7 +138,8 @@ def everything(step: Step, order: int = 1) -> list[Tensor]:
         lambda: step.now("policy").at(step.action),
         lambda: step.logged("q"),
         lambda: step.next("q").at(step.action),
-        lambda: step.greedy("q").values,
+        lambda: step.greedy("q"),
+        lambda: step.greedy("q", 0),
         lambda: step.target_now("q").at(step.action),
         lambda: step.target_next("q").at(step.action),
         lambda: step.nll("policy"),
@@ -140,7 +175,9 @@ def test_nothing_is_computed_before_it_is_asked_and_nothing_twice(monkeypatch: p
     assert calls["states", step.online] == 2
     assert calls["states", step.target] == 1
     assert calls["scores", step.online, "policy"] == 1
-    assert calls["scores", step.online, "q"] == 2, "now and next"
+    assert calls["scores", step.online, "q"] == 4, (
+        "now, next, and the best items of what stands after events and before"
+    )
     assert calls["scores", step.target, "q"] == 2
     other = step_of()
     other.nll("policy")
@@ -213,7 +250,6 @@ def test_gradient_flows_through_the_online_scores_only() -> None:
     for scores in (step.next("q"), step.target_now("q"), step.target_next("q")):
         assert not scores.at(items).requires_grad
         assert not scores.nll(items).requires_grad
-    assert not step.greedy("q").values.requires_grad
 
 
 def test_gradient_mode_is_the_steps_own() -> None:

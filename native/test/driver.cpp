@@ -57,7 +57,12 @@ void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bi
     std::vector<float> total(rows), mean(rows * width), shift(blocks * padded);
     // Aligned, as torch aligns what it gives.
     void* kept = std::aligned_alloc(64, (blocks * padded * shape.block * shape.bytes + 63) / 64 * 64);
-    const Sum sum{s, total.data(), mean.data(), keep ? shift.data() : nullptr, keep ? kept : nullptr};
+    const std::vector<float> margin(rows, shape.bytes == 4 ? 1e-4f : 0.5f);
+    std::vector<float> value(rows, -INFINITY), value_beside(rows, -INFINITY);
+    std::vector<int64_t> item(rows, -1), item_beside(rows, -1);
+    const Best best{s, margin.data(), value.data(), item.data()};
+    const Best beside{s, margin.data(), value_beside.data(), item_beside.data()};
+    const Sum sum{s, total.data(), mean.data(), keep ? shift.data() : nullptr, keep ? kept : nullptr, &beside};
     // Two ranges, as two threads would.
     const int64_t middle = rows / 2 / shape.panel * shape.panel;
     expect(!seqward_sum(variant, &sum, 0, middle) && !seqward_sum(variant, &sum, middle, rows), "memory", name, rows,
@@ -68,9 +73,8 @@ void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bi
            "memory", name, rows, items, width);
 
     std::vector<double> expected_grad(items, 0.0);
-    std::vector<int64_t> target(rows), better(rows, 0), item(rows, -1);
-    std::vector<float> own(rows), low(rows), high(rows), margin(rows, shape.bytes == 4 ? 1e-4f : 0.5f);
-    std::vector<float> value(rows, -INFINITY);
+    std::vector<int64_t> target(rows), better(rows, 0);
+    std::vector<float> own(rows), low(rows), high(rows);
     std::vector<std::vector<double>> scores(rows, std::vector<double>(items));
     for (int64_t r = 0; r < rows; ++r) {
         double all = 0.0;
@@ -92,7 +96,6 @@ void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bi
                width);
 
     const Rank rank{s, target.data(), own.data(), low.data(), high.data(), better.data()};
-    const Best best{s, margin.data(), value.data(), item.data()};
     seqward_rank(variant, &rank, 0, middle), seqward_rank(variant, &rank, middle, rows);
     seqward_best(variant, &best, 0, middle), seqward_best(variant, &best, middle, rows);
     for (int64_t r = 0; r < rows; ++r) {
@@ -104,6 +107,8 @@ void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bi
         }
         expect(least <= better[r] && better[r] <= most, "rank", name, rows, items, width);
         expect(std::fabs(value[r] - largest) < 1e-4 && item[r] >= 0, "best item", name, rows, items, width);
+        expect(value_beside[r] == value[r] && item_beside[r] == item[r], "best item beside a sum", name, rows, items,
+               width);
     }
     std::free(kept);
 }

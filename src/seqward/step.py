@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqward.augment import Augment, segment
 from seqward.backbones.backbone import Histories
-from seqward.catalogue import Best, LinearScores
+from seqward.catalogue import LinearScores
 from seqward.catalogue.sampled import Candidates, Events, Sampling, Sums, candidates
 from seqward.data.batches import Batch
 from seqward.errors import SeqwardError
@@ -20,6 +20,8 @@ from seqward.randomness import generator_of, seeded
 
 T = TypeVar("T")
 REDRAWS = 30
+UNASKED = -2
+"""In place of a state's best item, which is -1 where there is none."""
 Outside = Literal["session", "action"]
 """What a negative may not be: any item of the session, or the logged item only."""
 
@@ -135,9 +137,12 @@ class Step:
         """Online scores of the states after the events, or ``ahead(steps)`` events on, detached."""
         return self._once(("next", head, steps), lambda: self.online.scores(head, self._packed(steps)).detach())
 
-    def greedy(self, head: str, steps: int = 1) -> Best:
-        """The online network's best item at the states of ``next``, [n]."""
-        return self._once(("greedy", head, steps), lambda: self.next(head, steps).max())
+    def greedy(self, head: str, steps: int = 1) -> Tensor:
+        """[n] the online network's best item ``ahead(steps)`` events on, at the states of ``next``; before them with 0.
+
+        The catalogue is asked once about a state, which stands after one event and before another.
+        """
+        return self._once(("greedy", head, steps), lambda: self._greedy(head, steps))
 
     def target_now(self, head: str) -> LinearScores:
         """The target network's scores of the states before the events, detached."""
@@ -148,12 +153,15 @@ class Step:
         key = ("target_next", head, steps)
         return self._once(key, lambda: self.target.scores(head, self._target_packed(steps)).detach())
 
-    def nll(self, head: str, temperature: float = 1.0) -> Tensor:
+    def nll(self, head: str, temperature: float = 1.0, and_greedy: bool = False) -> Tensor:
         """[n] negative log-likelihood of the logged item under a head's softmax over the whole catalogue.
 
         An estimate where the run samples its sums.
+
+        Args:
+            and_greedy: find the answers of ``greedy`` in the same pass, for who asks later. Sampled sums do not.
         """
-        return self._once(("nll", head, temperature), lambda: self._summed(head).nll(self.action, temperature))
+        return self._once(("nll", head, temperature), lambda: self._nll(head, temperature, and_greedy))
 
     def surprise(self, head: str) -> Tensor:
         """``nll`` for its value: what a weight asks.
@@ -290,6 +298,30 @@ class Step:
     def _target_packed(self, steps: int) -> Tensor:
         states = self._once(("target states",), self._target_states)
         return states[self.batch.piece, self._row(steps)]
+
+    def _nll(self, head: str, temperature: float, and_greedy: bool) -> Tensor:
+        if not and_greedy or self.sampling is not None:
+            return self._summed(head).nll(self.action, temperature)
+        nll, best = self.now(head).nll_and_max(self.action, temperature)
+        self._best(head)[self._place(0)] = best.items
+        return nll
+
+    def _greedy(self, head: str, steps: int) -> Tensor:
+        best, place = self._best(head), self._place(steps)
+        asked = place[best[place] == UNASKED].unique()
+        if len(asked):
+            states = self._states().detach().flatten(0, 1)[asked]
+            best[asked] = self.online.scores(head, states).detach().max().items
+        return best[place]
+
+    def _best(self, head: str) -> Tensor:
+        """[all states] the best item at each of which somebody has asked."""
+        states = self._states()
+        return self._once(("best", head), lambda: self.batch.piece.new_full((states.shape[:2].numel(),), UNASKED))
+
+    def _place(self, steps: int) -> Tensor:
+        """[n] the places among all states of those so many events on."""
+        return self.batch.piece * self._states().shape[1] + self._row(steps)
 
     def _left(self) -> Tensor:
         piece = self.batch.piece  # in order, and all events of a piece behind a counted one are counted

@@ -84,7 +84,7 @@ def td_loss(critic: Critic, reward: Weight = logged_reward) -> Loss:
     """L_Q: double Q-learning; the online network chooses the next item, the target network values it."""
 
     def follows(s: Step, steps: int) -> Tensor:
-        return critic.least_of(s.target_next("q", steps), s.next("q", steps), s.greedy("q", steps).items)
+        return critic.least_of(s.target_next("q", steps), s.next("q", steps), s.greedy("q", steps))
 
     return lambda s: critic.towards(s, reward(s), follows)
 
@@ -101,11 +101,11 @@ def td_on_negatives(
 
     def loss(s: Step) -> Tensor:
         if leads_to == "same":
-            discount, best = critic.gamma, s.now("q").max().items
-            following = critic.least_of(s.target_now("q"), s.now("q"), best)
+            discount = critic.gamma
+            following = critic.least_of(s.target_now("q"), s.now("q"), s.greedy("q", 0))
         else:
-            discount, best = critic.gamma * s.live, s.greedy("q").items
-            following = critic.least_of(s.target_next("q"), s.next("q"), best)
+            discount = critic.gamma * s.live
+            following = critic.least_of(s.target_next("q"), s.next("q"), s.greedy("q"))
         return critic.of_negatives(s, k, outside, reward, discount, following)
 
     return loss
@@ -174,7 +174,7 @@ def conservative_on_negatives(k: int, temperature: float) -> Loss:
 
 def conservative_on_catalogue(temperature: float) -> Loss:
     """L_CQL over all items (Eq. 2): the same question to the Q head as cross-entropy is to the policy head."""
-    return lambda s: s.nll("q", temperature)
+    return lambda s: s.nll("q", temperature, and_greedy=True)
 
 
 def conservative_on_samples(k: int, temperature: float) -> Loss:
@@ -191,7 +191,7 @@ def conservative_as_released(temperature: float) -> Loss:
     """What the released code computes in place of L_CQL: an item number among the Q-values."""
 
     def loss(s: Step) -> Tensor:
-        greedy = s.greedy("q").items
+        greedy = s.greedy("q")
         return conservative.gap_as_released(s.logged("q"), s.now("q").at(greedy), greedy, temperature)
 
     return loss

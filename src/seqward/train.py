@@ -239,7 +239,7 @@ def refuse_non_finite(means: dict[str, Tensor], step: int) -> None:
 def scale_of_q(step: Step, critic: str) -> dict[str, Tensor]:
     """The critic's values at logged and at greedy items."""
     with torch.no_grad():
-        logged, greedy = step.logged(critic).detach(), step.greedy(critic).values
+        logged, greedy = step.logged(critic).detach(), step.next(critic).at(step.greedy(critic))
         return {"q_mean": logged.mean(), "q_max": logged.max(), "q_greedy": greedy.mean()}
 
 

@@ -28,7 +28,7 @@ every_precision = pytest.mark.parametrize("low", [False, True], ids=["fp32", "bf
 def multiplies_in_bfloat16() -> Iterator[None]:
     """Every engine sums in bfloat16 under autocast, whatever is fast here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqward.catalogue.scores.emulates_bfloat16", lambda: False)
+        patch.setattr("seqward.catalogue.scores.slow_in_bfloat16", lambda: False)
         yield
 
 
@@ -115,8 +115,9 @@ def test_order_is_that_of_the_slow_definition(engine: str, world: World, k: int)
                 assert items == order + [-1] * (k - len(order))
                 assert values == [row[i] for i in order] + [-math.inf] * (k - len(order))
         first = scores.topk(1)
-        assert scores.max().values.tolist() == first.values[:, 0].tolist()
-        assert scores.max().items.tolist() == first.items[:, 0].tolist()
+        for found in (scores.max(), scores.nll_and_max(world.targets)[1], scores.nll_and_max(world.targets, 0.3)[1]):
+            assert found.values.tolist() == first.values[:, 0].tolist()
+            assert found.items.tolist() == first.items[:, 0].tolist()
 
 
 @every_engine
@@ -321,6 +322,40 @@ def test_a_first_question_without_gradient_spoils_no_later_one(engine: str) -> N
 
 
 @every_engine
+@every_precision
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
+def test_two_answers_of_one_pass_are_the_bits_of_two(engine: str, low: bool, temperature: float) -> None:
+    """The sum, its gradients and the best items; near twins among them, whose order a rounded scale would change."""
+    target = torch.arange(40) * 7 % 1537
+    found = []
+    for together in (True, False):
+        states, weight, bias = (x.requires_grad_() for x in (normal(40, 16), normal(1537, 16), normal(1537)))
+        weight.data[700:1400] = weight.data[:700] + 1e-7 * normal(700, 16, seed=1)
+        bias.data[700:1400] = bias.data[:700]
+        scores = ENGINES[engine](states, weight, bias)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            if together:
+                nll, best = scores.nll_and_max(target, temperature)
+            else:
+                nll, best = scores.nll(target, temperature), scores.max()
+        assert not best.values.requires_grad
+        nll.sum().backward()
+        found.append([nll.detach(), *best, states.grad, weight.grad, bias.grad])
+    for one, two in zip(*found, strict=True):
+        assert torch.equal(one, two)
+
+
+@every_engine
+def test_where_a_product_cannot_be_rounded_a_scale_may_be(engine: str) -> None:
+    """States of 0: scores are biases, which a temperature makes equal and whose order is known all the same."""
+    bias = torch.full((1000,), 1.0)
+    bias[900] = torch.nextafter(bias[0], torch.tensor(2.0))
+    scores, target = ENGINES[engine](torch.zeros(3, 16), normal(1000, 16), bias), torch.zeros(3, dtype=torch.int64)
+    for temperature in (0.3, 0.7, 0.9, 1.1, 1.3, 3.0):
+        assert scores.nll_and_max(target, temperature)[1].items.tolist() == [900] * 3
+
+
+@every_engine
 def test_orders_carry_no_gradient(engine: str) -> None:
     scores, _ = trainable(engine)
     assert not scores.max().values.requires_grad
@@ -498,12 +533,10 @@ def test_nothing_is_kept_for_a_table_that_does_not_learn(monkeypatch: pytest.Mon
 
 @every_engine
 @pytest.mark.parametrize("scratch", [0, 512 << 20])
-def test_where_bfloat16_is_emulated_sums_are_in_fp32(
-    engine: str, scratch: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_bfloat16_is_slow_sums_are_in_fp32(engine: str, scratch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit, gradients too."""
     monkeypatch.setattr(chunked, "SCRATCH", scratch)
-    monkeypatch.setattr("seqward.catalogue.scores.emulates_bfloat16", lambda: True)
+    monkeypatch.setattr("seqward.catalogue.scores.slow_in_bfloat16", lambda: True)
     parts, items = [normal(50, 16), normal(1300, 16, seed=1), normal(1300, seed=2)], torch.arange(50)
     found: list[list[Tensor]] = []
     with native.using("plain"):

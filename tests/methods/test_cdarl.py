@@ -25,7 +25,7 @@ def test_q_learns_from_both_rewards(form: str) -> None:
     d = torch.sigmoid(step.pairs("judge", step.action)).detach()
     intrinsic = d if form == "likeness" else (-(1 - d).log()).clamp(max=1)
     assert float(intrinsic.std()) > 0.01
-    following = step.target_next("q").at(step.greedy("q").items)
+    following = step.target_next("q").at(step.greedy("q"))
     expected = td.double_q(step.logged("q"), step.reward + 0.3 * intrinsic, 0.5 * step.live, following)
     loss = loss_of(job_, "ω L_Q")(step)
     torch.testing.assert_close(loss, expected)

@@ -139,7 +139,7 @@ def test_released_method_pushes_q_up_by_alpha_over_n_and_nothing_down() -> None:
     step, term = released_step()
     assert (term.symbol, term.weight) == ("α L_CQL as released", 0.01)
     (term.weight * term.loss(step).mean()).backward()
-    assert step.greedy("q").items.unique().tolist() == [50]
+    assert step.greedy("q").unique().tolist() == [50]
     head = step.online.heads["q"].linear
     n = len(step.action)
     expected = -0.01 / n * torch.bincount(step.action, minlength=N).float()

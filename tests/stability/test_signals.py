@@ -64,8 +64,11 @@ class _Heads:
     def logged(self, head: str) -> Tensor:
         return self.logged_q
 
-    def greedy(self, head: str) -> Any:
-        return SimpleNamespace(values=self.greedy_q, items=torch.tensor([2, 0]))
+    def greedy(self, head: str) -> Tensor:
+        return torch.tensor([2, 0])
+
+    def next(self, head: str) -> Any:
+        return SimpleNamespace(at=lambda items: self.greedy_q)
 
     def target_next(self, head: str) -> Any:
         return SimpleNamespace(at=lambda items: torch.tensor([4.0, 100.0]))

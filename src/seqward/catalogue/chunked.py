@@ -61,13 +61,30 @@ class ChunkedScores(Linear):
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
         return self._reduce(items, temperature)
 
-    def _reduce(self, items: Tensor | None, temperature: float) -> Tensor:
+    def nll_and_max(self, items: Tensor, temperature: float = 1.0) -> tuple[Tensor, Best]:
+        if summed_in(self.states.device) != torch.float32 or not self.n_rows:
+            return super().nll_and_max(items, temperature)
+        maxima = self.states.new_empty(self.n_rows, -(-self.n_items // BLOCK))
+        nll = self._reduce(items, temperature, maxima)
+        return nll, self._best_in(maxima.mul_(temperature / LOG2E))
+
+    @exact
+    def _best_in(self, maxima: Tensor) -> Best:
+        """The best item of each row, whose blocks of items have these maxima but for the rounding of a scale."""
+        margin, best = margins(self.states, self.weight, self.bias), none_of(self.states, 1)
+        if not bool(margin.all()):  # without a margin a product is taken for exact
+            return self.max()
+        for rows in _slices(self.n_rows, ROWS):
+            self._best_of_blocks(rows, maxima[rows], margin[rows], None, best)
+        return self.valued(best.items[:, 0])
+
+    def _reduce(self, items: Tensor | None, temperature: float, maxima: Tensor | None = None) -> Tensor:
         bias = self.weight.new_zeros(0) if self.bias is None else self.bias
         device, dtype = self.states.device, summed_in(self.states.device)
         with torch.autocast(device.type, enabled=False):  # the type is chosen
             # Scores over t are those of states over t and a bias over t; the value is scaled back.
             parts = (self.states / temperature, self.weight, bias / temperature)
-            return temperature * _LogSumExp.apply(*parts, items, dtype)
+            return temperature * _LogSumExp.apply(*parts, items, dtype, maxima)
 
     @exact
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
@@ -76,18 +93,19 @@ class ChunkedScores(Linear):
         best, margin = none_of(self.states, k), margins(self.states, self.weight, self.bias)
         keys = None if exclude is None else exclude.rows * self.n_items + exclude.items
         for rows in _slices(self.n_rows, ROWS) if k and self.n_rows else ():
-            self._topk_of_rows(rows, margin[rows], exclude, keys, best)
+            maxima = torch.cat([_maxima(scores) for _, scores in self._chunks(rows, exclude)], 1)
+            self._best_of_blocks(rows, maxima, margin[rows], keys, best)
         return best
 
-    def _topk_of_rows(
-        self, rows: slice, margin: Tensor, exclude: Pairs | None, keys: Tensor | None, best: Best
-    ) -> None:
-        k, maxima = best.items.shape[1], []
-        for _, scores in self._chunks(rows, exclude):
-            short = -scores.shape[1] % BLOCK
-            padded = torch.nn.functional.pad(scores, (0, short), value=-torch.inf) if short else scores
-            maxima.append(padded.unflatten(1, (-1, BLOCK)).amax(2))
-        by_block = torch.cat(maxima, 1)
+    def _best_of_blocks(self, rows: slice, by_block: Tensor, margin: Tensor, keys: Tensor | None, best: Best) -> None:
+        """Write the best items of some rows.
+
+        Args:
+            by_block: [rows, blocks] the largest product of each block of items.
+            margin: [rows]
+            keys: row * n_items + item of each that is no candidate.
+        """
+        k = best.items.shape[1]
         refuse_nan(by_block.amax(1))
         # The k best items lie in the blocks whose maxima are among the k largest, or so close that rounding may decide;
         # where nothing was rounded, of equal ones in the first.
@@ -194,11 +212,20 @@ class _Kept(NamedTuple):
 
 
 class _LogSumExp(torch.autograd.Function):
-    """logsumexp over all items, minus the score of one item where items are given: [n]."""
+    """logsumexp over all items, minus the score of one item where items are given: [n].
+
+    Maxima [n, blocks], if given, are written: of the scores as they are summed, times LOG2E.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, items: Tensor | None, dtype: torch.dtype
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        items: Tensor | None,
+        dtype: torch.dtype,
+        maxima: Tensor | None,
     ) -> Tensor:
         ctx.dtype = dtype
         some_bias = bias if len(bias) else None
@@ -214,7 +241,8 @@ class _LogSumExp(torch.autograd.Function):
         for rows in _slices(len(states), ROWS):
             sharp = (states[rows] * LOG2E).to(dtype)
             room = None if ctx.scratch is None else _room(ctx.scratch.view(dtype), rows, len(weight))
-            total[rows], expected, kept = _forward_of_rows(sharp, weight, sharp_bias, room, grad)
+            largest = None if maxima is None else maxima[rows]
+            total[rows], expected, kept = _forward_of_rows(sharp, weight, sharp_bias, room, grad, largest)
             ctx.kept.append(kept)
             if mean is not None:
                 mean[rows] = expected
@@ -234,7 +262,7 @@ class _LogSumExp(torch.autograd.Function):
         (grad,) = grads
         grad_states = (mean * grad[:, None]).to(states.dtype) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:3]):
-            return grad_states, None, None, None, None
+            return grad_states, None, None, None, None, None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = torch.zeros_like(bias) if len(bias) else None
         sharp_bias = bias * LOG2E if len(bias) else None
@@ -250,7 +278,8 @@ class _LogSumExp(torch.autograd.Function):
             give_back(ctx.scratch)
             # A second backward pass multiplies again.
             ctx.kept, ctx.scratch = [_Kept(None, kept.shift) for kept in ctx.kept], None
-        return grad_states, grad_weight, grad_bias if grad_bias is not None else torch.zeros_like(bias), None, None
+        grad_bias = torch.zeros_like(bias) if grad_bias is None else grad_bias
+        return grad_states, grad_weight, grad_bias, None, None, None
 
 
 _SCRATCH: list[Tensor] = []
@@ -280,7 +309,12 @@ def _room(scratch: Tensor, rows: slice, n_items: int) -> list[Tensor]:
 
 
 def _forward_of_rows(
-    states: Tensor, weight: Tensor, bias: Tensor | None, room: list[Tensor] | None, grad: bool
+    states: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    room: list[Tensor] | None,
+    grad: bool,
+    maxima: Tensor | None,
 ) -> tuple[Tensor, Tensor, _Kept]:
     """log2 of the sum of 2^score [rows], the mean row of ``weight`` weighted so [rows, width], and what backward needs.
 
@@ -290,6 +324,7 @@ def _forward_of_rows(
 
     Args:
         room: where to keep the exponentials, if anywhere.
+        maxima: [rows, blocks] where to write the largest score of each block of items, if anywhere.
     """
     buffer = torch.empty(len(states), CHUNK, device=states.device)
     starts = range(0, len(weight), CHUNK)
@@ -301,7 +336,11 @@ def _forward_of_rows(
         total, expected = torch.zeros_like(shift), torch.zeros(states.shape, device=states.device)
         for number, start in enumerate(starts):
             chunk = weight[start : start + CHUNK].to(states.dtype)
-            scores = _product(states, chunk, _part(bias, start), buffer).sub_(shift[:, None])
+            scores = _product(states, chunk, _part(bias, start), buffer)
+            if maxima is not None:
+                of_chunk = _maxima(scores)
+                maxima[:, start // BLOCK : start // BLOCK + of_chunk.shape[1]] = of_chunk
+            scores.sub_(shift[:, None])
             if room is not None and states.dtype == torch.float32:
                 exponential = torch.exp2(scores, out=room[number])
             else:
@@ -375,6 +414,13 @@ def _scores_of_pairs(states: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     """[n] score of row i of ``weight`` for state i as ``_product`` rounds it, but for the order of summation."""
     scores = (states.float() * weight).sum(1).to(states.dtype).float()
     return scores if bias is None else scores + bias
+
+
+def _maxima(scores: Tensor) -> Tensor:
+    """[rows, items of a chunk] -> [rows, blocks] the largest of each BLOCK items."""
+    short = -scores.shape[1] % BLOCK
+    padded = torch.nn.functional.pad(scores, (0, short), value=-torch.inf) if short else scores
+    return padded.unflatten(1, (-1, BLOCK)).amax(2)
 
 
 def _part(bias: Tensor | None, start: int) -> Tensor | None:

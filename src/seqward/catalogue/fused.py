@@ -7,6 +7,7 @@ device, a width that is no multiple of 16, no library), which is said once.
 
 from __future__ import annotations
 
+from ctypes import pointer
 from typing import Any, NamedTuple
 
 import torch
@@ -55,28 +56,44 @@ class FusedScores(Linear):
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
         return self._sum(items, temperature)
 
-    def _sum(self, items: Tensor | None, temperature: float) -> Tensor:
-        low = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        variant = native.variant_for(torch.bfloat16 if low else torch.float32)
-        if self.refusal is not None or variant is None or not self.n_rows:
+    def nll_and_max(self, items: Tensor, temperature: float = 1.0) -> tuple[Tensor, Best]:
+        variant = self._sums()
+        if variant is None:
+            return self.portable.nll_and_max(items, temperature)
+        search = self._search(variant)
+        nll = self._sum(items, temperature, search)
+        return nll, self.valued(search.items)
+
+    def _sum(self, items: Tensor | None, temperature: float, search: _Search | None = None) -> Tensor:
+        variant = self._sums()
+        if variant is None:
             portable = self.portable
             return portable.logsumexp(temperature) if items is None else portable.nll(items, temperature)
         parts = [self.states, self.weight, self.weight.new_zeros(0) if self.bias is None else self.bias]
         if not torch.is_grad_enabled():
             parts = [part.detach() for part in parts]  # or room would be made for a backward pass
-        return _LogSumExp.apply(*parts, items, temperature, variant)
+        return _LogSumExp.apply(*parts, items, temperature, variant, search)
+
+    def _sums(self) -> Variant | None:
+        """The variant that sums in the precision of autocast."""
+        low = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        variant = native.variant_for(torch.bfloat16 if low else torch.float32)
+        return None if self.refusal is not None or not self.n_rows else variant
 
     @exact
     def max(self) -> Best:
         variant = self._orders()
         if variant is None:
             return super().max()
-        states, weight, bias = self.parts
-        margin = margins(states, weight, bias, variant.unit)
-        value, items = torch.full_like(margin, -torch.inf), torch.full((self.n_rows,), -1)
-        question = BestQuestion(_scores(states, weight, bias, 1.0), *map(native.address, (margin, value, items)))
-        native.ask("best", variant, question, self.n_rows, variant.panel, states.shape[0] * weight.numel())
-        return self.valued(items)
+        search = self._search(variant)
+        native.ask("best", variant, search.question, self.n_rows, variant.panel, self.n_rows * self.weight.numel())
+        return self.valued(search.items)
+
+    @exact
+    def _search(self, variant: Variant) -> _Search:
+        parts = self.parts
+        margin = margins(*parts, variant.unit)
+        return _Search(parts, margin, torch.full_like(margin, -torch.inf), torch.full((self.n_rows,), -1))
 
     def topk(self, k: int, exclude: Pairs | None = None) -> Best:
         return self.portable.topk(k, exclude)
@@ -110,6 +127,21 @@ class FusedScores(Linear):
         return self.portable.sample(k, generator)
 
 
+class _Search(NamedTuple):
+    """A question for the best item of each row, and what it reads and writes."""
+
+    parts: tuple[Tensor, Tensor, Tensor | None]
+    margin: Tensor
+    values: Tensor
+    """[n] settled scores, -inf before it is answered."""
+    items: Tensor
+    """[n]; -1 before it is answered."""
+
+    @property
+    def question(self) -> BestQuestion:
+        return BestQuestion(_scores(*self.parts, 1.0), *map(native.address, (self.margin, self.values, self.items)))
+
+
 class _Kept(NamedTuple):
     """Exponentials of a forward pass, for its backward pass."""
 
@@ -119,7 +151,10 @@ class _Kept(NamedTuple):
 
 
 class _LogSumExp(torch.autograd.Function):
-    """``t * logsumexp(x / t)`` over all items, minus x of one item where items are given: [n]."""
+    """``t * logsumexp(x / t)`` over all items, minus x of one item where items are given: [n].
+
+    A search is answered on the way.
+    """
 
     @staticmethod
     def forward(
@@ -130,6 +165,7 @@ class _LogSumExp(torch.autograd.Function):
         items: Tensor | None,
         temperature: float,
         variant: Variant,
+        search: _Search | None,
     ) -> Tensor:
         # The kernels add powers of 2 and read rows without gaps.
         scale = LOG2E / temperature
@@ -139,6 +175,8 @@ class _LogSumExp(torch.autograd.Function):
         mean = torch.empty_like(states) if ctx.needs_input_grad[0] else None
         kept = _room(variant, n, len(weight)) if any(ctx.needs_input_grad[1:3]) else None
         question = _question(states, weight, bias, scale, total, mean, kept)
+        if search is not None:
+            question.best = pointer(search.question)
         native.ask("sum", variant, question, n, variant.panel, 2 * n * len(weight) * width)
         value = total / scale
         if items is not None:
@@ -163,7 +201,7 @@ class _LogSumExp(torch.autograd.Function):
         grad = grads[0].contiguous()
         grad_states = None if mean is None else mean * grad[:, None]
         if not any(ctx.needs_input_grad[1:3]):
-            return grad_states, None, None, None, None, None
+            return grad_states, None, None, None, None, None, None
         variant, kept = ctx.variant, ctx.kept
         grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         spread = SpreadQuestion(
@@ -181,7 +219,7 @@ class _LogSumExp(torch.autograd.Function):
         if kept is not None:
             chunked.give_back(kept.exponentials)
             ctx.kept = None  # a second backward pass would multiply again
-        return grad_states, grad_weight, grad_bias, None, None, None
+        return grad_states, grad_weight, grad_bias, None, None, None, None
 
 
 def _room(variant: Variant, n_rows: int, n_items: int) -> _Kept | None:

@@ -38,6 +38,10 @@ class Linear(LinearScores):
     def max(self) -> Best:
         return self.valued(self.topk(1).items[:, 0])
 
+    def nll_and_max(self, items: Tensor, temperature: float = 1.0) -> tuple[Tensor, Best]:
+        return self.nll(items, temperature), self.max()
+
+    @exact
     def valued(self, items: Tensor) -> Best:
         """Some items [n], -1 where there is none, with the scores that ``at`` gives.
 

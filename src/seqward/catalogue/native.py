@@ -16,6 +16,7 @@ import ctypes
 import logging
 import math
 import os
+import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-VERSION = 2
+VERSION = 3
 """Of the interface; ``kVersion`` in native/questions.hpp."""
-FP32, BF16 = ("avx2",), ("avx512-bf16",)
+FP32, BF16 = ("avx512", "avx2"), ("avx512-bf16",)
 """Variants that ``auto`` may take for sums in fp32 and in bfloat16, best first. The plain ones are for tests."""
 SCREEN = (*BF16, *FP32)
 """Variants that ``auto`` may take for screens, best first: all answer alike, and VNNI is the fastest."""
@@ -55,6 +56,12 @@ class ScoresQuestion(Structure):
     )
 
 
+class BestQuestion(Structure):
+    """``Best``."""
+
+    _fields_ = (("scores", ScoresQuestion), ("margin", c_void_p), ("value", c_void_p), ("item", c_void_p))
+
+
 class SumQuestion(Structure):
     """``Sum``."""
 
@@ -64,6 +71,7 @@ class SumQuestion(Structure):
         ("mean", c_void_p),
         ("shift", c_void_p),
         ("kept", c_void_p),
+        ("best", POINTER(BestQuestion)),
     )
 
 
@@ -84,12 +92,6 @@ class RankQuestion(Structure):
         ("high", c_void_p),
         ("better", c_void_p),
     )
-
-
-class BestQuestion(Structure):
-    """``Best``."""
-
-    _fields_ = (("scores", ScoresQuestion), ("margin", c_void_p), ("value", c_void_p), ("item", c_void_p))
 
 
 class TableQuestion(Structure):
@@ -192,7 +194,7 @@ class Library:
         total = c_float()
         address = ctypes.addressof
         scores = ScoresQuestion(address(states), address(weight), None, 1, 3, 16, 1.0)
-        question = SumQuestion(scores, address(total), None, None, None)
+        question = SumQuestion(scores, address(total))
         failed = self.calls.seqward_sum(variant.number, byref(question), 0, 1)
         if failed or not math.isclose(total.value, 16 + math.log2(2 + 2**16), rel_tol=1e-6):
             raise ValueError(f"its {variant.name} variant gives wrong sums")
@@ -258,10 +260,11 @@ def using(name: str) -> Iterator[None]:
 
 
 def variant_for(dtype: torch.dtype) -> Variant | None:
-    """The variant that sums in ``dtype``, or in fp32 where none does; None where torch has to answer."""
+    """The variant that sums in ``dtype``, or in fp32 where none does or that is faster; None for torch to answer."""
     import torch
 
-    named = _chosen((*BF16, *FP32) if dtype == torch.bfloat16 else FP32)
+    # On Intel's processors products in bfloat16 take twice as long as those in fp32, on AMD's half (docs/log.md).
+    named = _chosen((*BF16, *FP32) if dtype == torch.bfloat16 and not is_intel() else FP32)
     # A variant in bfloat16 answers nothing that is asked in fp32.
     return None if named is None or (named.bytes == 2 and dtype == torch.float32) else named
 
@@ -282,6 +285,13 @@ def _chosen(wanted: tuple[str, ...]) -> Variant | None:
     if choice not in runnable:
         warn_once(f"SEQWARD_NATIVE={choice} is none of auto, off, {', '.join(runnable)}; torch answers.")
     return runnable.get(choice)
+
+
+@cache
+def is_intel() -> bool:
+    """Whether Intel made this processor; not, where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    return "GenuineIntel" in (info.read_text() if info.is_file() else platform.processor())
 
 
 def _choice() -> str:

@@ -43,7 +43,8 @@ def margins(states: Tensor, weight: Tensor, bias: Tensor | None, unit: float = 0
     """[n] how far a product's scores may be from the settled ones; 0 where neither can have been rounded.
 
     However it is added up, a product is at most width + 1 roundings of ``|state| |row| + |bias|`` away from the exact
-    score, and a settled one log2(width) + 3.
+    score, and a settled one log2(width) + 3; five more are spare, for scores that are compared as a sum has them, times
+    a scale.
 
     Args:
         unit: the relative error of the operands, if they were rounded.
@@ -64,7 +65,7 @@ def margins(states: Tensor, weight: Tensor, bias: Tensor | None, unit: float = 0
     # A score's absolute error, where terms are so small that their last bits are cut off, or operands so small that
     # they may be taken for 0.
     lost = 2.0**-120 * width * (1 + norms + longest)
-    return torch.where(size > 0, (width + 20) * UNIT * bound + 2.1 * unit * size + lost, 0.0)
+    return torch.where(size > 0, (width + 24) * UNIT * bound + 2.1 * unit * size + lost, 0.0)
 
 
 def _norms(rows: Tensor) -> Tensor:

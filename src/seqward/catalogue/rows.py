@@ -45,6 +45,9 @@ class RowScores:
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
         return self.engine.nll(items, temperature)
 
+    def nll_and_max(self, items: Tensor, temperature: float = 1.0) -> tuple[Tensor, Best]:
+        return self.engine.nll_and_max(items, temperature)
+
     def logsumexp(self, temperature: float = 1.0) -> Tensor:
         return self.engine.logsumexp(temperature)
 

@@ -5,7 +5,7 @@ order. An item scored -inf is no candidate. A score that is NaN or +inf is an er
 a sum over such scores is not finite either.
 
 Under autocast the sums over all items (``nll``, ``logsumexp``) are of products in its precision, the item's own score
-among them; in fp32 where a processor would emulate it, which is slower and less exact. Named scores and orders are in
+among them; in fp32 where a processor is faster in that, and more exact. Named scores and orders are in
 fp32 always: to eight bits much is equal that is not, and the lowest number would be the best item.
 """
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from seqward.catalogue.native import is_intel
 from seqward.errors import Finding
 
 MISS = 2**31 - 1
@@ -97,6 +98,10 @@ class Scores(Protocol):
 class LinearScores(Scores, Protocol):
     """Scores of a linear head, as the engines answer for them."""
 
+    def nll_and_max(self, items: Tensor, temperature: float = 1.0) -> tuple[Tensor, Best]:
+        """Both answers, in one pass over the catalogue where the engine can."""
+        ...
+
     def sample(self, k: int, generator: torch.Generator) -> Tensor:
         """k items a row drawn from the softmax of its scores, with replacement, [n, k]; the same ones by every engine.
 
@@ -119,17 +124,20 @@ def exact(ask: Callable[P, T]) -> Callable[P, T]:
     return asked
 
 
-def emulates_bfloat16() -> bool:
-    """Whether this processor lacks the instruction for products in bfloat16, which are many times slower without it.
+def slow_in_bfloat16() -> bool:
+    """Whether products in bfloat16 take this processor longer than those in fp32.
 
-    Of x86 that is known; of another processor it is assumed to have one.
+    Of x86 that is known: many times longer without an instruction for them; with AVX512-BF16 half as long on AMD's and
+    twice as long on Intel's, which have AMX for it. Another processor is assumed to be fast.
     """
-    return platform.machine().lower() in ("x86_64", "amd64") and not torch.cpu._is_avx512_bf16_supported()
+    if platform.machine().lower() not in ("x86_64", "amd64") or torch.cpu._is_amx_tile_supported():
+        return False
+    return not torch.cpu._is_avx512_bf16_supported() or is_intel()
 
 
 def summed_in(device: torch.device) -> torch.dtype:
     """The type of operands whose products are summed there."""
-    if not torch.is_autocast_enabled(device.type) or (device.type == "cpu" and emulates_bfloat16()):
+    if not torch.is_autocast_enabled(device.type) or (device.type == "cpu" and slow_in_bfloat16()):
         return torch.float32
     return torch.get_autocast_dtype(device.type)
 

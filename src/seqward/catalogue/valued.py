@@ -80,6 +80,10 @@ class ValuedScores:
     def nll(self, items: Tensor, temperature: float = 1.0) -> Tensor:
         return self.scores.nll(items, temperature)
 
+    def nll_and_max(self, items: Tensor, temperature: float = 1.0) -> tuple[Tensor, Best]:
+        nll, best = self.scores.nll_and_max(items, temperature)
+        return nll, self._valued(best)
+
     def logsumexp(self, temperature: float = 1.0) -> Tensor:
         return self.scores.logsumexp(temperature)
 

@@ -100,11 +100,12 @@ def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, 
     Raises:
         Finding: one of them is not finite.
     """
-    logged, greedy = step.logged(critic), step.greedy(critic)
+    logged, best = step.logged(critic), step.greedy(critic)
+    greedy = step.next(critic).at(best)
     returns, items = step.returns(gamma), step.online.vocabulary.n_items
     uniform = step.columns(critic, step.shared_negatives(64))
-    largest = torch.stack([logged.abs().max(), greedy.values.abs().max(), uniform.abs().max()]).max()
-    error = step.reward + gamma * step.live * step.target_next(critic).at(greedy.items) - logged
+    largest = torch.stack([logged.abs().max(), greedy.abs().max(), uniform.abs().max()]).max()
+    error = step.reward + gamma * step.live * step.target_next(critic).at(best) - logged
     spread = returns.std(correction=0).clamp(min=1e-6)
     figures = {
         "q_over_bound": largest / bound if bound else largest,
@@ -112,7 +113,7 @@ def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, 
         "td_rms": error.square().mean().sqrt(),
         "overestimation": (logged.mean() - returns.mean()) / spread,
         "conservative_gap": step.nll(critic).mean() - math.log(items),
-        "q_rise": (greedy.values.mean() - logged.mean()) / (bound or 1.0),
+        "q_rise": (greedy.mean() - logged.mean()) / (bound or 1.0),
     }
     return _plain(figures)
 
