@@ -265,7 +265,7 @@ class Model(nn.Module):
 
 
 MOST_GROUPS = 8
-GROUP_COST = 128
+GROUP_COST = 256
 """Slots that could be read in the time that one more pass over the layers takes by itself, on a processor."""
 
 

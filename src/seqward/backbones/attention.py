@@ -37,7 +37,9 @@ def _weights(queries: Tensor, keys: Tensor, visible: Tensor | None) -> Tensor:
         slots = queries.shape[-2]
         visible = torch.ones(slots, slots, dtype=torch.bool, device=queries.device).tril()
     scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-    return scores.masked_fill(~visible, -torch.inf).softmax(-1)
+    # Added, since to fill would copy the scores, and their gradient once more.
+    hidden = scores.new_zeros(visible.shape).masked_fill_(~visible, -torch.inf)
+    return (scores + hidden).softmax(-1)
 
 
 class SelfAttention(nn.Module):

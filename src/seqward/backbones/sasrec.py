@@ -72,29 +72,29 @@ class SASRec(nn.Module):
 
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
         """States [B, S, width], see ``Backbone``; the state of padding is the last norm's bias."""
-        x, pad = self._embedded(histories.items)
-        visible = attention_mask(histories.items, self.pad, causal)
+        x, visible = self._embedded(histories.items), attention_mask(histories.items, self.pad, causal)
         for block in self.blocks:
-            x = block(x, visible).masked_fill(pad, 0.0)
-        return self.norm(x)
+            x = block(x, visible)
+        return self.norm(x.masked_fill((histories.items == self.pad)[:, :, None], 0.0))
 
     def state(self, histories: Histories, slot: Tensor, causal: bool = True) -> Tensor:
         """[B, width] the state of one slot of each history; in the last block nothing else is asked."""
-        x, pad = self._embedded(histories.items)
-        visible = attention_mask(histories.items, self.pad, causal)
+        x, visible = self._embedded(histories.items), attention_mask(histories.items, self.pad, causal)
         for block in self.blocks[:-1]:
-            x = block(x, visible).masked_fill(pad, 0.0)
-        reach = torch.arange(x.shape[1], device=x.device) <= slot[:, None] if causal else torch.ones_like(pad[..., 0])
+            x = block(x, visible)
+        read = histories.items != self.pad
+        if causal:
+            read = read & (torch.arange(x.shape[1], device=x.device) <= slot[:, None])
         asked = x[torch.arange(len(x), device=x.device), slot][:, None]
-        return self.norm(self.blocks[-1](x, (reach & ~pad[..., 0])[:, None, None], asked))[:, 0]
+        return self.norm(self.blocks[-1](x, read[:, None, None], asked))[:, 0]
 
-    def _embedded(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """What the blocks read, [B, S, width], and where there is padding, [B, S, 1]."""
-        s, pad = self.settings, (items == self.pad)[:, :, None]
+    def _embedded(self, items: Tensor) -> Tensor:
+        """[B, S, width] what the blocks read; what stands at padding no other slot does."""
+        s = self.settings
         x = self.items(items) * (s.n_factors**0.5 if s.scale_embedding else 1.0)
         # Training reads one item beyond the context for the next state of a full one: it stands at the last position.
         x = x + self.positions(torch.arange(items.shape[1], device=items.device).clamp(max=self.context))
-        return dropout(x, s.dropout_rate, self.training).masked_fill(pad, 0.0), pad
+        return dropout(x, s.dropout_rate, self.training)
 
 
 class Block(nn.Module):
@@ -119,7 +119,7 @@ class Block(nn.Module):
         rate = s.dropout_rate if s.attention_dropout is None else s.attention_dropout
         rate = rate if self.training else 0.0
         attended = self.projection(attend(self.query(q), self.key(x), self.value(x), s.n_heads, visible, rate))
-        x = self.norm_feed((2.0 if s.residual == "double" else 1.0) * q + attended)
+        x = self.norm_feed(torch.add(attended, q, alpha=2.0 if s.residual == "double" else 1.0))
         return x + self._feed(x)
 
     def _feed(self, x: Tensor) -> Tensor:
