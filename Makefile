@@ -56,7 +56,7 @@ STUDY := $(BIN)/python benchmarks/run.py
 paper-tables: .venv/installed      ## the paper's tables beside ours, from the files in RAW=...; PROVE=1 simulates small ones
 	$(BIN)/python benchmarks/paper_tables.py $(if $(RAW),--raw "$(RAW)") $(if $(PROVE),--prove)
 
-tier-a: .venv/installed            ## every method on trivago, 3 seeds: about four hours of one core
+tier-a: .venv/installed            ## every method on trivago, 3 seeds: about six hours of one core
 	$(STUDY) benchmarks/studies/tier-a.yaml
 	$(BIN)/python benchmarks/results_page.py
 

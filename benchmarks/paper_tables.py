@@ -5,7 +5,7 @@ python benchmarks/paper_tables.py --prove    # end to end on a simulated shop in
 
 Runs go on where they stopped (src/seqward/bench), on CPU or GPU. ``benchmarks/results/paper-tables.json`` holds the
 table that is printed: ours is the test split at the weights that validation chose, over seeds; "on validation" is the
-mean of the five best validations, which is what the paper reports.
+mean of the five best validations, which is what the paper reports and what the difference is of.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from seqward import SeqwardError, simulate
 from seqward.bench.results import left_out, say, write
 from seqward.bench.runner import run_study
 from seqward.bench.study import Study, read_study, settings_of
+from seqward.bench.summary import remark_of
 from seqward.bench.tables import refuse_bad_rows
 from seqward.cli.output import print_table
 from seqward.data.sources import find_source
@@ -139,7 +140,8 @@ def _published(row: dict[str, str]) -> dict[str, Any]:
 
 
 def comparison(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A record for each published figure and method: ours over the seeds, what is published, and the difference.
+    """A record for each published figure and method: ours over the seeds, what is published, and how far our validation
+    lies from it.
 
     What the released code computes stands beside the published row of the method that it is of. What a list of the
     history and popularity reach on the same events comes last. Runs that the guard repaired are no reproduction and are
@@ -164,18 +166,20 @@ def _records(row: Mapping[str, Any], method: str, runs: Sequence[Mapping[str, An
     kinds = [(GROUP[row["task"]], row["figures"]), *([("", row["reward"])] if row["task"] == "purchase" else [])]
     for group, figures in kinds:
         for metric, value in figures.items():
-            ours = _mean([_figure(run["test"], group, metric) for run in runs])
+            seeds = [_figure(run["test"], group, metric) for run in runs]
+            on_validation = _mean([_figure(run["best_validations"], group, metric) for run in runs])
             yield {
                 **{name: row[name] for name in ("data", "table", "model")},
                 "method": method,
                 "task": row["task"] if group else "both",
                 "metric": metric,
-                "ours": ours,
-                "seeds": [_figure(run["test"], group, metric) for run in runs],
-                "on validation": _mean([_figure(run["best_validations"], group, metric) for run in runs]),
+                "ours": _mean(seeds),
+                "seeds": seeds,
+                "on validation": on_validation,
                 "published": value,
-                "difference": None if ours is None else ours - value,
+                "difference": None if on_validation is None else on_validation - value,
                 "possible": row["possible"] if group else None,
+                "remark": remark_of(runs),
             }
 
 
@@ -201,7 +205,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def printed(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
     """Header and rows."""
-    header = ["data", "table", "method", "task", "metric", "ours (lowest..highest)", "on validation", "published"]
+    facts_of = ["data", "table", "method", "task", "metric"]
+    figures = ["seeds", "ours (lowest..highest)", "on validation", "published", "difference", "published row", "remark"]
     lines = []
     for row in rows:
         digits = ",.0f" if row["metric"].startswith("reward") else ".4f"
@@ -209,9 +214,10 @@ def printed(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any
         if len(row["seeds"]) > 1 and row["ours"] is not None:
             shown["ours"] += f" ({min(row['seeds']):{digits}}..{max(row['seeds']):{digits}})"
         verdict = {True: "possible", False: "IMPOSSIBLE", None: None}[row.get("possible")]
-        facts = [row.get(name) for name in header[:5]]
-        lines.append([*facts, *shown.values(), _text(row.get("difference"), f"+{digits}"), verdict])
-    return [*header, "difference", "published row"], lines
+        facts = [row.get(name) for name in facts_of]
+        difference = _text(row.get("difference"), f"+{digits}")
+        lines.append([*facts, len(row["seeds"]), *shown.values(), difference, verdict, row.get("remark")])
+    return [*facts_of, *figures], lines
 
 
 def _text(value: float | None, form: str) -> str:

@@ -21,7 +21,8 @@ Made from `benchmarks/results/` by `python benchmarks/results_page.py`, and test
 test split, ranked among the whole catalogue, unless its column says otherwise: the mean over the seeds, the lowest and
 the highest of them, and in brackets the 95 % interval by a bootstrap over sessions, of the seed in the middle. The
 weights were chosen on validation by one metric, and the test split was ranked once a run. A method that is not in a
-table has not been run yet. What the figures say is told in [log.md](log.md).
+table has not been run yet. Marked "weights of phase 1" are runs of two phases whose second brought no better
+validation: their figures are of the warm-up. What the figures say is told in [log.md](log.md).
 """
 
 Figures = Mapping[str, Any]

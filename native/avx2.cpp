@@ -52,7 +52,6 @@ struct Avx2 {
     static Vec multiply_add(Vec sum, Operand a, Operand b) { return _mm256_fmadd_ps(a, b, sum); }
     static void keep(Stored* to, Vec x) { _mm256_storeu_ps(to, x); }
     static void keep_past_cache(Stored* to, Vec x) { _mm256_stream_ps(to, x); }
-    static void keep_pairs(Stored*, Vec, Vec) {}
     static void finish() { _mm_sfence(); }  // what went past the cache is there for every thread
 
     // One instruction multiplies 32 bytes without a sign by 32 with one, and adds neighbours to 16 sums of two bytes:

@@ -30,7 +30,6 @@ struct Avx512Fp32 : Avx512 {
     static Vec multiply_add(Vec sum, Operand a, Operand b) { return fma(a, b, sum); }
     static void keep(Stored* to, Vec x) { store(to, x); }
     static void keep_past_cache(Stored* to, Vec x) { _mm512_stream_ps(to, x); }
-    static void keep_pairs(Stored*, Vec, Vec) {}
 };
 
 }  // namespace

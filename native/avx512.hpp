@@ -1,5 +1,6 @@
 // What the variants for AVX-512 share: 16 floats a vector, 32 vector registers. Included by their files, which have told
-// the compiler of the processor before. With VNNI, which adds products of bytes; the few processors without it have AVX2.
+// the compiler of the processor before. With VNNI, which adds products of bytes: servers from Cascade Lake on have it, and
+// those before take the variant for AVX2.
 
 #pragma once
 

@@ -20,8 +20,8 @@ namespace seqward {
 #ifdef SEQWARD_X86
 extern const Kernels kAvx2, kAvx512, kAvx512Bf16;
 #endif
-// Plain loops, for tests: in the sizes of the variants above, and in sizes that make a few rows and items several
-// panels and blocks.
+// Plain loops, for tests: in the sizes of the first and the last of the variants above, and in sizes that make a few rows
+// and items several panels and blocks.
 extern const Kernels kPlain, kPlainSmall, kPlainBf16, kPlainBf16Small;
 
 }  // namespace seqward

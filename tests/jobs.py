@@ -50,6 +50,13 @@ def shop() -> Dataset:
     return split_by_session(data_of(sessions, 12, rewards=rewards), 5, 5)
 
 
+def ring() -> Dataset:
+    """The shop's size, and what follows an item is known: the one with the next number."""
+    sessions = [[(start + step) % 12 for step in range(6)] for start in range(50)]
+    rewards = [[1.0 if item % 3 == 0 else 0.2 for item in session] for session in sessions]
+    return split_by_session(data_of(sessions, 12, rewards=rewards), 5, 5)
+
+
 def keys_of(entry: Entry) -> set[str]:
     """The settings of a method, whatever their section."""
     return {field.name for section in entry.sections.values() for field in dataclasses.fields(section)}

@@ -90,7 +90,7 @@ def wheel_of(folder: Path, **environment: str) -> tuple[str, set[str]]:
     return wheel.name, set(zipfile.ZipFile(wheel).namelist())
 
 
-@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler here")
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++").split()[0]) is None, reason="no C++ compiler here")
 def test_kernels_are_there_where_there_is_a_compiler() -> None:
     """A build that fails is no error, and the tests of the kernels would be skipped."""
     assert native.found().library is not None, native.found().why

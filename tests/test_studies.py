@@ -45,7 +45,7 @@ def test_tier_a_is_every_method_three_times_in_five_minutes() -> None:
     ("name", "compared"),
     [
         ("tier-b-ml-1m", {"sasrec", "gsasrec", "esasrec", "bert4rec"}),
-        ("tier-b-beauty", {"sasrec", "esasrec", "cl4srec"}),
+        ("tier-b-beauty", {"sasrec", "esasrec"}),
     ],
 )
 def test_tier_b_stands_beside_what_is_published(name: str, compared: set[str]) -> None:

@@ -33,7 +33,7 @@ class Goal:
     """Who has to have been there."""
     at_most: bool = False
     bf16: bool = False
-    """Whether it is a share of the product in bf16, which not every processor has."""
+    """Whether it is a share of the product in bf16, which not every processor is fast in."""
 
 
 def own(value: Callable[[Standing], Spread | float | None]) -> Callable[[Found], Spread | None]:
@@ -163,7 +163,7 @@ def unmeasured(goal: Goal, value: Spread | None, result: Result) -> str:
         return f"a log of {result['extent']['events']:,} events"
     limits = machine_limits(result)[1]
     if goal.bf16 and limits["bf16_gflops"].middle < limits["fp32_gflops"].middle:
-        return "this processor has no product in bf16; the figure is of that in fp32"
+        return "this processor is faster in fp32; the figure is of that"
     return ""
 
 

@@ -135,6 +135,11 @@ class CriticSettings:
         return Span(self.q_min, high, binned=self.critic == "hl-gauss")
 
     @property
+    def asks_for_best(self) -> bool:
+        """Whether the temporal difference asks for the best items of the states that follow."""
+        return self.omega > 0 and self.returns == "bootstrap"
+
+    @property
     def learned(self) -> Critic:
         """How Q is learned."""
         loss: Regression = td.squared if self.critic_loss == "squared" else partial(td.huber, delta=self.huber_delta)

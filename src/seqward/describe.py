@@ -94,7 +94,7 @@ def page() -> str:
         "",
         "Made from the registry by `seqward methods --markdown`, and tested to be. What a method minimises is a sum",
         "of terms, in phases; each number below is a setting: `seqward train DATA --method NAME --set key=value`.",
-        "Passes, batches and patience that a method's text does not speak of are Seqward's, not its source's.",
+        "Patience that a method's text does not speak of is Seqward's, not its source's.",
         "",
     ]
     records = facts()

@@ -99,6 +99,17 @@ def warn_of_untrained(run: Run, steps: int) -> None:
         )
 
 
+def warn_of_earlier_phase(run: Run, phase: int) -> None:
+    """Say so where no validation of the phase that was reached was better than one before, whose weights are kept."""
+    best = run.best
+    if best is not None and best["step"] and best["phase"] < phase:
+        logger.warning(
+            f"the best weights are those of step {best['step']:,}, in phase {best['phase']}{_valued(best)}: no "
+            f"validation of phase {phase} was better, so what is kept has learned nothing in it.\nTrain longer, begin "
+            "it at another time (objective.warmup_events), or take what one phase makes (objective.phases=1)."
+        )
+
+
 def _valued(best: Mapping[str, Any]) -> str:
     """The metric in brackets, where it had a value."""
     return "" if best["value"] is None else f" ({best['metric']} {best['value']:.4g})"

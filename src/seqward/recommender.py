@@ -25,6 +25,7 @@ from seqward.fitting import (
     named_state,
     refuse_unbounded,
     validator,
+    warn_of_earlier_phase,
     warn_of_idle,
     warn_of_phases,
     warn_of_slow_products,
@@ -167,6 +168,7 @@ class Recommender:
                 progress = train(job, resume, observe)
             phases = {"ran": progress.phase + 1, "of": len(built.phases)}
             warn_of_untrained(run, progress.step)
+            warn_of_earlier_phase(run, progress.phase + 1)
             stability = stability_of(read_log(run.folder / "log.jsonl"))
             run.update(state=progress.stopped, phases=phases, best=run.best, stability=stability)
             self.item_ids = item_ids

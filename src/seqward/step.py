@@ -159,7 +159,8 @@ class Step:
         An estimate where the run samples its sums.
 
         Args:
-            and_greedy: find the answers of ``greedy`` in the same pass, for who asks later. Sampled sums do not.
+            and_greedy: find the answers of ``greedy`` in the same pass, for who asks later. Not where sums are sampled,
+                nor in drawn transitions, where no state stands before one event and after another.
         """
         return self._once(("nll", head, temperature), lambda: self._nll(head, temperature, and_greedy))
 
@@ -300,7 +301,7 @@ class Step:
         return states[self.batch.piece, self._row(steps)]
 
     def _nll(self, head: str, temperature: float, and_greedy: bool) -> Tensor:
-        if not and_greedy or self.sampling is not None:
+        if not and_greedy or self.sampling is not None or self.batch.data.draw == "transitions":
             return self._summed(head).nll(self.action, temperature)
         nll, best = self.now(head).nll_and_max(self.action, temperature)
         self._best(head)[self._place(0)] = best.items

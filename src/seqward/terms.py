@@ -172,9 +172,13 @@ def conservative_on_negatives(k: int, temperature: float) -> Loss:
     return lambda s: conservative.gap(s.logged("q"), s.unlogged("q", k), temperature)
 
 
-def conservative_on_catalogue(temperature: float) -> Loss:
-    """L_CQL over all items (Eq. 2): the same question to the Q head as cross-entropy is to the policy head."""
-    return lambda s: s.nll("q", temperature, and_greedy=True)
+def conservative_on_catalogue(temperature: float, and_greedy: bool) -> Loss:
+    """L_CQL over all items (Eq. 2): the same question to the Q head as cross-entropy is to the policy head.
+
+    Args:
+        and_greedy: find Q's best items in the same pass, for a temporal difference that asks for them.
+    """
+    return lambda s: s.nll("q", temperature, and_greedy)
 
 
 def conservative_on_samples(k: int, temperature: float) -> Loss:

@@ -477,3 +477,12 @@ def test_a_repaired_run_is_no_reproduction_and_says_so() -> None:
     assert remark_of(runs) == "repaired (clip, freeze; 1 of 2), diverged (1 of 2)"
     assert remark_of(runs[1:]) == "repaired (clip, freeze), diverged"
     assert remark_of(runs[:1]) == ""
+
+
+def test_a_run_that_kept_its_warm_up_is_marked() -> None:
+    """Of two phases only: with one, or with weights by Q from the first step on, all of it is the method's own."""
+    of_two = {"settings": {"objective": {"phases": 2, "warmup_events": 100}}}
+    runs = [{**of_two, "best": {"phase": phase}} for phase in (1, 2, 1)]
+    assert remark_of(runs) == "weights of phase 1 (2 of 3)"
+    for objective in ({"phases": 1, "warmup_events": 100}, {"phases": 2, "warmup_events": 0}, {}):
+        assert remark_of([{"settings": {"objective": objective}, "best": {"phase": 1}}]) == ""

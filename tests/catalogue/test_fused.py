@@ -156,7 +156,8 @@ def test_answers_do_not_depend_on_the_number_of_threads(
     for threads in (1, 2, 3, 7):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         with native.using(variant.name):
-            found.append(answers(parts, upstream, 0.5))
+            best = FusedScores(*parts).nll_and_max(torch.arange(100))[1]
+            found.append([*answers(parts, upstream, 0.5), *best])
     for other in found[1:]:
         assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
 
@@ -201,6 +202,27 @@ def test_rows_of_another_type_are_read_in_fp32(engine: str, dtype: torch.dtype) 
     leaves = [part.clone().requires_grad_() for part in parts]
     ENGINES[engine](*leaves).nll(items).sum().backward()
     assert [leaf.grad.dtype for leaf in leaves if leaf.grad is not None] == [dtype] * 3
+
+
+@pytest.mark.parametrize("intel", [True, False])
+def test_auto_sums_in_bfloat16_where_that_is_faster(intel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "is_intel", lambda: intel)
+    runs = {variant.name for variant in RUNNABLE}
+    fp32 = next((name for name in native.FP32 if name in runs), None)
+    bf16 = next((name for name in native.BF16 if name in runs), fp32)
+    for dtype, expected in ((torch.float32, fp32), (torch.bfloat16, fp32 if intel else bf16)):
+        chosen = native.variant_for(dtype)
+        assert (None if chosen is None else chosen.name) == expected
+
+
+def test_who_made_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of the system's file, or of Python where there is none, as on Windows."""
+    for says, intel in (("Intel64 Family 6 Model 207, GenuineIntel", True), ("AMD64 Family 25, AuthenticAMD", False)):
+        native.is_intel.cache_clear()
+        monkeypatch.setattr(Path, "is_file", lambda file: False)
+        monkeypatch.setattr("platform.processor", lambda says=says: says)
+        assert native.is_intel() is intel
+    native.is_intel.cache_clear()
 
 
 def test_auto_takes_the_kernels_where_they_run(said: pytest.LogCaptureFixture) -> None:
@@ -372,8 +394,9 @@ def test_orders_are_those_of_the_settled_scores_by_every_engine(
                     assert few == [order + [-1] * (items - 1 - len(order)) for order in orders]
             best = [-1 if max(row) == -torch.inf else row.index(max(row)) for row in scores.tolist()]
             assert asked.max().items.tolist() == best
-            for temperature in (0.3, 7.0):
-                assert asked.nll_and_max(target, temperature)[1].items.tolist() == best
+            for temperature in (0.3, 7.0, 1e6):
+                with torch.autocast("cpu", torch.bfloat16, enabled=variant.bytes == 2):
+                    assert asked.nll_and_max(target, temperature)[1].items.tolist() == best
 
 
 @every_variant
@@ -416,6 +439,6 @@ def test_empty_batches_have_empty_answers(engine: str) -> None:
     states, none = torch.zeros(0, 16, requires_grad=True), torch.zeros(0, dtype=torch.int64)
     scores = ENGINES[engine](states, normal(1100, 16), None)
     assert scores.nll(none).shape == scores.logsumexp().shape == scores.at(none).shape == (0,)
-    assert scores.rank_of(none).shape == scores.max().items.shape == (0,)
+    assert scores.rank_of(none).shape == scores.max().items.shape == scores.nll_and_max(none)[1].items.shape == (0,)
     assert scores.topk(3).items.shape == (0, 3)
     scores.nll(none).sum().backward()

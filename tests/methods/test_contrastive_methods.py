@@ -145,7 +145,7 @@ def test_neither_task_of_s3_rec_reads_what_it_asks_for(monkeypatch: pytest.Monke
     ("name", "augment"),
     [("crop", crop(0.75)), ("mask", mask(0.75)), ("reorder", reorder(0.75)), ("permutation", permutation())],
 )
-def test_sasrec_co_moves_items_only(name: str, augment: Augment) -> None:
+def test_sasrec_co_contrasts_by_the_augmentation_that_is_set(name: str, augment: Augment) -> None:
     job = job_of("sasrec-co", shop(), augment=name, augment_share=0.75, contrast_temperature=0.5)
     apart = loud_step(job)
     expected = contrastive.nt_xent(apart.state(), apart.view("augmented", augment), 0.5, session=apart.batch.sessions)

@@ -47,6 +47,8 @@ CHANGED = [
         {"advantage_weight": "binary", "temperature": 2.0},
         ["objective.temperature=2.0 has no effect: objective.advantage_weight is binary."],
     ),
+    ("snqn", {"returns": "monte-carlo", "target_min": True}, []),
+    ("sasrec-ccql", {"omega": 0.0, "phases": 1, "negatives": 20, "warmup_events": 3_840_000}, []),
     ("sasrec-sqn", {"q_max": 3.0}, ["objective.q_max=3.0 has no effect: objective.critic is linear."]),
     ("sasrec-sqn", {"q_max": 3.0, "q_min": -1.0, "critic": "bounded"}, []),
     (
@@ -205,6 +207,8 @@ OTHER: dict[str, Any] = {
     "masked_weight": 0.7,
     "segment_weight": 0.7,
     "count_scale": "raw",
+    "intrinsic_share": 0.9,
+    "contrast": "coordinate",
 }
 
 
@@ -243,6 +247,15 @@ OTHER: dict[str, Any] = {
         ("sasrec-sqn", "gamma", 0.0, "n_step"),
         ("sasrec-sqn", "gamma", 0.0, "returns"),
         ("sasrec-sqn", "gamma", 0.0, "target_min"),
+        ("snqn", "gamma", 0.0, "negative_leads_to"),
+        ("crr", "gamma", 0.0, "next_samples"),
+        ("snqn", "omega", 0.0, "negatives"),
+        ("cdarl", "omega", 0.0, "intrinsic_share"),
+        ("cdarl", "omega", 0.0, "intrinsic"),
+        ("cdarl", "omega", 0.0, "fakes"),
+        ("cdarl", "omega", 0.0, "n_fakes"),
+        ("sasrec-co-released", "contrast_weight", 0.0, "contrast"),
+        ("sasrec-sqn", "returns", "monte-carlo", "target_min"),
         ("crr", "returns", "monte-carlo", "next_samples"),
         ("cl4srec", "contrast_weight", 0.0, "similarity"),
         ("cl4srec", "contrast_weight", 0.0, "crop_share"),

@@ -82,7 +82,7 @@ def test_sr_gnn_has_cross_entropy_on_the_items_own_embeddings() -> None:
     torch.testing.assert_close(step.now("policy").at(rows), states @ backbone.items.weight[:N].T)
 
 
-def test_bert4rec_restores_hidden_items() -> None:
+def test_bert4rec_minimises_the_cloze_alone() -> None:
     job = job_of("bert4rec", shop())
     step = loud_step(job)
     cloze = step.cloze("policy", 0.2, METHODS["bert4rec"].sections["objective"].last)

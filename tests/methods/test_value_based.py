@@ -124,6 +124,7 @@ AS_PUBLISHED = [
     ("sa2c", 0.01, 0.001, 15_000 * 256, 256, 50),
     ("sa2c-smooth", 0.01, 0.001, 15_000 * 256, 256, 50),
     ("sasrec-co", 0.01, 0.01, 30_000 * 256, 256, 60),
+    ("sasrec-ccql", 0.005, 0.001, 15_000 * 256, 256, 60),
     ("sasrec-ac-released", 0.01, 0.01, 30_000 * 256, 256, 60),
     ("sasrec-co-released", 0.01, 0.01, 30_000 * 256, 256, 60),
     ("sasrec-ccql-released", 0.005, 0.001, 15_000 * 256, 256, 60),
@@ -166,11 +167,11 @@ def test_negatives_as_published() -> None:
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("snqn", {"draw": "transitions", "rank_by": "q"}),
-        ("snqn", {"draw": "transitions", "lr": 0.005}),
-        ("sa2c", {"draw": "transitions"}),
-        ("sa2c", {"draw": "transitions", "lr": 0.005}),
-        ("gru4rec-ac", {"draw": "transitions", "lr": 0.005, "warmup_events": 3_840_000}),
+        ("snqn", {"draw": "transitions", "patience": 0, "rank_by": "q"}),
+        ("snqn", {"draw": "transitions", "patience": 0, "lr": 0.005}),
+        ("sa2c", {"draw": "transitions", "patience": 0}),
+        ("sa2c", {"draw": "transitions", "patience": 0, "lr": 0.005}),
+        ("gru4rec-ac", {"draw": "transitions", "patience": 0, "lr": 0.005, "warmup_events": 3_840_000}),
     ],
 )
 def test_what_makes_a_method_that_of_its_code_is_a_setting(name: str, changes: dict[str, Any]) -> None:

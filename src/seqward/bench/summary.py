@@ -101,14 +101,23 @@ def is_limited(run: Figures) -> bool:
     return str(run.get("stopped", "")).startswith("time limit")
 
 
+def is_of_the_warm_up(run: Figures) -> bool:
+    """Whether no validation of a run's second phase was better than one of its first, whose weights it kept."""
+    objective = (run.get("settings") or {}).get("objective") or {}
+    weighted_later = objective.get("phases") == 2 and objective.get("warmup_events")
+    return bool(weighted_later) and (run.get("best") or {}).get("phase") == 1
+
+
 def remark_of(runs: Sequence[Figures]) -> str:
-    """How many of a method's runs the time limit ended, the guard repaired and by what, or turned bad."""
+    """How many of a method's runs the time limit ended, the guard repaired and by what, turned bad, or kept no weights
+    of their second phase."""
     repairs = [repairs_of(run) for run in runs]
     by_what = ", ".join(dict.fromkeys(action for of_run in repairs for action in of_run))
     told = (
         (BUDGET, "", sum(is_limited(run) for run in runs)),
         ("repaired", by_what, sum(map(bool, repairs))),
         ("diverged", "", sum((run.get("stability") or {}).get("worst") == "diverged" for run in runs)),
+        ("weights of phase 1", "", sum(map(is_of_the_warm_up, runs))),
     )
     said = []
     for what, how, n in told:

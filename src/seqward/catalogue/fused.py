@@ -23,6 +23,8 @@ from seqward.catalogue.scores import Best, Pairs, exact
 
 WIDTH = 16
 """The kernels take widths that are multiples of this."""
+HOTTEST = 64.0
+"""A sum multiplies states over the temperature. Beyond this one, small ones may become 0 and the best item another."""
 
 
 def refusal(states: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
@@ -60,6 +62,8 @@ class FusedScores(Linear):
         variant = self._sums()
         if variant is None:
             return self.portable.nll_and_max(items, temperature)
+        if temperature > HOTTEST:
+            return super().nll_and_max(items, temperature)
         search = self._search(variant)
         nll = self._sum(items, temperature, search)
         return nll, self.valued(search.items)

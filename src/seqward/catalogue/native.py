@@ -263,7 +263,7 @@ def variant_for(dtype: torch.dtype) -> Variant | None:
     """The variant that sums in ``dtype``, or in fp32 where none does or that is faster; None for torch to answer."""
     import torch
 
-    # On Intel's processors products in bfloat16 take twice as long as those in fp32, on AMD's half (docs/log.md).
+    # AVX512-BF16 takes twice as long as fp32 on Intel's processors and half on AMD's (docs/log.md). AMX is not used.
     named = _chosen((*BF16, *FP32) if dtype == torch.bfloat16 and not is_intel() else FP32)
     # A variant in bfloat16 answers nothing that is asked in fp32.
     return None if named is None or (named.bytes == 2 and dtype == torch.float32) else named

@@ -43,7 +43,7 @@ def margins(states: Tensor, weight: Tensor, bias: Tensor | None, unit: float = 0
     """[n] how far a product's scores may be from the settled ones; 0 where neither can have been rounded.
 
     However it is added up, a product is at most width + 1 roundings of ``|state| |row| + |bias|`` away from the exact
-    score, and a settled one log2(width) + 3; five more are spare, for scores that are compared as a sum has them, times
+    score, and a settled one log2(width) + 3; six more are spare, for scores that are compared as a sum has them, times
     a scale.
 
     Args:

@@ -5,8 +5,8 @@ order. An item scored -inf is no candidate. A score that is NaN or +inf is an er
 a sum over such scores is not finite either.
 
 Under autocast the sums over all items (``nll``, ``logsumexp``) are of products in its precision, the item's own score
-among them; in fp32 where a processor is faster in that, and more exact. Named scores and orders are in
-fp32 always: to eight bits much is equal that is not, and the lowest number would be the best item.
+among them; in fp32 where a processor is faster in that, and more exact. Named scores and orders are in fp32 always: to
+eight bits much is equal that is not, and the lowest number would be the best item.
 """
 
 from __future__ import annotations

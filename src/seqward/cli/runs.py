@@ -189,7 +189,7 @@ def recommend(
     separator: Separator = None,
     output: Annotated[Path | None, Option(help="File for what is recommended (.csv, .tsv or .parquet).")] = None,
     examples: Annotated[int | None, Option(help="Instead: so many test sessions in words.", min=1)] = None,
-    k: Annotated[int, Option("-k", help="Items to recommend.")] = 20,
+    k: Annotated[int, Option("-k", help="Items to recommend.")] = 10,
     rank_by: Annotated[str | None, Option(help="policy, q or mixture; by default what the method ranks by.")] = None,
     filter_viewed: Annotated[bool, Option("--filter-viewed", help="Leave out items of the history.")] = False,
     data: DataFolder = None,

@@ -68,7 +68,7 @@ def sasrec_ccql(backbone: SASRecSettings, objective: CCQLSettings, train: TrainS
     o = objective
     cql = {
         "negatives": conservative_on_negatives(o.negatives, o.temperature),
-        "catalogue": conservative_on_catalogue(o.temperature),
+        "catalogue": conservative_on_catalogue(o.temperature, o.asks_for_best),
         "sampled": conservative_on_samples(o.negatives, o.temperature),
     }[o.conservative]
     eq_4 = (

@@ -56,7 +56,8 @@ def cdarl(backbone: SASRecSettings, objective: CDARLSettings, train: TrainSettin
     the judge is (one hidden layer on the state beside the item's embedding), what it is shown, that its reward is
     bounded, every weight, and CL4SRec's augmentations for the contrastive module. States are held constant in the
     judge's loss and embeddings are not: it has no other knowledge of items, and so shapes those that the encoder reads,
-    of the items it is shown. The reward itself is a constant to Q and teaches neither.
+    of the items it is shown. The reward itself is a constant to Q and teaches neither. See cl4srec for what the views
+    of a first event are with train.draw=transitions.
     """
     return with_critic(backbone, objective, Phase(cdarl_terms(objective), train.lr), judge=pair_head(backbone.init))
 

@@ -74,7 +74,8 @@ def cl4srec(backbone: SASRecSettings, objective: CL4SRecSettings, train: TrainSe
     The backbone is that of the other SASRec methods here, with full cross-entropy; the source has 2 blocks of 2 heads,
     50 items, scores by the item embeddings (objective.tied=true) and has one sampled negative an event. Its shares and
     weight are searched for on each data set: these are the defaults of a later implementation by others. Both views may
-    draw the same augmentation, as in the source (from memory).
+    draw the same augmentation, as in the source (from memory). With train.draw=transitions a first event has no history
+    to augment: its views are equal, and so are those of all such events, which are each other's negatives.
     """
     supervised = next_item(backbone, objective, train)
     contrastive = Term("λ L_CL", objective.contrast_weight, of_views(objective))

@@ -7,8 +7,8 @@ from typing import Any
 
 IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("target", "twin", ("tau",)),
-    ("returns", "monte-carlo", ("n_step", "next_samples")),
-    ("gamma", 0.0, ("n_step", "returns", "target_min")),
+    ("returns", "monte-carlo", ("n_step", "next_samples", "target_min")),
+    ("gamma", 0.0, ("n_step", "returns", "target_min", "next_samples", "negative_leads_to")),
     (
         "omega",
         0.0,
@@ -21,6 +21,11 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
             "outside",
             "negative_reward",
             "negative_leads_to",
+            "negatives",
+            "intrinsic_share",
+            "intrinsic",
+            "fakes",
+            "n_fakes",
         ),
     ),
     ("alpha", 0.0, ("conservative", "temperature", "negatives")),
@@ -36,6 +41,7 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
             "crop_share",
             "mask_share",
             "reorder_share",
+            "contrast",
         ),
     ),
     ("intrinsic_share", 0.0, ("intrinsic", "fakes", "n_fakes")),
@@ -73,6 +79,9 @@ IDLE: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     *(("softmax", proposal, ("popularity_power",)) for proposal in ("uniform", "mixed", "sce")),
 )
 """A setting, its value, and which settings then have no effect, in every method that has them."""
+ELSEWHERE = {("omega", "negatives"): "alpha", ("returns", "target_min"): "outside"}
+"""Of a cause and a setting, what a section has where another term reads that setting: a conservative term of negatives,
+and a temporal difference of negatives, whose targets are bootstrapped always."""
 PRETRAINED = ("contrast_weight",)
 """Weights of terms that pre-training minimises as well, where there is any, whatever they weigh behind it."""
 
@@ -91,4 +100,5 @@ def without_effect(section: Any, default: Any, of: str = "objective") -> list[st
         if cause in names and cause not in asked and getattr(section, cause) == value
         for name in idle
         if name in names and getattr(section, name) != getattr(default, name)
+        if ELSEWHERE.get((cause, name)) not in names
     ]

@@ -166,8 +166,8 @@ def sqn(backbone: Any, objective: CriticSettings, train: TrainSettings) -> Metho
     """Self-supervised Q-learning: cross-entropy and double Q-learning on one backbone.
 
     Settings are those of the source's RC15 runs; on RetailRocket it trains GRU4Rec and NextItNet with train.lr=0.005.
-    It draws transitions rather than sessions. Each of the twins gets half of the updates that SASRec gets in as many
-    epochs.
+    It draws transitions rather than sessions (train.draw=transitions) and never stops early (train.patience=0). Each of
+    the twins gets half of the updates that SASRec gets in as many epochs.
     """
     return with_critic(backbone, objective, Phase(sqn_terms(objective), train.lr))
 
@@ -178,8 +178,9 @@ def sac(backbone: Any, objective: ActorCriticSettings, train: TrainSettings) -> 
 
     Settings are those of the source's RC15 runs, where only SASRec is warmed up: the others are weighted by Q from the
     first step, while Q is near 0. On RetailRocket the source warms GRU4Rec up too (objective.warmup_events=3840000) and
-    trains it and NextItNet with train.lr=0.005; its file for GRU4Rec on RC15 pays 1 and 5 in place of 0.2 and 1. It
-    draws transitions rather than sessions. The weight is not clipped.
+    trains it and NextItNet with train.lr=0.005, this one for 40 epochs; its file for GRU4Rec on RC15 pays 1 and 5 in
+    place of 0.2 and 1. It draws transitions rather than sessions (train.draw=transitions) and never stops early
+    (train.patience=0). The weight is not clipped.
     """
     return actor_critic(backbone, objective, train, sqn_terms(objective), Term("Q L_CE", 1.0, q_weighted))
 
@@ -217,7 +218,7 @@ def sasrec_cql(backbone: SASRecSettings, objective: CQLSettings, train: TrainSet
     actions (from memory), where SASRec-CCQL has 0.01.
     """
     o = objective
-    conservative = Term("α L_CQL", o.alpha, conservative_on_catalogue(o.temperature))
+    conservative = Term("α L_CQL", o.alpha, conservative_on_catalogue(o.temperature, o.asks_for_best))
     return with_critic(backbone, o, Phase((*sqn_terms(o), conservative), train.lr))
 
 
@@ -239,8 +240,8 @@ def snqn(backbone: SASRecSettings, objective: SNQNSettings, train: TrainSettings
     """SQN with the temporal difference of sampled items that the user did not choose.
 
     On SASRec; the released code begins with GRU4Rec (RC15) and NextItNet (RetailRocket). Its runs are had by
-    train.draw=transitions, and on RC15 objective.rank_by=q, on RetailRocket train.lr=0.005. Its baseline without
-    cross-entropy (DQN with negatives that earn -1) is not among the methods.
+    train.draw=transitions and train.patience=0, and on RC15 objective.rank_by=q, on RetailRocket train.lr=0.005. Its
+    baseline without cross-entropy (DQN with negatives that earn -1) is not among the methods.
     """
     return with_critic(backbone, objective, Phase(snqn_terms(objective), train.lr))
 
@@ -271,7 +272,7 @@ def sa2c(backbone: SASRecSettings, objective: SA2CSettings, train: TrainSettings
 
     Popularity is that of the training events; the released code counts validation and test events, too. The power of
     the published smoothed runs is not known: 1 is ours. What the released code computes is had by
-    train.draw=transitions, and on RetailRocket train.lr=0.005; see snqn for its backbones.
+    train.draw=transitions and train.patience=0, and on RetailRocket train.lr=0.005; see snqn for its backbones.
     """
     o = objective
     symbol, weights = "A L_CE", [advantage(o.negatives, o.outside, o.advantage_min, o.advantage_max)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from seqward.objectives.td import squared
+
 
 def regression(target: Tensor, value: Tensor) -> Tensor:
     """Half the squared error against a constant; its minimum is the mean of the targets.
@@ -15,7 +17,7 @@ def regression(target: Tensor, value: Tensor) -> Tensor:
     Returns:
         [n]
     """
-    return 0.5 * (target.detach() - value).square()
+    return squared(value, target.detach())
 
 
 def expectile(target: Tensor, value: Tensor, tau: float) -> Tensor:
