@@ -1,4 +1,4 @@
-"""Defaults as the sources have them, for methods whose own tests hold other values. Those that are ours are not here."""
+"""Defaults as the sources have them, of methods whose own tests hold other values. What is ours is not here."""
 
 from __future__ import annotations
 
