@@ -99,13 +99,26 @@ def test_figures_never_fall_with_k_and_never_contradict(ranks: list[int]) -> Non
     for metric in ("hr", "ndcg", "mrr"):
         values = [figures[f"{metric}@{k}"] for k in (1, 2, 5, 10, 20)]
         assert values == sorted(values)
-    assert impossible_pairs(figures) == []
+    assert impossible_pairs(figures) == impossible_pairs(figures, metric="mrr") == []
 
 
 @given(RANKS, st.integers(1, 4))
 def test_rounding_a_true_row_never_accuses_it(ranks: list[int], decimals: int) -> None:
     figures = summarise(outcomes(ranks))["all"]
-    assert impossible_pairs({name: round(x, decimals) for name, x in figures.items()}, decimals) == []
+    rounded = {name: round(x, decimals) for name, x in figures.items()}
+    assert impossible_pairs(rounded, decimals) == impossible_pairs(rounded, decimals, "mrr") == []
+
+
+def test_mrr_lies_between_what_the_best_and_the_worst_ranks_give() -> None:
+    """Of HR@5 .3, all at rank 1, .3, and all at rank 5, .06; .1 more at ranks 6 to 10 are .01 to .01667."""
+    for value in (0.06, 0.3):
+        assert impossible_pairs({"hr@5": 0.3, "mrr@5": value}, metric="mrr") == []
+    for value in (0.059, 0.301):
+        (pair,) = impossible_pairs({"hr@5": 0.3, "mrr@5": value}, metric="mrr")
+        assert str(pair).startswith(f"from 0 to 5: MRR rises by {value:.4f}, but with HR rising by 0.3000 one ranking")
+    for more, found in ((0.0099, 1), (0.01, 0), (0.0166, 0), (0.0168, 1)):
+        row = {"hr@5": 0.3, "mrr@5": 0.2, "hr@10": 0.4, "mrr@10": 0.2 + more}
+        assert len(impossible_pairs(row, metric="mrr")) == found, more
 
 
 def test_a_figure_out_of_bounds_is_accused_with_its_bounds() -> None:

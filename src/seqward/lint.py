@@ -1,8 +1,8 @@
 """Tables that cannot be: rows of HR and NDCG that no ranking has, and rewards that no hit rates give.
 
 One item is relevant at each event, so the figures of a row bound each other (``metrics.impossible_pairs``). A figure
-printed with d decimals stands for half a unit of the last one to either side; a row is impossible if no figures so
-close to those printed are possible.
+printed with d decimals stands for half a unit of the last one to either side. Cut-offs are held against each other two
+by two: a row is impossible if for two of them no figures so close to those printed are possible.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _number(cell: str, kind: str, place: str) -> float:
 
 def broken_bounds(row: TableRow, loses: bool = False) -> Iterator[str]:
     """Each bound within a row that it breaks, in words; ``loses``: events may cost, so longer lists may earn less."""
-    pairs = impossible_pairs(row.figures, row.decimals)
+    pairs = [pair for metric in ("ndcg", "mrr") for pair in impossible_pairs(row.figures, row.decimals, metric)]
     yield from map(str, pairs)
     told = {(pair.a, pair.b) for pair in pairs}
     for metric in ("hr", "ndcg", "mrr", *([] if loses else ["reward"])):
@@ -326,13 +326,14 @@ def refuse_mixed(protocols: Mapping[str, Mapping[str, Any]], what: str) -> None:
     Raises:
         Finding: two rows differ; names them and the first entry that does.
     """
-    (first, one), *others = protocols.items() if protocols else [("", {})]
-    for name, other in others:
-        for entry in PROTOCOL:
-            if entry in one and entry in other and one[entry] != other[entry]:
+    said: dict[str, tuple[str, Any]] = {}
+    for name, protocol in protocols.items():
+        for entry in (entry for entry in PROTOCOL if entry in protocol):
+            first, before = said.setdefault(entry, (name, protocol[entry]))
+            if before != protocol[entry]:
                 raise Finding(
-                    f"{what}: {first} and {name} are of different protocols ({entry} is {one[entry]} and "
-                    f"{other[entry]}), and do not stand in one table."
+                    f"{what}: {first} and {name} are of different protocols ({entry} is {before} and "
+                    f"{protocol[entry]}), and do not stand in one table."
                 )
 
 

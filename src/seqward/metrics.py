@@ -184,46 +184,56 @@ def _intervals(samples: Mapping[str, Floats]) -> dict[str, list[float]]:
     return {name: list(percentile_interval(values)) for name, values in samples.items()}
 
 
+BOUNDS: dict[str, tuple[Callable[[int], float], str]] = {
+    "ndcg": (lambda rank: 1 / np.log2(rank + 1), "NDCG"),
+    "mrr": (lambda rank: 1 / rank, "MRR"),
+}
+"""Metric -> what a hit of a rank is worth, which falls with the rank, and the metric's name."""
+
+
 class ImpossiblePair(NamedTuple):
-    """Two cut-offs whose HR and NDCG no single ranking can have."""
+    """Two cut-offs whose HR and NDCG (or MRR) no single ranking can have."""
 
     a: int
     b: int
     hr_rise: float
-    ndcg_rise: float
+    rise: float
     low: float
     high: float
+    metric: str = "NDCG"
 
     def __str__(self) -> str:
         return (
-            f"from {self.a} to {self.b}: NDCG rises by {self.ndcg_rise:.4f}, but with HR rising by {self.hr_rise:.4f} "
-            f"one ranking allows {self.low:.4f} to {self.high:.4f}"
+            f"from {self.a} to {self.b}: {self.metric} rises by {self.rise:.4f}, but with HR rising by "
+            f"{self.hr_rise:.4f} one ranking allows {self.low:.4f} to {self.high:.4f}"
         )
 
 
 def impossible_pairs(
-    figures: Mapping[str, Any], decimals: int | Mapping[str, int] | None = None
+    figures: Mapping[str, Any], decimals: int | Mapping[str, int] | None = None, metric: str = "ndcg"
 ) -> list[ImpossiblePair]:
-    """The cut-offs a < b between which a row of HR and NDCG contradicts itself.
+    """The cut-offs a < b between which a row of HR and NDCG, or MRR, contradicts itself.
 
     With one relevant item an event, a hit that is new between a and b has a rank of a + 1 to b, so
     ``(HR@b - HR@a) / log2(b + 1) <= NDCG@b - NDCG@a <= (HR@b - HR@a) / log2(a + 2)``, and HR cannot fall. At a = 0 both
-    are 0. (Own derivation.)
+    are 0. Likewise for MRR, where a hit is worth 1 / rank. (Own derivation.)
 
     Args:
-        figures: has ``hr@k`` and ``ndcg@k``; other keys are ignored.
+        figures: has ``hr@k`` and the metric's; other keys are ignored.
         decimals: the figures (or each of them) are rounded to so many, and stand for half a unit of the last one to
             either side. None for figures that were not rounded.
+        metric: ``ndcg`` or ``mrr``.
     """
-    ks = sorted(int(key[3:]) for key in figures if key.startswith("hr@") and f"ndcg@{key[3:]}" in figures)
+    worth, name = BOUNDS[metric]
+    ks = sorted(int(key[3:]) for key in figures if key.startswith("hr@") and f"{metric}@{key[3:]}" in figures)
     found = []
     for a, b in combinations([0, *ks], 2):
         hr_rise, hr_room = rise(figures, decimals, "hr", a, b)
-        ndcg_rise, ndcg_room = rise(figures, decimals, "ndcg", a, b)
-        low = max(0.0, hr_rise - hr_room) / np.log2(b + 1) - ndcg_room
-        high = (hr_rise + hr_room) / np.log2(a + 2) + ndcg_room
-        if hr_rise < -hr_room or not low <= ndcg_rise <= high:
-            found.append(ImpossiblePair(a, b, hr_rise, ndcg_rise, float(low), float(high)))
+        its_rise, its_room = rise(figures, decimals, metric, a, b)
+        low = max(0.0, hr_rise - hr_room) * worth(b) - its_room
+        high = (hr_rise + hr_room) * worth(a + 1) + its_room
+        if hr_rise < -hr_room or not low <= its_rise <= high:
+            found.append(ImpossiblePair(a, b, hr_rise, its_rise, float(low), float(high), name))
     return found
 
 

@@ -126,20 +126,26 @@ def _draws(seeds: int, sessions: int, resamples: int, seed: int) -> tuple[Floats
     return runs, np.concatenate([part.astype(most) for part in parts])
 
 
-def widened(columns: Floats) -> Floats:
+def widened(columns: Floats, freedom: int | None = None) -> Floats:
     """[seeds, ...] with each seed's distance from their mean made as large as so few seeds leave open.
 
     A bootstrap of S seeds takes their spread about their own mean, too small by sqrt(S / (S - 1)), for the truth, and
     knows of no t-distribution: of 3 seeds its 95 % interval holds the truth in 80 %. What is returned makes up for
     both, for intervals of 95 %. One seed, which says nothing of the others, stays what it is.
+
+    Args:
+        freedom: degrees of freedom of the t-distribution, where the figure is over more than these seeds; without it
+            one less than they are.
     """
     mean = columns.mean(0)
-    return mean + _widening(len(columns)) * (columns - mean)
+    return mean + _widening(len(columns), freedom) * (columns - mean)
 
 
-def _widening(seeds: int) -> float:
+def _widening(seeds: int, freedom: int | None = None) -> float:
     """How many times as far from their mean."""
-    return 1.0 if seeds == 1 else (seeds / (seeds - 1)) ** 0.5 * _student(seeds - 1) / NORMAL
+    if seeds == 1:
+        return 1.0
+    return (seeds / (seeds - 1)) ** 0.5 * _student(seeds - 1 if freedom is None else freedom) / NORMAL
 
 
 def _student(freedom: int) -> float:

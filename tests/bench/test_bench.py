@@ -336,8 +336,9 @@ def test_protocols_may_leave_entries_out() -> None:
     """What one row leaves out is no contradiction; what two rows say differently is."""
     assert refuse_mixed({"a": {"events": 3}, "b": {}}, "table") is None
     assert refuse_mixed({}, "table") is None
-    with pytest.raises(Finding):
-        refuse_mixed({"a": {"events": 3}, "b": {}, "c": {"events": 4}}, "table")
+    for rows in ({"a": {"events": 3}, "b": {}, "c": {"events": 4}}, {"a": {}, "b": {"events": 3}, "c": {"events": 4}}):
+        with pytest.raises(Finding, match=r"table: [ab] and c are of different protocols \(events is 3 and 4\)"):
+            refuse_mixed(rows, "table")
 
 
 # Does RL help ------------------------------------------------------------------------------------------------------
@@ -487,6 +488,20 @@ def test_methods_of_other_seeds_are_not_compared() -> None:
     assert paired(sums["ce"], others, NAMES, "goal.hr@20") is None
     found = verdict(SAID, sums | {"sqn": others}, NAMES, {}, {})
     assert found["answer"] == "open" and found["rl"] == {}
+    assert "No method of RL has a seed in common with ce, the best supervised method" in found["words"]
+    assert "Incomplete: sqn (no seed in common with ce)." in found["words"]
+    control = Sums([7, 8, 9, 10, 11], sums["gamma-0"].sums, sums["gamma-0"].counts)
+    found = verdict(SAID, planted({"ce": 0.3, "sqn": 0.4}, 2000) | {"gamma-0": control}, NAMES, {}, {})
+    assert found["answer"] == "open" and "gamma-0 (no seed in common with sqn)" in found["words"]
+
+
+def test_a_control_that_is_surely_worse_does_not_reach_as_much() -> None:
+    """By less than 2 % of what the supervised method reaches, which is no room for a difference that matters."""
+    sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3975}, 60_000)
+    found = verdict(SAID, sums, NAMES, {}, {})
+    row = found["controls"]["gamma-0"]
+    assert row["p_adjusted"] < 0.05 and row["interval"][0] > 0 and row["interval"][1] < found["worth"]
+    assert found["answer"] != "not RL" and "reach as much" not in found["words"]
 
 
 def test_it_is_said_on_what_the_opponent_was_chosen() -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seqward import SeqwardError
@@ -354,6 +355,14 @@ def test_numbers_are_those_of_the_settings_files(tmp_path: Path) -> None:
     assert study.method_of("sasrec")[1]["train"].lr == 0.001
 
 
+def cut_events(folder: Path, size: int) -> Path:
+    """The first bytes of a file of arrays."""
+    file = folder / "events.npz"
+    np.savez_compressed(file, rank=np.arange(1000), session=np.arange(1000))
+    file.write_bytes(file.read_bytes()[:size])
+    return file
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -372,10 +381,12 @@ def test_numbers_are_those_of_the_settings_files(tmp_path: Path) -> None:
         ),
         (
             lambda folder: load_events(Path((folder / "events.npz").write_text("cut off") and folder / "events.npz")),
-            r"events\.npz cannot be read: .*\. Remove it and the result\.json beside it\.",
+            r"events\.npz cannot be read: .*\.\nRemove its folder and its entry in results\.json, of a baseline",
         ),
+        (lambda folder: load_events(cut_events(folder, 0)), r"events\.npz cannot be read: .*\.\nRemove its folder"),
+        (lambda folder: load_events(cut_events(folder, 300)), r"events\.npz cannot be read: .*\.\nRemove its folder"),
     ],
-    ids=["file", "shipped", "data", "only", "events"],
+    ids=["file", "shipped", "data", "only", "events", "no events", "cut events"],
 )
 def test_what_is_not_there_is_told(call: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(SeqwardError, match=message):

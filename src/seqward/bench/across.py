@@ -60,6 +60,7 @@ def _over_strata(strata: Sequence[Floats]) -> dict[str, Any]:
     together = np.concatenate(strata)
     interval = None
     if min(map(len, strata)) >= ENOUGH:
-        drawn = stratified_bootstrap([widened(values) for values in strata], interquartile_mean, RESAMPLES)
+        freedom = len(together) - len(strata)
+        drawn = stratified_bootstrap([widened(values, freedom) for values in strata], interquartile_mean, RESAMPLES)
         interval = [max(bound, 0.0) for bound in percentile_interval(drawn)]
     return {"iqm": interquartile_mean(together), "interval": interval, "runs": len(together)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,12 +69,15 @@ def load_events(file: Path) -> Events:
         SeqwardError: the file is broken.
     """
     try:
-        with np.load(file) as kept:
+        with file.open("rb") as stream, np.load(stream) as kept:
             wide = {name: kept[name].astype(np.int64) for name in ("rank", "session")}
             flags = {name: kept[name] for name in ("goal", "repeat", "known", "reward")}
             return Events(Outcomes(**flags, **wide), kept["head"])
-    except (OSError, ValueError, KeyError) as error:
-        raise SeqwardError(f"{file} cannot be read: {error}. Remove it and the result.json beside it.") from None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise SeqwardError(
+            f"{file} cannot be read: {error or 'it is empty'}.\nRemove its folder and its entry in results.json, of a "
+            "baseline the file and NAME.baselines.json beside it, and run the study again."
+        ) from None
 
 
 def figure_names(ks: list[int]) -> list[str]:

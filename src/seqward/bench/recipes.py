@@ -90,8 +90,12 @@ def found(path: str, beside: Path) -> Path:
 def is_of_another_recipe(recipe: Recipe, folder: Path) -> bool:
     """Whether a data set stands in ``folder`` that was made otherwise than this recipe says."""
     note = _note(folder)
-    made = not recipe.get("prepared") and (folder / "dataset.json").is_file() and note.is_file()
-    return made and json.loads(note.read_text()) != recipe
+    if recipe.get("prepared") or not (folder / "dataset.json").is_file() or not note.is_file():
+        return False
+    try:
+        return json.loads(note.read_text(encoding="utf-8")) != recipe
+    except ValueError:  # cut off or edited: nobody knows
+        return True
 
 
 def _note(folder: Path) -> Path:

@@ -118,6 +118,7 @@ def verdict(
     chosen_by = {label: validation[label][metric] for label in there["supervised"]} if on_validation else value
     best = max(there["supervised"], key=lambda label: chosen_by[label])
     rivals = _against({label: paired(sums[label], sums[best], names, metric) for label in there["rl"]})
+    facts["lost"] |= {label: f"no seed in common with {best}" for label in there["rl"] if label not in rivals}
     facts |= {"metric": metric, "supervised": best, "chosen_on": "validation" if on_validation else "test"}
     facts |= {"asked": said, "values": value, "rl": rivals, "controls": {}, "worth": WORTH * value[best]}
     winners = [label for label, row in rivals.items() if _better(row)]
@@ -128,9 +129,10 @@ def verdict(
     if not winners:
         return _none_better(facts)
     winner = leader
-    controls = {label: paired(sums[winner], sums[label], names, metric) for label in there["controls"]}
+    controls = _against({label: paired(sums[winner], sums[label], names, metric) for label in there["controls"]})
+    facts["lost"] |= {label: f"no seed in common with {winner}" for label in there["controls"] if label not in controls}
     above = [label for label in there["supervised"] if value[label] > value[winner]]
-    return _some_better(facts | {"winner": winner, "above": above, "controls": _against(controls)})
+    return _some_better(facts | {"winner": winner, "above": above, "controls": controls})
 
 
 def _against(rows: Mapping[str, dict[str, Any] | None]) -> dict[str, dict[str, Any]]:
@@ -174,7 +176,8 @@ def _some_better(facts: dict[str, Any]) -> dict[str, Any]:
         said = f"But on test {winner} reaches {facts['values'][winner]:.4f}, and supervised learning more: {reached}."
         return _answer("open", f"{gain} {said}", facts)
     controls = facts["controls"]
-    equal = [label for label, control in controls.items() if _no_room(control, facts["worth"])]
+    # One that is surely worse is not equal, however little.
+    equal = [label for label, row in controls.items() if _no_room(row, facts["worth"]) and not _better(row)]
     if equal:
         said = f"{gain} But {', '.join(equal)}, which look at no future, reach as much."
         return _answer("not RL", said, facts, [winner, facts["supervised"], *equal])
@@ -193,7 +196,9 @@ def _some_better(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _none_better(facts: dict[str, Any]) -> dict[str, Any]:
     rows = facts["rl"]
-    if not rows or any(row["interval"] is None for row in rows.values()):
+    if not rows:
+        return _answer("open", f"No method of RL has a seed in common with {_opponent(facts)}.", facts)
+    if any(row["interval"] is None for row in rows.values()):
         return _answer("open", "One seed says nothing of the others: run at least three of all methods.", facts)
     reach = max(row["interval"][1] for row in rows.values())
     if reach < facts["worth"]:
