@@ -21,7 +21,7 @@ def test_it_holds_every_finished_method_of_every_study() -> None:
         assert section.count("| *last-items* |") == len({run["data"] for run in study["runs"]})
 
 
-def test_mean_range_and_interval_of_the_seed_in_the_middle() -> None:
+def test_mean_range_and_interval_of_the_seed_in_the_middle_moved_to_the_mean() -> None:
     def run(seed: int, hr: float) -> dict:
         figures = {
             "n": 10,
@@ -36,6 +36,6 @@ def test_mean_range_and_interval_of_the_seed_in_the_middle() -> None:
     study = {"study": "s", "evaluate": {}, "data": {"d": data}, "runs": [run(0, 0.5), run(1, 0.2), run(2, 0.4)]}
     text = page([study])
     assert (
-        "| m | 3 | 0.3667 (0.2000 to 0.5000) [0.3000, 0.5000] | 0.1833 (0.1000 to 0.2500) [0.0000, 1.0000] |  |" in text
+        "| m | 3 | 0.3667 (0.2000 to 0.5000) [0.2667, 0.4667] | 0.1833 (0.1000 to 0.2500) [0.0000, 0.9833] |  |" in text
     )
     assert "| *popularity* |  | 0.1000 | 0.1000 |  |" in text
