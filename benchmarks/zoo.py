@@ -295,12 +295,19 @@ class Pair:
         return before == list(self.repaired[: len(before)])
 
 
+def last_or_stopped(validations: Validations, alone: Validations) -> float:
+    """The last value of a repaired run, and of the one left alone what plain early stopping keeps."""
+    return stopped_early(alone) if validations is alone else last_of(validations)
+
+
 MEASURES: dict[str, Callable[[Validations, Validations], float]] = {
+    "last value, held against early stopping": last_or_stopped,
     "last value": lambda validations, alone: last_of(validations),
-    "ending above early stopping": lambda validations, alone: ends_above(validations, alone) > 0,
+    "ending above early stopping, held against the end left alone": lambda v, alone: ends_above(v, alone) > 0,
     "weights kept": lambda validations, alone: best_of(validations),
 }
-"""By what a repaired run is held against the same run left alone: both by the same, given the run left alone."""
+"""By what a repaired run is held against the same run left alone, given that one: the first asks whether repairs are
+worth more than to stop early, the others hold both to one rule."""
 
 
 def pairs_of(runs: Sequence[Seen], repaired: dict[str, Any]) -> list[Pair]:
@@ -519,9 +526,10 @@ def _asked(runs: Sequence[Seen], repaired: dict[str, Any], pairs: Sequence[Pair]
         "paired with the same run left alone, of the same configuration and seed; up to the first alarm, the "
         f"validations of {sum(pair.same_until_alarm for pair in pairs)} of the {len(pairs)} pairs are equal to the "
         "last digit.\n\n"
-        "Both of a pair are held to one rule: their last values; whether the last value is above what plain early "
-        "stopping keeps of the run left alone; or the weights kept, which are those of the best validation. Early "
-        "stopping keeps a maximum, which a last value seldom passes: with nothing repaired it does in "
+        "First the last value of the repaired run is held against what plain early stopping keeps of the run left "
+        "alone. Then both of a pair are held to one rule: their last values; whether the last value is above what "
+        "plain early stopping keeps of the run left alone; or the weights kept, which are those of the best "
+        "validation. Early stopping keeps a maximum, which a last value seldom passes: with nothing repaired it does in "
         f"{', '.join(alone)}; repaired, in {' and '.join(mended)}. The best of a whole run may be more than what "
         "stopping by patience finds, repaired or not, so a best that is higher than early stopping's is no proof of a "
         "gain. Tested is whether pairs that differ are as often lower as higher (an exact sign test), with Holm's "

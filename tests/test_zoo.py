@@ -81,8 +81,8 @@ def test_a_repaired_run_is_held_against_the_same_run_by_the_same_rule() -> None:
     """Early stopping keeps .5 of both of these runs left alone, and their best are .5 and .9.
 
     The first ends at .2 left alone and at .4 repaired: higher, but not above .5 with or without repair, and it keeps
-    the same weights. The second ends at .9 and at .6: lower, above .5 either way, and keeps less. In the third the
-    guard did nothing, so it is no pair.
+    the same weights. The second ends at .9 and at .6: lower, above .5 either way, and keeps less. Beside .5, what early
+    stopping keeps, the first ends lower and the second higher. In the third the guard did nothing, so it is no pair.
     """
     alone = [run(f"s/a/{i}", values) for i, values in enumerate(([0.5, 0.3, 0.3, 0.2], [0.5, 0.3, 0.3, 0.3, 0.9]))]
     repaired = {
@@ -94,7 +94,8 @@ def test_a_repaired_run_is_held_against_the_same_run_by_the_same_rule() -> None:
     pairs = pairs_of([*alone, run("s/a/2", [0.5, 0.9])], repaired)
     assert [pair.alone.name for pair in pairs] == ["s/a/0", "s/a/1"]
     assert signs_of(pairs, "last value") == (1, 1, 0)
-    assert signs_of(pairs, "ending above early stopping") == (0, 0, 2)
+    assert signs_of(pairs, "last value, held against early stopping") == (1, 1, 0)
+    assert signs_of(pairs, "ending above early stopping, held against the end left alone") == (0, 0, 2)
     assert signs_of(pairs, "weights kept") == (0, 1, 1)
     rescued = [zoo.Pair(alone[0], [(10, 0.5), (20, 0.6)], ["clip"])]
     assert all(signs_of(rescued, by) == (1, 0, 0) for by in zoo.MEASURES)
