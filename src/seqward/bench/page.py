@@ -202,7 +202,8 @@ def _tables(
     marks = (
         _untested(compared)
         if compared["untested"]
-        else "Bold: better than every other row by paired randomisation tests over sessions, Holm's correction, 5 %, "
+        else "Bold: better than every other row by paired randomisation tests over sessions, Holm's correction within each "
+        "figure, 5 %, "
         "and over seeds too, of which a single one can say nothing. Beneath: 95 % interval over seeds and sessions. "
         "Italics: baselines without a parameter."
     )

@@ -37,7 +37,8 @@ def training(name: str, of: Figures, names: Sequence[str], left: Sequence[str]) 
             rest.setdefault(metric.rpartition(".")[0] or "reward", []).append(metric)
     legend = keys(list(of), dashed=True)
     axes = "".join(f"<label for=by-{axis} class=by-{axis}>{axis}</label>" for axis in AXES)
-    note = " ".join(["Validation: mean over seeds, lowest to highest as a band.", *_failed(of), not_drawn(left)])
+    what = "Validation: mean over the seeds that got so far, half of them at least, lowest to highest as a band."
+    note = " ".join([what, *_failed(of), not_drawn(left)])
     content = [
         f"<p class=axes>over {axes}</p><p>{legend}</p>",
         _panels(name, of, main),
