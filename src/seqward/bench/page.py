@@ -202,10 +202,9 @@ def _tables(
     marks = (
         _untested(compared)
         if compared["untested"]
-        else "Bold: better than every other row by paired randomisation tests over sessions, Holm's correction within each "
-        "figure, 5 %, "
-        "and over seeds too, of which a single one can say nothing. Beneath: 95 % interval over seeds and sessions. "
-        "Italics: baselines without a parameter."
+        else "Bold: better than every other row by paired randomisation tests over sessions (Holm's correction within "
+        "each figure, 5 %), and over seeds too, of which a single one can say nothing. Beneath: 95 % interval over "
+        "seeds and sessions. Italics: baselines without a parameter."
     )
     tables = [results_table(compared, order, baselines, [*main, *rewards])]
     if click:
