@@ -46,9 +46,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def figures(shift: float = 0.0) -> dict[str, Any]:
-    """HR of .05 and .2 and the NDCG that such hits may have, and as much more as ``shift`` hits at rank 2 or 3."""
+    """HR of .05 and .2, the NDCG and MRR that such hits may have, and as much more as ``shift`` hits at rank 2 or 3."""
     hits = {f"{metric}@{k}": 0.01 * k + shift for metric in METRICS for k in KS}
-    values = {name: v if name.startswith("hr") else 0.3 * v + 0.015 + 0.3 * shift for name, v in hits.items()}
+    worth = {"hr": (1.0, 0.0), "ndcg": (0.3, 0.015 + 0.3 * shift), "mrr": (0.1, 0.01 + 0.3 * shift)}
+    values = {name: v * worth[name.partition("@")[0]][0] + worth[name.partition("@")[0]][1] for name, v in hits.items()}
     group = {"n": 1234, **values, "ci": {name: [value - 0.005, value + 0.005] for name, value in values.items()}}
     rewards = {f"{name}@{k}": 3.0 * k for name in ("reward", "reward_per_event") for k in KS}
     listed = {
