@@ -137,7 +137,7 @@ def test_what_is_pre_trained_follows_the_ring_later(name: str) -> None:
 @pytest.mark.parametrize(("noise", "least", "most"), [(0.0, 12, 12), (1.0, 0, 5)])
 def test_a_hidden_item_is_told_by_its_neighbours_after_pre_training(noise: float, least: int, most: int) -> None:
     """On the ring a, ?, a + 2 hides a + 1, for each of 12; where all is noise one of them is right by chance."""
-    _, networks = pretrained_on_the_ring("s3-rec", noise, steps=400, segment_weight=0.0)
+    _, networks = pretrained_on_the_ring("s3-rec", noise, steps=800, segment_weight=0.0)
     model = networks.evaluated.eval()
     a = torch.arange(12)
     histories = Histories(torch.stack([a, torch.full_like(a, model.vocabulary.mask), (a + 2) % 12], 1))
