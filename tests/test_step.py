@@ -100,10 +100,8 @@ def test_nll_and_logged_are_of_the_logged_item() -> None:
     assert torch.equal(step.greedy("q", 0), matrix.argmax(1))
 
 
-@pytest.mark.parametrize("first", [0, 1])
-def test_the_catalogue_is_asked_once_about_a_state(first: int) -> None:
-    """What stands after one event stands before the next: behind the first answer, one state a piece is left to ask."""
-    step = step_of()
+def asked_of_the_catalogue(step: Step) -> list[int]:
+    """How many states each question from now on is about."""
     rows: list[int] = []
     scores = step.online.scores
 
@@ -112,20 +110,21 @@ def test_the_catalogue_is_asked_once_about_a_state(first: int) -> None:
         return scores(head, states)
 
     step.online.scores = counted  # type: ignore[method-assign]
+    return rows
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_catalogue_is_asked_once_about_a_state(first: int) -> None:
+    """What stands after one event stands before the next: behind the first answer, one state a piece is left to ask."""
+    step = step_of()
+    rows = asked_of_the_catalogue(step)
     step.greedy("q", first), step.greedy("q", 1 - first)
     assert rows == [len(step.action), len(step.batch.end)]
 
 
 def test_a_sum_over_the_catalogue_leaves_the_best_items_behind() -> None:
     step, other = step_of(), step_of()
-    rows: list[int] = []
-    scores = step.online.scores
-
-    def counted(head: str, states: Tensor) -> LinearScores:
-        rows.append(len(states))
-        return scores(head, states)
-
-    step.online.scores = counted  # type: ignore[method-assign]
+    rows = asked_of_the_catalogue(step)
     assert torch.equal(step.nll("q", 0.5, and_greedy=True), other.nll("q", 0.5))
     assert torch.equal(step.greedy("q"), other.greedy("q"))
     assert torch.equal(step.greedy("q", 0), other.greedy("q", 0))
