@@ -35,14 +35,24 @@ struct Avx2 {
     static Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
     static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
     static Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }  // b where either is NaN
-    static Vec power_of_bits(Vec x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23)); }
+    static float fold(Vec x) {
+        const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+        const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    }
+    static constexpr float kFloor = -127.0f;
+    static Vec whole(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+    static Vec scale(Vec x, Vec n) {
+        const __m256i bits = _mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(kMagic)));
+        return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23)));
+    }
 
     static Mask above(Vec a, Vec b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
     static uint32_t bits(Mask m) { return static_cast<uint32_t>(_mm256_movemask_ps(m)); }
     static bool any(Mask m) { return bits(m) != 0; }
     static Vec either(Mask m, Vec a, Vec b) { return _mm256_blendv_ps(b, a, m); }
-    static Count none() { return _mm256_setzero_si256(); }
     static Count count(Count c, Mask m) { return _mm256_sub_epi32(c, _mm256_castps_si256(m)); }  // true is -1
+    static Count load(const int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
     static void store(int32_t* to, Count c) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), c); }
 
     static Stored round(float x) { return x; }
@@ -50,6 +60,7 @@ struct Avx2 {
     static Operand take(const Stored* from) { return _mm256_loadu_ps(from); }
     static Operand same(const Stored* from) { return _mm256_broadcast_ss(from); }
     static Vec multiply_add(Vec sum, Operand a, Operand b) { return _mm256_fmadd_ps(a, b, sum); }
+    static Vec as_kept(Vec x) { return x; }
     static void keep(Stored* to, Vec x) { _mm256_storeu_ps(to, x); }
     static void keep_past_cache(Stored* to, Vec x) { _mm256_stream_ps(to, x); }
     static void finish() { _mm_sfence(); }  // what went past the cache is there for every thread

@@ -25,14 +25,22 @@ struct Avx512 {
     static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
     static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
     static Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }  // b where either is NaN
-    static Vec power_of_bits(Vec x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23)); }
+    static float fold(Vec x) {
+        const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+        const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+        const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    }
+    static constexpr float kFloor = -160.0f;  // below the least that has bits
+    static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+    static Vec scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }
 
     static Mask above(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
     static uint32_t bits(Mask m) { return m; }
     static bool any(Mask m) { return m != 0; }
     static Vec either(Mask m, Vec a, Vec b) { return _mm512_mask_blend_ps(m, b, a); }
-    static Count none() { return _mm512_setzero_si512(); }
     static Count count(Count c, Mask m) { return _mm512_mask_add_epi32(c, m, c, _mm512_set1_epi32(1)); }
+    static Count load(const int32_t* from) { return _mm512_loadu_si512(from); }
     static void store(int32_t* to, Count c) { _mm512_storeu_si512(to, c); }
     static void finish() { _mm_sfence(); }
 

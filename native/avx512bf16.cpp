@@ -35,12 +35,19 @@ struct Avx512Bf16 : Avx512 {
     }
     static Vec multiply_add(Vec sum, Operand a, Operand b) { return _mm512_dpbf16_ps(sum, a, b); }
     static __m256i rounded(Vec x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
+    static Vec as_kept(Vec x) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(x)), 16));
+    }
     static void keep(Stored* to, Vec x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded(x)); }
     static void keep_past_cache(Stored* to, Vec x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(to), rounded(x)); }
+    static __m512i turns() {  // 0, 16, 1, 17 ...
+        const __m512i place = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        return _mm512_or_si512(place, _mm512_slli_epi32(_mm512_add_epi32(place, _mm512_set1_epi32(16)), 16));
+    }
     static void keep_pairs(Stored* to, Vec first, Vec second) {
-        const __m512i low = _mm512_cvtepu16_epi32(rounded(first));
-        const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(second)), 16);
-        _mm512_storeu_si512(to, _mm512_or_si512(low, high));
+        // One instruction rounds both, the first into the lower half; then they take turns.
+        const __m512i halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
+        _mm512_storeu_si512(to, _mm512_permutexvar_epi16(turns(), halves));
     }
 };
 

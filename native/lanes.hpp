@@ -2,7 +2,8 @@
 //
 // A "vector" here is a row of kLanes floats that one instruction handles together; a lane is one of its places. Every
 // algorithm in this folder puts one *state* (a row of the question) into each lane and walks over the items, so that a
-// maximum, a sum or a count over items is the same operation in every lane and nothing is ever moved between lanes.
+// maximum, a sum or a count over items is the same operation in every lane and nothing is ever moved between lanes. (What
+// is asked of one row alone has its numbers in the lanes, and they are folded at the end.)
 //
 // A backend is a struct with static functions; it is chosen by template, so that calling them costs nothing:
 //
@@ -41,6 +42,16 @@ inline float float_of(uint32_t bits) {
     return x;
 }
 
+inline int lowest_bit(uint32_t x) {
+#ifdef __GNUC__
+    return __builtin_ctz(x);
+#else
+    int place = 0;
+    for (; !(x & 1); x >>= 1) ++place;
+    return place;
+#endif
+}
+
 // The nearest bfloat16 (ties to even), as VCVTNEPS2BF16 rounds. NaN stays NaN; denormals become zero, as there.
 inline uint16_t bfloat_of(float x) {
     const uint32_t bits = bits_of(x);
@@ -51,11 +62,13 @@ inline uint16_t bfloat_of(float x) {
 
 inline float float_of_bfloat(uint16_t x) { return float_of(static_cast<uint32_t>(x) << 16); }
 
-// 2^x = 2^n * 2^f with n whole and |f| <= 1/2; 2^f by a polynomial whose relative error is 1.1e-7 (fitted to the least
-// largest relative error). kMagic + x has n + 127 in its lowest bits: shifted up they are the bits of 2^n.
-constexpr float kMagic = 12582912.0f + 127.0f;
+// 2^x = 2^n * 2^f with n whole and |f| <= 1/2; 2^f by a polynomial whose relative error is 1.1e-7, or 2.6e-6 for what is
+// kept as bfloat16 (fitted to the least largest relative error).
 constexpr float kPoly[6] = {1.0f, 0.693147004f, 0.240222424f, 0.0555073358f, 0.00967151299f, 0.00132647273f};
-constexpr float kFloor = -127.0f;  // 2^x is 0 from here on down
+constexpr float kShortPoly[5] = {0.999999285f, 0.693121791f, 0.240247443f, 0.0559178591f, 0.00957010221f};
+// kMagic + n, for whole n, has n + 127 in its lowest bits: shifted up they are the bits of 2^n, down to n = -126, and
+// of 0 for n = -127.
+constexpr float kMagic = 12582912.0f + 127.0f;
 
 // Plain loops over the lanes. See the top of the file for Block and Pair.
 template <int Lanes, int Vectors, int Pair, int Block>
@@ -97,7 +110,18 @@ struct Portable {
     static Vec fma(Vec a, Vec b, Vec c) { return each([&](int i) { return a.at[i] * b.at[i] + c.at[i]; }); }
     // b where either is NaN.
     static Vec max(Vec a, Vec b) { return each([&](int i) { return a.at[i] > b.at[i] ? a.at[i] : b.at[i]; }); }
-    static Vec power_of_bits(Vec x) { return each([&](int i) { return float_of(bits_of(x.at[i]) << 23); }); }
+    // All lanes, halves added up.
+    static float fold(Vec x) {
+        for (int half = Lanes / 2; half > 0; half /= 2)
+            for (int i = 0; i < half; ++i) x.at[i] += x.at[i + half];
+        return x.at[0];
+    }
+    static Vec whole(Vec x) { return each([&](int i) { return (x.at[i] + kMagic) - kMagic; }); }
+    static constexpr float kFloor = -127.0f;
+    // x 2^n, for whole n from kFloor on, where it is 0.
+    static Vec scale(Vec x, Vec n) {
+        return each([&](int i) { return x.at[i] * float_of(bits_of(n.at[i] + kMagic) << 23); });
+    }
 
     static Mask above(Vec a, Vec b) { return where([&](int i) { return a.at[i] > b.at[i]; }); }
     static bool any(Mask m) { return bits(m) != 0; }
@@ -107,11 +131,11 @@ struct Portable {
         return out;
     }
     static Vec either(Mask m, Vec a, Vec b) { return each([&](int i) { return m.at[i] ? a.at[i] : b.at[i]; }); }
-    static Count none() { return Count{}; }
     static Count count(Count c, Mask m) {
         for (int i = 0; i < Lanes; ++i) c.at[i] -= m.at[i];
         return c;
     }
+    static Count load(const int32_t* from) { Count out; std::memcpy(out.at, from, sizeof out.at); return out; }
     static void store(int32_t* to, Count c) { std::memcpy(to, c.at, sizeof c.at); }
 
     static Stored round(float x) {
@@ -145,6 +169,7 @@ struct Portable {
             for (int i = 0; i < Lanes; ++i) sum.at[i] += a.at[i][p] * b.at[i][p];
         return sum;
     }
+    static Vec as_kept(Vec x) { return each([&](int i) { return widen(round(x.at[i])); }); }
     static void keep(Stored* to, Vec x) {
         for (int i = 0; i < Lanes; ++i) to[i] = round(x.at[i]);
     }

@@ -7,7 +7,7 @@
 
 namespace seqward {
 
-constexpr int kVersion = 3;  // of this interface; Python refuses a library that says otherwise
+constexpr int kVersion = 4;  // of this interface; Python refuses a library that says otherwise
 
 struct Scores {  // score of item i for row r: scale * (states[r] . weight[i] + bias[i])
     const float* states;  // [rows, width]
@@ -48,8 +48,7 @@ struct Rank {
     Scores scores;
     const int64_t* target;  // [rows]
     const float* own;       // [rows] the target's score, settled
-    const float* low;       // [rows] a product above it may be of an item whose settled score is at least own
-    const float* high;      // [rows] a product above it is of an item whose settled score is above own
+    const float* margin;    // [rows] how far a product in fp32 may be from the settled score
     int64_t* better;        // [rows] in and out: is added to
 };
 

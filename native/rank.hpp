@@ -15,28 +15,56 @@ namespace {
 constexpr float kHuge = 3.4028235e38f;
 
 // The score of one row and item: products, then halves added up until one is left. Compiled without contraction to
-// fused operations, which would round otherwise.
+// fused operations, which would round otherwise. ``terms``: room for the width, rounded up to a power of two.
+template <class B>
 inline float settled(const Scores& q, int64_t row, int64_t item, float* terms) {
     const float* state = q.states + row * q.width;
     const float* weight = q.weight + item * q.width;
-    int64_t width = 1;
+    int64_t width = B::kLanes;
     while (width < q.width) width *= 2;
-    for (int64_t k = 0; k < width; ++k) terms[k] = k < q.width ? state[k] * weight[k] : 0.0f;
-    for (int64_t half = width / 2; half > 0; half /= 2)
-        for (int64_t k = 0; k < half; ++k) terms[k] += terms[k + half];
-    return q.bias ? terms[0] + q.bias[item] : terms[0];
+    for (int64_t k = 0; k < width; k += B::kLanes)
+        B::store(terms + k, k < q.width ? B::mul(B::load(state + k), B::load(weight + k)) : B::all(0.0f));
+    for (int64_t half = width / 2; half >= B::kLanes; half /= 2)
+        for (int64_t k = 0; k < half; k += B::kLanes)
+            B::store(terms + k, B::add(B::load(terms + k), B::load(terms + k + half)));
+    const float sum = B::fold(B::load(terms));
+    return q.bias ? sum + q.bias[item] : sum;
 }
 
-// Calls ``f(row, vectors, first item, count, scores [item][lane])`` for every panel of rows and block of items.
-template <class B, class F>
-int each_block(const Scores& s, int64_t first_row, int64_t last_row, F f) {
+// Rows are rounded before they are multiplied: h = a + e, w = b + f. So a product a.b is as far from h.w as
+// |e.w + a.f|  <=  |e| |w| + |a| |f|  (Cauchy-Schwarz). These are the largest lengths of some rows and of their rests.
+struct Lengths {
+    float row, rest;
+};
+
+template <class B>
+inline Lengths longest(const float* rows, int64_t count, int64_t width) {
+    float row = 0.0f, rest = 0.0f;
+    for (int64_t i = 0; i < count; ++i) {
+        auto squares = B::all(0.0f), rests = B::all(0.0f);
+        for (int64_t k = 0; k < width; k += B::kLanes) {
+            const auto x = B::load(rows + i * width + k), left = B::sub(x, B::as_kept(x));
+            squares = B::fma(x, x, squares), rests = B::fma(left, left, rests);
+        }
+        row = std::fmax(row, B::fold(squares)), rest = std::fmax(rest, B::fold(rests));
+    }
+    // More by what adding up may have lost, and by the length of what is too small to have a square.
+    const float spare = 1 + width * 0x1p-23f, tiny = std::sqrt(static_cast<float>(width)) * 0x1p-62f;
+    return {std::sqrt(row) * spare + tiny, std::sqrt(rest) * spare + tiny};
+}
+
+// Calls ``begin(first item, count)`` for every block of items, and ``f(row, vectors, first item, count, items, states,
+// room for scores [item][lane], room for terms)`` for every panel of rows in it, with items and states packed.
+template <class B, class Begin, class F>
+int each_block(const Scores& s, int64_t first_row, int64_t last_row, Begin begin, F f) {
     using Stored = typename B::Stored;
     constexpr int64_t kPanel = panel_of<B>(), kBlock = B::kBlock;
     const int64_t sweep = smaller(rounded_up(2048, kPanel), rounded_up(last_row - first_row, kPanel));
-    Workspace space(Workspace::size(sweep * s.width, sizeof(Stored)) + Workspace::size(kBlock * s.width, sizeof(Stored)) +
+    Workspace space(Workspace::size(sweep * s.width, sizeof(Stored)) + 2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
                     Workspace::size(kBlock * kPanel, sizeof(float)) + Workspace::size(2 * s.width, sizeof(float)));
     if (!space.ok()) return 1;
     Stored* const states = space.part<Stored>(sweep * s.width);
+    Stored* const rounded = space.part<Stored>(kBlock * s.width);
     Stored* const items = space.part<Stored>(kBlock * s.width);
     float* const block = space.part<float>(kBlock * kPanel);
     float* const terms = space.part<float>(2 * s.width);
@@ -46,81 +74,140 @@ int each_block(const Scores& s, int64_t first_row, int64_t last_row, F f) {
             pack_states<B>(s, row, vectors_at<B>(row, s.rows) * B::kLanes, states + (row - start) * s.width);
         for (int64_t first = 0; first < s.items; first += kBlock) {
             const int64_t count = smaller(kBlock, s.items - first);
-            pack_items<B>(s, first, count, items);
+            begin(first, count);
+            round_items<B>(s, first, count, rounded);
+            pack_items<B>(rounded, count, s.width, items);
             for (int64_t row = start; row < stop; row += kPanel)
                 with_vectors<B::kVectors>(vectors_at<B>(row, s.rows), [&](auto vectors) {
-                    score_block<B, decltype(vectors)::value>(items, states + (row - start) * s.width, count, s.width,
-                                                             block);
-                    f(row, vectors, first, count, block, terms);
+                    f(row, vectors, first, count, items, states + (row - start) * s.width, block, terms);
                 });
         }
     }
     return 0;
 }
 
+// Counts, for the items of one tile, those whose product is above ``high``: above[lane] += it. If a product lies between
+// ``low`` and ``high`` they are all written to ``out`` [item][lane], and true comes back.
+template <class B, int Vectors>
+SEQWARD_APART bool count_tile(const typename B::Stored* items, const typename B::Stored* states, int64_t steps,
+                              int64_t count, const float* bias, const float* low, const float* high, int32_t* above,
+                              float* out) {
+    typename B::Vec score[kTile][Vectors];
+    for (int t = 0; t < kTile; ++t)
+        for (int v = 0; v < Vectors; ++v) score[t][v] = B::all(t < count && bias ? bias[t] : 0.0f);
+    multiply<B, Vectors, B::kPair, kTile * B::kPair>(items, states, 1, 0, steps, score);
+    bool close = false;
+    for (int v = 0; v < Vectors; ++v) {
+        const auto least = B::load(low + v * B::kLanes), most = B::load(high + v * B::kLanes);
+        auto sum = B::load(above + v * B::kLanes);
+        for (int t = 0; t < kTile; ++t) {
+            if (t >= count) break;
+            const auto sure = B::above(score[t][v], most);
+            sum = B::count(sum, sure);
+            close |= B::bits(B::above(score[t][v], least)) != B::bits(sure);
+        }
+        B::store(above + v * B::kLanes, sum);
+    }
+    for (int t = 0; close && t < kTile; ++t)
+        for (int v = 0; v < Vectors; ++v) B::store(out + (t * Vectors + v) * B::kLanes, score[t][v]);
+    return close;
+}
+
 template <class B>
 int rank(const Rank& q, int64_t first_row, int64_t last_row) {
     const Scores& s = q.scores;
-    return each_block<B>(s, first_row, last_row, [&](int64_t row, auto vectors, int64_t first, int64_t count,
-                                                     const float* block, float* terms) {
+    // Rounding widens the margin of a row and a block by what the lengths of both allow.
+    constexpr bool kRounds = B::kPair > 1;
+    Workspace space(kRounds ? Workspace::size(last_row - first_row, sizeof(Lengths)) : 0);
+    if (!space.ok()) return 1;
+    Lengths* const state = space.part<Lengths>(kRounds ? last_row - first_row : 0);
+    for (int64_t row = first_row; kRounds && row < last_row; ++row)
+        state[row - first_row] = longest<B>(s.states + row * s.width, 1, s.width);
+    Lengths items{0.0f, 0.0f};
+    const auto begin = [&](int64_t first, int64_t count) {
+        if (kRounds) items = longest<B>(s.weight + first * s.width, count, s.width);
+    };
+    return each_block<B>(s, first_row, last_row, begin, [&](int64_t row, auto vectors, int64_t first, int64_t count,
+                                                            const auto* packed, const auto* states, float* out,
+                                                            float* terms) {
         constexpr int kVectors = decltype(vectors)::value;
         constexpr int64_t kRow = kVectors * B::kLanes;
         const int64_t lanes = smaller(kRow, s.rows - row);
-        float bounds[2][kRow];  // lanes without a row: no score is above
-        for (int64_t lane = 0; lane < kRow; ++lane)
-            for (int side = 0; side < 2; ++side)
-                bounds[side][lane] = lane < lanes ? (side ? q.high : q.low)[row + lane] : kHuge;
-        typename B::Vec low[kVectors], high[kVectors];
-        typename B::Count above[kVectors];
-        for (int v = 0; v < kVectors; ++v) {
-            low[v] = B::load(bounds[0] + v * B::kLanes), high[v] = B::load(bounds[1] + v * B::kLanes);
-            above[v] = B::none();
-        }
-        const auto score = [&](int64_t i, int v) {
-            const auto x = B::load(block + i * kRow + v * B::kLanes);
-            return s.bias ? B::add(x, B::all(s.bias[first + i])) : x;
-        };
-        for (int64_t i = 0; i < count; ++i) {
-            bool close = false;
-            for (int v = 0; v < kVectors; ++v) {
-                const auto x = score(i, v);
-                const auto sure = B::above(x, high[v]);
-                above[v] = B::count(above[v], sure);
-                close |= B::bits(B::above(x, low[v])) != B::bits(sure);
+        float bounds[2][kRow];  // lanes without a row, and targets that are no candidates: no score is above
+        for (int64_t lane = 0; lane < kRow; ++lane) bounds[0][lane] = bounds[1][lane] = kHuge;
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+            const float own = q.own[row + lane];
+            float margin = q.margin[row + lane];
+            if (kRounds) {
+                const Lengths& of = state[row + lane - first_row];
+                margin += (of.rest * items.row + (of.row + of.rest) * items.rest) * (1 + 0x1p-20f);
+                margin = margin < kHuge ? margin : kHuge;
             }
-            if (!close) continue;
-            for (int v = 0; v < kVectors; ++v) {
-                const auto x = score(i, v);
-                uint32_t open = B::bits(B::above(x, low[v])) & ~B::bits(B::above(x, high[v]));
-                for (int64_t r = row + v * B::kLanes; open; ++r, open >>= 1) {
-                    if (!(open & 1)) continue;
-                    const float exact = settled(s, r, first + i, terms);
-                    q.better[r] += exact > q.own[r] || (exact == q.own[r] && first + i < q.target[r]);
+            if (own == -INFINITY) continue;
+            // What is not above the lower bound is certainly not better, so that bound lies below all that might be.
+            const float least = own - margin;
+            bounds[0][lane] = least - std::fabs(least) * 0x1p-22f - 0x1p-126f, bounds[1][lane] = own + margin;
+        }
+        int32_t counts[kRow] = {};
+        for (int64_t i = 0; i < count; i += kTile) {
+            const int64_t some = smaller(kTile, count - i);
+            if (!count_tile<B, kVectors>(packed + i * s.width, states, s.width / B::kPair, some,
+                                         s.bias ? s.bias + first + i : nullptr, bounds[0], bounds[1], counts, out))
+                continue;
+            for (int64_t n = 0; n < some * kVectors; ++n) {
+                const auto x = B::load(out + n * B::kLanes);
+                const int64_t lane = n % kVectors * B::kLanes, item = first + i + n / kVectors;
+                uint32_t open = B::bits(B::above(x, B::load(bounds[0] + lane))) &
+                                ~B::bits(B::above(x, B::load(bounds[1] + lane)));
+                for (; open; open &= open - 1) {
+                    const int64_t r = row + lane + lowest_bit(open);
+                    const float exact = settled<B>(s, r, item, terms);
+                    // Without a branch, which nobody could foresee.
+                    q.better[r] += int(exact > q.own[r]) | (int(exact == q.own[r]) & int(item < q.target[r]));
                 }
             }
         }
-        int32_t counts[kRow];
-        for (int v = 0; v < kVectors; ++v) B::store(counts + v * B::kLanes, above[v]);
         for (int64_t lane = 0; lane < lanes; ++lane) q.better[row + lane] += counts[lane];
     });
 }
 
+// The largest score of a block in each lane. ``block`` [item][lane]: products, to which ``bias`` times ``scale`` comes.
+template <class B, int Vectors>
+inline void largest_of(const float* block, const float* bias, float scale, int64_t count, float* out) {
+    typename B::Vec largest[Vectors];
+    for (int v = 0; v < Vectors; ++v) largest[v] = B::all(-INFINITY);
+    for (int64_t i = 0; i < count; ++i)
+        for (int v = 0; v < Vectors; ++v) {
+            auto x = B::load(block + (i * Vectors + v) * B::kLanes);
+            if (bias) x = B::add(x, B::all(bias[i] * scale));
+            largest[v] = B::max(x, largest[v]);
+        }
+    for (int v = 0; v < Vectors; ++v) B::store(out + v * B::kLanes, largest[v]);
+}
+
 // Settles what of a block may be the best of its row so far. ``block`` [item][lane]: products times ``scale``, ``bias``
 // not among them. ``largest`` [lane]: their largest, the bias among them.
-template <int64_t kRow>
+template <class B, int64_t kRow>
 inline void keep_best(const Best& q, int64_t row, int64_t first, int64_t count, const float* block, const float* largest,
                       float scale, float* terms) {
     const float* bias = q.scores.bias ? q.scores.bias + first : nullptr;
-    for (int64_t lane = 0; lane < smaller(kRow, q.scores.rows - row); ++lane) {
+    const int64_t lanes = smaller(kRow, q.scores.rows - row);
+    // Only what is near the best of the block and not far below the best so far can be the best of all.
+    float least[kRow];
+    int32_t open = 0;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+        const float margin = q.margin[row + lane] * scale;
+        const float here = largest[lane] - 2 * margin, before = q.value[row + lane] * scale - margin;
+        least[lane] = here > before ? here : before;
+        open |= largest[lane] >= least[lane];
+    }
+    for (int64_t lane = 0; open && lane < lanes; ++lane) {
+        if (!(largest[lane] >= least[lane])) continue;
         const int64_t r = row + lane;
-        // Only what is near the best of the block and not far below the best so far can be the best of all.
-        const float margin = q.margin[r] * scale;
-        const float near = std::fmax(largest[lane] - 2 * margin, q.value[r] * scale - margin);
-        if (!(largest[lane] >= near)) continue;
         for (int64_t i = 0; i < count; ++i) {
             const float x = block[i * kRow + lane] + (bias ? bias[i] * scale : 0.0f);
-            if (x < near) continue;
-            const float exact = settled(q.scores, r, first + i, terms);
+            if (x < least[lane]) continue;
+            const float exact = settled<B>(q.scores, r, first + i, terms);
             if (exact > q.value[r]) q.value[r] = exact, q.item[r] = first + i;  // the first of equals stays
         }
     }
@@ -129,21 +216,16 @@ inline void keep_best(const Best& q, int64_t row, int64_t first, int64_t count, 
 template <class B>
 int best(const Best& q, int64_t first_row, int64_t last_row) {
     const Scores& s = q.scores;
-    return each_block<B>(s, first_row, last_row, [&](int64_t row, auto vectors, int64_t first, int64_t count,
-                                                     const float* block, float* terms) {
+    const auto begin = [](int64_t, int64_t) {};
+    return each_block<B>(s, first_row, last_row, begin, [&](int64_t row, auto vectors, int64_t first, int64_t count,
+                                                            const auto* packed, const auto* states, float* block,
+                                                            float* terms) {
         constexpr int kVectors = decltype(vectors)::value;
         constexpr int64_t kRow = kVectors * B::kLanes;
+        score_block<B, kVectors>(packed, states, count, s.width, block);
         float largest[kRow];
-        for (int v = 0; v < kVectors; ++v) {
-            auto most = B::all(-INFINITY);
-            for (int64_t i = 0; i < count; ++i) {
-                auto x = B::load(block + i * kRow + v * B::kLanes);
-                if (s.bias) x = B::add(x, B::all(s.bias[first + i]));
-                most = B::max(x, most);
-            }
-            B::store(largest + v * B::kLanes, most);
-        }
-        keep_best<kRow>(q, row, first, count, block, largest, 1.0f, terms);
+        largest_of<B, kVectors>(block, s.bias ? s.bias + first : nullptr, 1.0f, count, largest);
+        keep_best<B, kRow>(q, row, first, count, block, largest, 1.0f, terms);
     });
 }
 

@@ -131,7 +131,7 @@ int topk(const Topk& q, int64_t first_block, int64_t last_block) {
     // Score what was noted and is not below the floor by now.
     const auto settle = [&] {
         for (int64_t n = 0; n < n_noted; ++n)
-            if (noted[n].score >= floor) best.put({settled(s, 0, noted[n].item, terms), noted[n].item});
+            if (noted[n].score >= floor) best.put({settled<B>(s, 0, noted[n].item, terms), noted[n].item});
         n_noted = 0;
         floor = std::fmax(floor, best.least());
     };

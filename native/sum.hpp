@@ -27,41 +27,48 @@ namespace {  // a copy for each file that includes it, compiled for the processo
 constexpr float kSlack = 24.0f;
 constexpr float kLowest = -3.4028234e38f;  // instead of -inf, since -inf - -inf is NaN
 constexpr int64_t kSweep = 2048;           // rows that go over the catalogue together, so that an item is packed for many
-constexpr int64_t kReach = 256;            // rows that the way back takes at a time
+constexpr int64_t kReach = 128;            // rows that the way back takes at a time
 constexpr int64_t kGroup = 8;              // blocks of items for which their packed states serve
 
 template <class B>
 inline typename B::Vec power_of_2(typename B::Vec x) {
-    x = B::max(B::all(kFloor), x);  // in this order NaN stays
-    const auto magic = B::add(x, B::all(kMagic));
-    const auto f = B::sub(x, B::sub(magic, B::all(kMagic)));
-    auto p = B::all(kPoly[5]);
-    for (int i = 4; i >= 0; --i) p = B::fma(p, f, B::all(kPoly[i]));
-    return B::mul(p, B::power_of_bits(magic));
+    x = B::max(B::all(B::kFloor), x);  // in this order NaN stays
+    const auto whole = B::whole(x);
+    const auto f = B::sub(x, whole);
+    // What is rounded to eight bits does not need the last term but one.
+    constexpr int kDegree = B::kPair == 1 ? 5 : 4;
+    const float* const poly = B::kPair == 1 ? kPoly : kShortPoly;
+    auto p = B::all(poly[kDegree]);
+    for (int i = kDegree - 1; i >= 0; --i) p = B::fma(p, f, B::all(poly[i]));
+    return B::scale(p, whole);
 }
 
+enum class Keep { no, soon, past_cache };  // kept numbers: none, or those that are read soon, or only after many more
+
 // Step 2 for ``count`` items of a panel. ``block``: their scores; replaced by e where kPair is 1, else e goes to
-// ``pairs`` as the right side of a product over the items. ``kept`` takes [item][lane], if there; past the cache unless it is read soon.
-template <class B, int Vectors>
+// ``pairs`` as the right side of a product over the items. ``kept`` takes [item][lane].
+template <class B, int Vectors, Keep how>
 inline void exponentials(float* block, typename B::Stored* pairs, typename B::Stored* kept, const float* bias,
-                         float scale, int64_t count, const float* shift, float* total, bool read_soon) {
+                         float scale, int64_t count, const float* shift, float* total) {
     using Vec = typename B::Vec;
     constexpr int64_t kRow = Vectors * B::kLanes;
     Vec away[Vectors], sum[Vectors];
     for (int v = 0; v < Vectors; ++v) away[v] = B::load(shift + v * B::kLanes), sum[v] = B::all(0.0f);
-    for (int64_t i = 0; i < count; i += B::kPair) {
+    const auto step = [&](int64_t i, auto real) {
         for (int v = 0; v < Vectors; ++v) {
             Vec e[B::kPair];
             for (int p = 0; p < B::kPair; ++p) {
-                e[p] = B::all(0.0f);
-                if (i + p >= count) continue;
-                Vec x = B::load(block + (i + p) * kRow + v * B::kLanes);
+                if (p >= real) {
+                    e[p] = B::all(0.0f);
+                    continue;
+                }
+                const int64_t at = (i + p) * kRow + v * B::kLanes;
+                Vec x = B::sub(B::load(block + at), away[v]);
                 if (bias) x = B::add(x, B::all(bias[i + p] * scale));
-                e[p] = power_of_2<B>(B::sub(x, away[v]));
+                e[p] = power_of_2<B>(x);
                 sum[v] = B::add(sum[v], e[p]);
-                if (!kept) continue;
-                typename B::Stored* const to = kept + (i + p) * kRow + v * B::kLanes;
-                read_soon ? B::keep(to, e[p]) : B::keep_past_cache(to, e[p]);
+                if constexpr (how == Keep::soon) B::keep(kept + at, e[p]);
+                if constexpr (how == Keep::past_cache) B::keep_past_cache(kept + at, e[p]);
             }
             if constexpr (B::kPair == 1) {
                 B::store(block + i * kRow + v * B::kLanes, e[0]);
@@ -69,7 +76,10 @@ inline void exponentials(float* block, typename B::Stored* pairs, typename B::St
                 B::keep_pairs(pairs + i * kRow + v * B::kLanes * 2, e[0], e[1]);
             }
         }
-    }
+    };
+    int64_t i = 0;
+    for (; i + B::kPair <= count; i += B::kPair) step(i, std::integral_constant<int, B::kPair>{});
+    if (i < count) step(i, std::integral_constant<int, 1>{});
     if (total)
         for (int v = 0; v < Vectors; ++v)
             B::store(total + v * B::kLanes, B::add(B::load(total + v * B::kLanes), sum[v]));
@@ -82,14 +92,9 @@ inline void raise_shift(const float* block, const float* bias, float scale, int6
                         float* shift, float* total, float* mean, float* largest) {
     using Vec = typename B::Vec;
     constexpr int64_t kRow = Vectors * B::kLanes;
+    largest_of<B, Vectors>(block, bias, scale, count, largest);
     for (int v = 0; v < Vectors; ++v) {
-        Vec best = B::all(kLowest);
-        for (int64_t i = 0; i < count; ++i) {
-            Vec x = B::load(block + i * kRow + v * B::kLanes);
-            if (bias) x = B::add(x, B::all(bias[i] * scale));
-            best = B::max(x, best);
-        }
-        B::store(largest + v * B::kLanes, best);
+        const Vec best = B::max(B::load(largest + v * B::kLanes), B::all(kLowest));
         const Vec old = B::load(shift + v * B::kLanes);
         const auto grown = B::above(best, B::add(old, B::all(kSlack)));
         if (!B::any(grown)) continue;
@@ -123,19 +128,22 @@ int sum(const Sum& q, int64_t first_row, int64_t last_row) {
     const int64_t padded_rows = rounded_up(s.rows, B::kLanes);
     const int64_t sweep = smaller(rounded_up(kSweep, kPanel), rounded_up(last_row - first_row, kPanel));
     Workspace space(Workspace::size(sweep * s.width, sizeof(Stored)) + 2 * Workspace::size(sweep, sizeof(float)) +
-                    Workspace::size(sweep * columns, sizeof(float)) + Workspace::size(kBlock * s.width, sizeof(Stored)) +
+                    Workspace::size(sweep * columns, sizeof(float)) + 2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
                     Workspace::size(kBlock * columns, sizeof(Stored)) + Workspace::size(kBlock * kPanel, sizeof(float)) +
-                    Workspace::size(kBlock * kPanel, sizeof(Stored)) + Workspace::size(2 * s.width, sizeof(float)));
+                    Workspace::size(kBlock * kPanel, sizeof(Stored)) + Workspace::size(2 * s.width, sizeof(float)) +
+                    Workspace::size(columns, sizeof(uint32_t)));
     if (!space.ok()) return 1;
     Stored* const states = space.part<Stored>(sweep * s.width);
     float* const shift = space.part<float>(sweep);
     float* const total = space.part<float>(sweep);
     float* const mean = space.part<float>(sweep * columns);
+    Stored* const rounded = space.part<Stored>(kBlock * s.width);
     Stored* const items = space.part<Stored>(kBlock * s.width);
     Stored* const across = space.part<Stored>(kBlock * columns);
     float* const block = space.part<float>(kBlock * kPanel);
     Stored* const pairs = space.part<Stored>(kBlock * kPanel);
     float* const terms = space.part<float>(2 * s.width);
+    uint32_t* const line = space.part<uint32_t>(columns);
 
     for (int64_t start = first_row; start < last_row; start += sweep) {
         const int64_t stop = smaller(start + sweep, last_row);
@@ -155,8 +163,9 @@ int sum(const Sum& q, int64_t first_row, int64_t last_row) {
             const int64_t count = smaller(kBlock, s.items - first);
             const int64_t even = rounded_up(count, B::kPair);
             const float* bias = s.bias ? s.bias + first : nullptr;
-            pack_items<B>(s, first, count, items);
-            if (columns) pack_columns<B>(s, first, count, across);
+            round_items<B>(s, first, count, rounded);
+            pack_items<B>(rounded, count, s.width, items);
+            if (columns) pack_columns<B>(rounded, count, s.width, line, across);
             for (int64_t row = start; row < stop; row += kPanel) {
                 const Panel<B> p = panel_at(row);
                 const int64_t place = first / kBlock * padded_rows + row;
@@ -167,10 +176,15 @@ int sum(const Sum& q, int64_t first_row, int64_t last_row) {
                     score_block<B, kVectors>(items, p.states, count, s.width, block);
                     float largest[kRow];
                     raise_shift<B, kVectors>(block, bias, s.scale, count, columns, p.shift, p.total, p.mean, largest);
-                    if (q.best) keep_best<kRow>(*q.best, row, first, count, block, largest, s.scale, terms);
+                    if (q.best) keep_best<B, kRow>(*q.best, row, first, count, block, largest, s.scale, terms);
                     if (q.shift)
                         for (int64_t lane = 0; lane < kRow; ++lane) q.shift[place + lane] = p.shift[lane];
-                    exponentials<B, kVectors>(block, pairs, kept, bias, s.scale, count, p.shift, p.total, false);
+                    if (kept)
+                        exponentials<B, kVectors, Keep::past_cache>(block, pairs, kept, bias, s.scale, count, p.shift,
+                                                                    p.total);
+                    else
+                        exponentials<B, kVectors, Keep::no>(block, pairs, nullptr, bias, s.scale, count, p.shift,
+                                                            p.total);
                     const Stored* right;
                     if constexpr (B::kPair == 1) {
                         right = block;
@@ -201,13 +215,18 @@ template <class B>
 inline void pack_weighted(const Scores& s, int64_t row, int64_t count, const float* factor,
                           typename B::Stored* out) {
     const int64_t most = B::kVectors * B::kLanes;
-    for (int64_t r = 0; r < count; ++r)
-        for (int64_t c = 0; c < s.width; c += most) {
-            const int64_t lanes = smaller(most, s.width - c);
-            typename B::Stored* to = out + c * count + (r / B::kPair * lanes) * B::kPair + r % B::kPair;
-            const float* from = s.states + (row + r) * s.width + c;
-            for (int64_t lane = 0; lane < lanes; ++lane)
-                to[lane * B::kPair] = B::round(row + r < s.rows ? from[lane] * factor[r] : 0.0f);
+    const auto weighted = [&](int64_t r, int64_t c) {
+        return row + r < s.rows ? B::mul(B::load(s.states + (row + r) * s.width + c), B::all(factor[r])) : B::all(0.0f);
+    };
+    for (int64_t r = 0; r < count; r += B::kPair)
+        for (int64_t c = 0; c < s.width; c += B::kLanes) {
+            const int64_t group = c / most * most, lanes = smaller(most, s.width - group);
+            typename B::Stored* to = out + group * count + r * lanes + (c - group) * B::kPair;
+            if constexpr (B::kPair == 1) {
+                B::keep(to, weighted(r, c));
+            } else {
+                B::keep_pairs(to, weighted(r, c), weighted(r + 1, c));
+            }
         }
 }
 
@@ -231,6 +250,10 @@ inline void spread_block(const Spread& q, const typename B::Stored* e, int64_t c
                 const int64_t step = fits ? width : kRow;
                 for (int64_t t = 0; !fits && t < count - i; ++t)
                     for (int64_t lane = 0; lane < kRow; ++lane) tile[t * kRow + lane] = to[t * width + lane];
+                // They come from memory, in pieces that no processor foresees: call for those of the next tile but one.
+                for (int64_t panel = 0; c == 0 && panel < whole; ++panel)
+                    for (int64_t at = 0; at < kTile * kPanel; at += 64 / int64_t(sizeof(Stored)))
+                        fetch_soon(e + (panel * kBlock + i + 2 * kTile) * kPanel + at);
                 product<B, kVectors, int(kPanel), B::kPair>(e + i * kPanel, right, whole, kBlock * kPanel,
                                                             kPanel / B::kPair, out, step, true);
                 // The last panel may be narrower: then its items lie closer.
@@ -265,7 +288,7 @@ int spread(const Spread& q, int64_t first_block, int64_t last_block) {
     const Scores& s = a.scores;
     const int64_t padded_rows = rounded_up(s.rows, B::kLanes), reach = rounded_up(kReach, kPanel);
     Workspace space(Workspace::size(reach * s.width, sizeof(Stored)) * 2 + Workspace::size(reach, sizeof(float)) * 2 +
-                    Workspace::size(kTile * kPanel, sizeof(float)) + Workspace::size(kBlock * s.width, sizeof(Stored)) +
+                    Workspace::size(kTile * kPanel, sizeof(float)) + 2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
                     Workspace::size(kBlock * kPanel, sizeof(float)) + Workspace::size(kBlock * kPanel, sizeof(Stored)) +
                     Workspace::size(kBlock * reach, sizeof(Stored)));
     if (!space.ok()) return 1;
@@ -274,6 +297,7 @@ int spread(const Spread& q, int64_t first_block, int64_t last_block) {
     float* const factor = space.part<float>(reach);
     float* const shift = space.part<float>(reach);
     float* const tile = space.part<float>(kTile * kPanel);
+    Stored* const rounded = space.part<Stored>(kBlock * s.width);
     Stored* const items = space.part<Stored>(kBlock * s.width);
     float* const block = space.part<float>(kBlock * kPanel);
     Stored* const pairs = space.part<Stored>(kBlock * kPanel);
@@ -304,14 +328,15 @@ int spread(const Spread& q, int64_t first_block, int64_t last_block) {
                 packed = true;
                 const Stored* e = a.kept ? static_cast<const Stored*>(a.kept) + place * kBlock : again;
                 if (!a.kept) {
-                    pack_items<B>(s, first, count, items);
+                    round_items<B>(s, first, count, rounded);
+                    pack_items<B>(rounded, count, s.width, items);
                     for (int64_t r = 0; r < rows; r += kPanel)
                         with_vectors<B::kVectors>(smaller(kPanel, rows - r) / B::kLanes, [&](auto vectors) {
                             constexpr int kVectors = decltype(vectors)::value;
                             score_block<B, kVectors>(items, states + r * s.width, count, s.width, block);
-                            exponentials<B, kVectors>(block, pairs, again + r * kBlock,
-                                                      s.bias ? s.bias + first : nullptr, s.scale, count, shift + r,
-                                                      nullptr, true);
+                            exponentials<B, kVectors, Keep::soon>(block, pairs, again + r * kBlock,
+                                                                  s.bias ? s.bias + first : nullptr, s.scale, count,
+                                                                  shift + r, nullptr);
                         });
                 }
                 spread_block<B>(q, e, rows, first, count, weighted, factor, tile);

@@ -76,7 +76,7 @@ void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bi
 
     std::vector<double> expected_grad(items, 0.0);
     std::vector<int64_t> target(rows), better(rows, 0);
-    std::vector<float> own(rows), low(rows), high(rows);
+    std::vector<float> own(rows);
     std::vector<std::vector<double>> scores(rows, std::vector<double>(items));
     for (int64_t r = 0; r < rows; ++r) {
         double all = 0.0;
@@ -91,13 +91,12 @@ void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bi
             expected_grad[i] += grad[r] * std::exp2(scores[r][i] * flatter.scale) / all * states[r * width];
         target[r] = r * 7 % items;
         own[r] = static_cast<float>(scores[r][target[r]]);
-        low[r] = own[r] - margin[r], high[r] = own[r] + margin[r];
     }
     for (int64_t i = 0; i < items; ++i)
         expect(std::fabs(grad_weight[i * width] - expected_grad[i]) < tolerance * rows, "gradient", name, rows, items,
                width);
 
-    const Rank rank{s, target.data(), own.data(), low.data(), high.data(), better.data()};
+    const Rank rank{s, target.data(), own.data(), margin.data(), better.data()};
     seqward_rank(variant, &rank, 0, middle), seqward_rank(variant, &rank, middle, rows);
     seqward_best(variant, &best, 0, middle), seqward_best(variant, &best, middle, rows);
     for (int64_t r = 0; r < rows; ++r) {

@@ -18,7 +18,7 @@ from seqward.catalogue import chunked, native
 from seqward.catalogue.chunked import LOG2E, ChunkedScores
 from seqward.catalogue.linear import Linear
 from seqward.catalogue.native import BestQuestion, RankQuestion, ScoresQuestion, SpreadQuestion, SumQuestion, Variant
-from seqward.catalogue.order import bounds, excluded, margins, ranks, settled, without
+from seqward.catalogue.order import excluded, margins, ranks, settled, without
 from seqward.catalogue.scores import Best, Pairs, exact
 
 WIDTH = 16
@@ -108,14 +108,13 @@ class FusedScores(Linear):
         if variant is None:
             return self.portable.rank_of(items, exclude)
         states, weight, bias = parts = self.parts
-        margin = margins(states, weight, bias, variant.unit)
+        margin = margins(states, weight, bias)
         own = settled(*parts, torch.arange(self.n_rows), items)
         items = items.long().contiguous()
         own = own.masked_fill(excluded(items, exclude, self.n_items), -torch.inf)
-        low, high = bounds(own, margin)
         better = torch.zeros_like(items)
         question = RankQuestion(
-            _scores(states, weight, bias, 1.0), *map(native.address, (items, own, low, high, better))
+            _scores(states, weight, bias, 1.0), *map(native.address, (items, own, margin, better))
         )
         native.ask("rank", variant, question, self.n_rows, variant.panel, states.shape[0] * weight.numel())
         if exclude is not None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-VERSION = 3
+VERSION = 4
 """Of the interface; ``kVersion`` in native/questions.hpp."""
 FP32, BF16 = ("avx512", "avx2"), ("avx512-bf16",)
 """Variants that ``auto`` may take for sums in fp32 and in bfloat16, best first. The plain ones are for tests."""
@@ -88,8 +88,7 @@ class RankQuestion(Structure):
         ("scores", ScoresQuestion),
         ("target", c_void_p),
         ("own", c_void_p),
-        ("low", c_void_p),
-        ("high", c_void_p),
+        ("margin", c_void_p),
         ("better", c_void_p),
     )
 
