@@ -42,9 +42,9 @@ inline float float_of(uint32_t bits) {
     return x;
 }
 
-inline int lowest_bit(uint32_t x) {
+inline int lowest_bit(uint64_t x) {
 #ifdef __GNUC__
-    return __builtin_ctz(x);
+    return __builtin_ctzll(x);
 #else
     int place = 0;
     for (; !(x & 1); x >>= 1) ++place;

@@ -14,21 +14,41 @@ namespace {
 
 constexpr float kHuge = 3.4028235e38f;
 
+// Terms of a product, summed over its vectors as if halves were added up until one is left. Term i of kTerms; vectors
+// beyond the width are 0.
+template <class B, int kTerms, int kLeft = 1>
+inline typename B::Vec halves(const float* state, const float* weight, int64_t width, int64_t i = 0) {
+    if constexpr (kLeft == kTerms) {
+        const int64_t k = i * B::kLanes;
+        return k < width ? B::mul(B::load(state + k), B::load(weight + k)) : B::all(0.0f);
+    } else {
+        return B::add(halves<B, kTerms, 2 * kLeft>(state, weight, width, i),
+                      halves<B, kTerms, 2 * kLeft>(state, weight, width, i + kLeft));
+    }
+}
+
 // The score of one row and item: products, then halves added up until one is left. Compiled without contraction to
 // fused operations, which would round otherwise. ``terms``: room for the width, rounded up to a power of two.
 template <class B>
 inline float settled(const Scores& q, int64_t row, int64_t item, float* terms) {
     const float* state = q.states + row * q.width;
     const float* weight = q.weight + item * q.width;
-    int64_t width = B::kLanes;
-    while (width < q.width) width *= 2;
-    for (int64_t k = 0; k < width; k += B::kLanes)
-        B::store(terms + k, k < q.width ? B::mul(B::load(state + k), B::load(weight + k)) : B::all(0.0f));
-    for (int64_t half = width / 2; half >= B::kLanes; half /= 2)
-        for (int64_t k = 0; k < half; k += B::kLanes)
-            B::store(terms + k, B::add(B::load(terms + k), B::load(terms + k + half)));
-    const float sum = B::fold(B::load(terms));
-    return q.bias ? sum + q.bias[item] : sum;
+    typename B::Vec sum;
+    if (q.width <= 4 * B::kLanes) {
+        sum = halves<B, 4>(state, weight, q.width);
+    } else if (q.width <= 8 * B::kLanes) {
+        sum = halves<B, 8>(state, weight, q.width);
+    } else {
+        int64_t width = B::kLanes;
+        while (width < q.width) width *= 2;
+        for (int64_t k = 0; k < width; k += B::kLanes)
+            B::store(terms + k, k < q.width ? B::mul(B::load(state + k), B::load(weight + k)) : B::all(0.0f));
+        for (int64_t half = width / 2; half >= B::kLanes; half /= 2)
+            for (int64_t k = 0; k < half; k += B::kLanes)
+                B::store(terms + k, B::add(B::load(terms + k), B::load(terms + k + half)));
+        sum = B::load(terms);
+    }
+    return q.bias ? B::fold(sum) + q.bias[item] : B::fold(sum);
 }
 
 // Rows are rounded before they are multiplied: h = a + e, w = b + f. So a product a.b is as far from h.w as
@@ -86,17 +106,19 @@ int each_block(const Scores& s, int64_t first_row, int64_t last_row, Begin begin
     return 0;
 }
 
-// Counts, for the items of one tile, those whose product is above ``high``: above[lane] += it. If a product lies between
-// ``low`` and ``high`` they are all written to ``out`` [item][lane], and true comes back.
+// Counts, for the items of one tile, those whose product is above ``high``: above[lane] += it. ``open`` takes a bit for
+// each lane of an item whose product lies between ``low`` and ``high``; returns whether there are any.
 template <class B, int Vectors>
 SEQWARD_APART bool count_tile(const typename B::Stored* items, const typename B::Stored* states, int64_t steps,
                               int64_t count, const float* bias, const float* low, const float* high, int32_t* above,
-                              float* out) {
+                              uint64_t* open) {
+    static_assert(Vectors * B::kLanes <= 64);
     typename B::Vec score[kTile][Vectors];
     for (int t = 0; t < kTile; ++t)
         for (int v = 0; v < Vectors; ++v) score[t][v] = B::all(t < count && bias ? bias[t] : 0.0f);
     multiply<B, Vectors, B::kPair, kTile * B::kPair>(items, states, 1, 0, steps, score);
-    bool close = false;
+    uint64_t any = 0;
+    for (int t = 0; t < kTile; ++t) open[t] = 0;
     for (int v = 0; v < Vectors; ++v) {
         const auto least = B::load(low + v * B::kLanes), most = B::load(high + v * B::kLanes);
         auto sum = B::load(above + v * B::kLanes);
@@ -104,13 +126,12 @@ SEQWARD_APART bool count_tile(const typename B::Stored* items, const typename B:
             if (t >= count) break;
             const auto sure = B::above(score[t][v], most);
             sum = B::count(sum, sure);
-            close |= B::bits(B::above(score[t][v], least)) != B::bits(sure);
+            const uint64_t close = B::bits(B::above(score[t][v], least)) ^ B::bits(sure);
+            open[t] |= close << v * B::kLanes, any |= close;
         }
         B::store(above + v * B::kLanes, sum);
     }
-    for (int t = 0; close && t < kTile; ++t)
-        for (int v = 0; v < Vectors; ++v) B::store(out + (t * Vectors + v) * B::kLanes, score[t][v]);
-    return close;
+    return any != 0;
 }
 
 template <class B>
@@ -128,7 +149,7 @@ int rank(const Rank& q, int64_t first_row, int64_t last_row) {
         if (kRounds) items = longest<B>(s.weight + first * s.width, count, s.width);
     };
     return each_block<B>(s, first_row, last_row, begin, [&](int64_t row, auto vectors, int64_t first, int64_t count,
-                                                            const auto* packed, const auto* states, float* out,
+                                                            const auto* packed, const auto* states, float*,
                                                             float* terms) {
         constexpr int kVectors = decltype(vectors)::value;
         constexpr int64_t kRow = kVectors * B::kLanes;
@@ -151,21 +172,17 @@ int rank(const Rank& q, int64_t first_row, int64_t last_row) {
         int32_t counts[kRow] = {};
         for (int64_t i = 0; i < count; i += kTile) {
             const int64_t some = smaller(kTile, count - i);
+            uint64_t open[kTile];
             if (!count_tile<B, kVectors>(packed + i * s.width, states, s.width / B::kPair, some,
-                                         s.bias ? s.bias + first + i : nullptr, bounds[0], bounds[1], counts, out))
+                                         s.bias ? s.bias + first + i : nullptr, bounds[0], bounds[1], counts, open))
                 continue;
-            for (int64_t n = 0; n < some * kVectors; ++n) {
-                const auto x = B::load(out + n * B::kLanes);
-                const int64_t lane = n % kVectors * B::kLanes, item = first + i + n / kVectors;
-                uint32_t open = B::bits(B::above(x, B::load(bounds[0] + lane))) &
-                                ~B::bits(B::above(x, B::load(bounds[1] + lane)));
-                for (; open; open &= open - 1) {
-                    const int64_t r = row + lane + lowest_bit(open);
+            for (int64_t item = first + i, t = 0; t < some; ++t, ++item)
+                for (; open[t]; open[t] &= open[t] - 1) {
+                    const int64_t r = row + lowest_bit(open[t]);
                     const float exact = settled<B>(s, r, item, terms);
                     // Without a branch, which nobody could foresee.
                     q.better[r] += int(exact > q.own[r]) | (int(exact == q.own[r]) & int(item < q.target[r]));
                 }
-            }
         }
         for (int64_t lane = 0; lane < lanes; ++lane) q.better[row + lane] += counts[lane];
     });

@@ -76,11 +76,15 @@ def _norms(rows: Tensor) -> Tensor:
 
 
 def _longest(rows: Tensor) -> Tensor:
-    """The length of the longest row or a little more, in two readings of the table; NaN and inf carry on."""
+    """The length of the longest row or a little more; NaN and inf carry on."""
     root = rows.shape[1] ** 0.5
+    length = rows.norm(dim=1).amax() + root * TINY
+    # The rest reads the table again, for squares that are not numbers; elsewhere to ask would be to wait.
+    if rows.device.type == "cpu" and TINY**0.5 < length < torch.inf:
+        return length
     low, high = torch.aminmax(rows)
     largest = torch.maximum(-low, high)
-    return torch.where(largest == 0, 0.0, torch.minimum(rows.norm(dim=1).amax() + root * TINY, root * largest))
+    return torch.where(largest == 0, 0.0, torch.minimum(length, root * largest))
 
 
 def none_of(states: Tensor, k: int) -> Best:
