@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ import torch
 from asking import refusal
 from jobs import TRAINED, job_of, shop
 from seqward import networks
-from seqward.networks import Networks, free_memory, refuse_too_large
+from seqward.networks import Networks, refuse_too_large
 
 
 def test_tables_that_do_not_fit_are_refused_with_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,23 +65,3 @@ def test_networks_are_counted_without_being_made(name: str, monkeypatch: pytest.
     assert torch.equal(torch.get_rng_state(), before)
     monkeypatch.setattr(networks, "free_memory", lambda device: 1)
     assert "are free" in refusal(refuse_too_large, job_of(name, shop()))
-
-
-@pytest.mark.parametrize(("limit", "free"), [("5000000\n", 3_500_000), ("1000\n", 0), ("max\n", None), (None, None)])
-def test_a_container_has_what_its_limit_leaves(
-    limit: str | None, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It uses 2 MB, of which half a MB are files that can be read again."""
-    monkeypatch.setattr(networks, "CONTROL_GROUPS", tmp_path / "none")
-    whole = free_memory(torch.device("cpu"))
-    monkeypatch.setattr(networks, "CONTROL_GROUPS", tmp_path)
-    for name, text in (("max", limit), ("current", "2000000\n"), ("stat", "anon 7\ninactive_file 500000\n")):
-        if text is not None:
-            (tmp_path / f"memory.{name}").write_text(text)
-    found = free_memory(torch.device("cpu"))
-    assert found == free if free is not None else (found is None) == (whole is None)
-
-
-def test_free_memory_is_known_or_not_asked() -> None:
-    free = free_memory(torch.device("cpu"))
-    assert free is None or free > 1e6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 
 from seqward.errors import SeqwardError
 from seqward.job import Job
+from seqward.memory import free_memory, keep_freed_memory
 from seqward.model import Model
 from seqward.optimise import RowAdam
 from seqward.randomness import seeded
@@ -35,6 +35,7 @@ class Networks:
                 "target follows every row at every step. Take adam, or objective.target=twin."
             )
         refuse_too_large(job)
+        keep_freed_memory()
         self.modules = nn.ModuleList(self.target.networks(build_model(job, 0), lambda: build_model(job, 1)))
         self.modules.to(job.data.device)
         self.optimiser = self._fresh_optimiser(job.method.phases[0].lr)
@@ -119,29 +120,3 @@ def refuse_too_large(job: Job) -> None:
             f"train.catalogue=dense writes {events:,.0f} x {items:,} scores a step and their gradients, "
             f"{matrix / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free. With train.catalogue=auto no matrix is written."
         )
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that may still be taken, on a GPU or of the machine's memory and of what a container is given of it; None
-    where the system does not tell.
-    """
-    if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free again, but held by torch
-        return torch.cuda.mem_get_info(device)[0] + kept
-    told = Path("/proc/meminfo")
-    lines = dict(line.split(":", 1) for line in told.read_text().splitlines()) if told.is_file() else {}
-    machine = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else []
-    return min([*machine, *_left_to_container(CONTROL_GROUPS)], default=None)
-
-
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
-
-
-def _left_to_container(folder: Path) -> list[int]:
-    """Bytes between a control group's limit and what it uses, file caches aside; none where there is no limit."""
-    try:
-        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-        told = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return [max(0, limit - used + int(told["inactive_file"]))]
-    except (OSError, ValueError, KeyError):  # "max", an older kernel, or another system
-        return []

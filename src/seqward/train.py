@@ -25,6 +25,7 @@ from seqward.clock import Clock, interruptible
 from seqward.data.batches import Batch
 from seqward.errors import STOPPED, Finding, SeqwardError, did_you_mean
 from seqward.job import Job
+from seqward.memory import give_back_freed_memory
 from seqward.method import Phase, scorer_of
 from seqward.networks import Networks
 from seqward.runlog import Observe, RunLog
@@ -81,6 +82,7 @@ def train(job: Job, resume: bool = False, observe: Observe = lambda record: None
         raise
     finally:
         log.close()
+        give_back_freed_memory()
     if interrupted.is_set():
         raise KeyboardInterrupt
     return progress

@@ -113,9 +113,7 @@ class FusedScores(Linear):
         items = items.long().contiguous()
         own = own.masked_fill(excluded(items, exclude, self.n_items), -torch.inf)
         better = torch.zeros_like(items)
-        question = RankQuestion(
-            _scores(states, weight, bias, 1.0), *map(native.address, (items, own, margin, better))
-        )
+        question = RankQuestion(_scores(states, weight, bias, 1.0), *map(native.address, (items, own, margin, better)))
         native.ask("rank", variant, question, self.n_rows, variant.panel, states.shape[0] * weight.numel())
         if exclude is not None:
             better = without(better, own, items, exclude, parts)
