@@ -56,10 +56,10 @@ struct Avx2 {
     static void store(int32_t* to, Count c) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), c); }
 
     static Stored round(float x) { return x; }
-    static float widen(Stored x) { return x; }
     static Operand take(const Stored* from) { return _mm256_loadu_ps(from); }
     static Operand same(const Stored* from) { return _mm256_broadcast_ss(from); }
     static Vec multiply_add(Vec sum, Operand a, Operand b) { return _mm256_fmadd_ps(a, b, sum); }
+    static Vec widened(const Stored* from) { return load(from); }
     static Vec as_kept(Vec x) { return x; }
     static void keep(Stored* to, Vec x) { _mm256_storeu_ps(to, x); }
     static void keep_past_cache(Stored* to, Vec x) { _mm256_stream_ps(to, x); }

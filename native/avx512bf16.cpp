@@ -26,7 +26,6 @@ struct Avx512Bf16 : Avx512 {
 
     // One number at a time where matrices are packed: the instruction's own rounding, taken from the emulation.
     static Stored round(float x) { return bfloat_of(x); }
-    static float widen(Stored x) { return float_of_bfloat(x); }
     static Operand take(const Stored* from) { return reinterpret_cast<Operand>(_mm512_loadu_si512(from)); }
     static Operand same(const Stored* from) {
         int32_t pair;
@@ -35,9 +34,9 @@ struct Avx512Bf16 : Avx512 {
     }
     static Vec multiply_add(Vec sum, Operand a, Operand b) { return _mm512_dpbf16_ps(sum, a, b); }
     static __m256i rounded(Vec x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
-    static Vec as_kept(Vec x) {
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(x)), 16));
-    }
+    static Vec wide(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+    static Vec widened(const Stored* from) { return wide(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))); }
+    static Vec as_kept(Vec x) { return wide(rounded(x)); }
     static void keep(Stored* to, Vec x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded(x)); }
     static void keep_past_cache(Stored* to, Vec x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(to), rounded(x)); }
     static __m512i turns() {  // 0, 16, 1, 17 ...

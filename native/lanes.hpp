@@ -169,6 +169,7 @@ struct Portable {
             for (int i = 0; i < Lanes; ++i) sum.at[i] += a.at[i][p] * b.at[i][p];
         return sum;
     }
+    static Vec widened(const Stored* from) { return each([&](int i) { return widen(from[i]); }); }
     static Vec as_kept(Vec x) { return each([&](int i) { return widen(round(x.at[i])); }); }
     static void keep(Stored* to, Vec x) {
         for (int i = 0; i < Lanes; ++i) to[i] = round(x.at[i]);

@@ -270,13 +270,14 @@ inline void spread_block(const Spread& q, const typename B::Stored* e, int64_t c
         });
     }
     for (int64_t i = 0; q.grad_bias && i < count; ++i) {
-        float sum = 0.0f;
+        auto sum = B::all(0.0f);
         for (int64_t r = 0; r < count_rows; r += kPanel) {
             const int64_t lanes = smaller(kPanel, count_rows - r);
             const Stored* from = e + r * kBlock + i * lanes;
-            for (int64_t lane = 0; lane < lanes; ++lane) sum += B::widen(from[lane]) * factor[r + lane];
+            for (int64_t lane = 0; lane < lanes; lane += B::kLanes)
+                sum = B::fma(B::widened(from + lane), B::load(factor + r + lane), sum);
         }
-        q.grad_bias[first + i] += sum;
+        q.grad_bias[first + i] += B::fold(sum);
     }
 }
 

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ccql_step import job_of as ccql_job_of
-from ccql_step import sections
 from peers.contestants.plain_torch import world
 from peers.contestants.protocol import Meter, Sessions, answer, asked
 from seqward.catalogue import scores_of
@@ -123,12 +121,14 @@ def train(ask: Any, meter: Meter) -> str:
 
 
 def ccql(ask: Any, meter: Meter) -> str:
+    from ccql_step import job_of, sections  # with it comes what simulates and reads logs, which training has no need of
+
     data, form = dataset_of(ask), ask.options.conservative
     events = TrainingEvents(data, context=sections(form)["backbone"].session_max_len)
     transitions = getattr(ask.options, "transitions", None)
     sessions = BATCH if transitions is None else max(2, round(transitions * events.n_pieces / events.n_events))
     run = {"batch_size": sessions, "catalogue": ask.options.engine, "precision": ask.options.precision}
-    job, progress = ccql_job_of(events, sections(form, **run)), Progress()
+    job, progress = job_of(events, sections(form, **run)), Progress()
     networks = Networks(job)
 
     def step() -> float:

@@ -41,17 +41,17 @@ class Batch:
 
     def column(self, name: str) -> Tensor:
         """[n] a column of the data set (item, reward, live, session, ...) at the counted events."""
-        return getattr(self.data, name)[self.event]
+        return self.data.column(name, self.event)
 
     @property
     def users(self) -> Tensor:
         """[B] number of each piece's user."""
-        return self.data.user[self.slots[:, 0]]
+        return self.data.user[self.sessions]
 
     @property
     def sessions(self) -> Tensor:
         """[B] the session of each piece."""
-        return self.data.session[self.slots[:, 0]]
+        return self.data.session_of(self.slots[:, 0])
 
     def returns(self, gamma: float) -> Tensor:
         """[B, S + 1] the return from each row of the states on; NaN but at the rows before counted events."""
@@ -79,20 +79,41 @@ class TrainingEvents:
         begins, lengths = data.offsets[:-1][counts > 0], counts[counts > 0]
         pieces = CUTS[draw](begins, lengths, context)
         self.begin, self.stop, self.counted_from = (self._tensor(p) for p in pieces)
-        self.item = self._tensor(data.item.astype(np.int64))
+        self._item = self._tensor(data.item.astype(np.int32))  # half the memory; what is asked for is int64
         self.reward = self._tensor(data.reward)
         live = np.ones(data.n_events, dtype=np.float32)
         live[data.offsets[1:] - 1] = 0.0
         self.live = self._tensor(live)
         """1, and 0 at the last event of a session: an episode ends only where the session does."""
-        self.session = self._tensor(data.session_of_event().astype(np.int64))
+        self.offsets = self._tensor(data.offsets.astype(np.int64))
         self.train = self._tensor(train)
         user, self.n_users = data.training_users()
-        self.user = self._tensor(np.repeat(user, np.diff(data.offsets)))
+        self.user = self._tensor(user)
+        """[sessions]"""
         self._sessions = data.offsets, np.where(train, data.reward, 0.0)
         self._returns: dict[float, Tensor] = {}
         self.n_events = int((self.stop - self.counted_from).sum())
         """Events counted in an epoch."""
+
+    @property
+    def item(self) -> Tensor:
+        """[events] int64"""
+        return self._item.long()
+
+    @property
+    def session(self) -> Tensor:
+        """[events] the session of each."""
+        return self.session_of(torch.arange(len(self._item), device=self.device))
+
+    def column(self, name: str, events: Tensor) -> Tensor:
+        """[...] a column at some events, without making all of it."""
+        if name == "item":
+            return self._item[events].long()
+        return self.session_of(events) if name == "session" else getattr(self, name)[events]
+
+    def session_of(self, events: Tensor) -> Tensor:
+        """[...] the session of some events."""
+        return torch.searchsorted(self.offsets, events.contiguous(), right=True) - 1
 
     def _tensor(self, array: NDArray) -> Tensor:
         # A copy, because columns read from Parquet are read-only, which torch does not support.
@@ -108,15 +129,15 @@ class TrainingEvents:
     @cached_property
     def before(self) -> Tensor:
         """[events] events of the session that came earlier."""
-        place = torch.arange(len(self.item), device=self.device)
-        first = torch.full_like(place, len(place)).scatter_reduce(0, self.session, place, "amin")
-        return (place - first[self.session]).float()
+        place = torch.arange(len(self._item), device=self.device)
+        return (place - self.offsets[self.session_of(place)]).float()
 
     @cached_property
     def after(self) -> Tensor:
         """[events] training events of the session that come later."""
-        counts = torch.zeros_like(self.before).index_add_(0, self.session[self.train], self.train[self.train].float())
-        return (counts[self.session] - self.before - 1).clamp(min=0)
+        session = self.session
+        counts = torch.zeros(len(self.offsets), device=self.device).index_add_(0, session, self.train.float())
+        return (counts[session] - self.before - 1).clamp(min=0)
 
     @cached_property
     def popularity(self) -> Tensor:
@@ -127,7 +148,7 @@ class TrainingEvents:
     @cached_property
     def counted_share(self) -> Tensor:
         """[items] each item's share of the events that count in an epoch."""
-        change = torch.zeros(len(self.item) + 1, dtype=torch.int64, device=self.device)
+        change = torch.zeros(len(self._item) + 1, dtype=torch.int64, device=self.device)
         one = torch.ones_like(self.stop)
         change.index_add_(0, self.counted_from, one).index_add_(0, self.stop, -one)
         counts = self.item[change.cumsum(0)[:-1] > 0].bincount(minlength=self.n_items).float()
@@ -165,9 +186,9 @@ class TrainingEvents:
         begin, stop = self.begin[pieces], self.stop[pieces]
         length = stop - begin
         slot = torch.arange(int(length.max()), device=self.device)
-        event = (begin[:, None] + slot).clamp(max=len(self.item) - 1)
+        event = (begin[:, None] + slot).clamp(max=len(self._item) - 1)
         real = slot < length[:, None]
-        items = torch.where(real, self.item[event], self.n_items)
+        items = torch.where(real, self.column("item", event), self.n_items)
         piece, row = (real & (event >= self.counted_from[pieces][:, None])).nonzero(as_tuple=True)
         end = length - 1 if self.draw == "transitions" else length
         return Batch(items=items, slots=event, piece=piece, row=row, end=end, event=event[piece, row], data=self)
