@@ -68,7 +68,7 @@ struct Avx2 {
     // One instruction multiplies 32 bytes without a sign by 32 with one, and adds neighbours to 16 sums of two bytes:
     // so the query gives its size, and the rows take over its sign. As no number is beyond 127, 2 * 127 * 127 fits into
     // such a sum. The next one adds neighbours again (times 1): four products of a row in each 32-bit lane.
-    static void whole_products(const int8_t* rows, const int8_t* query, int64_t groups, int32_t* out) {
+    static void whole_products(const int8_t* rows, const int8_t* query, int64_t groups, int32_t, int32_t* out) {
         constexpr int kVecs = kScreen / kLanes;
         const __m256i ones = _mm256_set1_epi16(1);
         __m256i sum[kVecs];

@@ -45,22 +45,25 @@ struct Avx512 {
     static void finish() { _mm_sfence(); }
 
     // VNNI: one instruction multiplies 64 bytes without a sign by 64 with one and adds each four products to a 32-bit
-    // lane. Turning the first bit of a row's number adds 128 to it; what that adds to a sum is summed beside and taken
-    // off again.
-    static void whole_products(const int8_t* rows, const int8_t* query, int64_t groups, int32_t* out) {
-        constexpr int kVecs = kScreen / kLanes;
-        const __m512i first_bits = _mm512_set1_epi8(-128);  // as a number without a sign: 128
-        __m512i excess = _mm512_setzero_si512(), sum[kVecs];
-        for (int v = 0; v < kVecs; ++v) sum[v] = _mm512_setzero_si512();
-        for (; groups > 0; --groups, query += 4) {
-            int32_t four;
-            std::memcpy(&four, query, sizeof four);
-            const __m512i all = _mm512_set1_epi32(four);
-            excess = _mm512_dpbusd_epi32(excess, first_bits, all);
-            for (int v = 0; v < kVecs; ++v, rows += 64)
-                sum[v] = _mm512_dpbusd_epi32(sum[v], _mm512_xor_si512(_mm512_loadu_si512(rows), first_bits), all);
-        }
-        for (int v = 0; v < kVecs; ++v) _mm512_storeu_si512(out + v * kLanes, _mm512_sub_epi32(sum[v], excess));
+    // lane. Turning the first bit of a row's number adds 128 to it, and 128 times the query's sum to the product. Two sums
+    // a vector, since each waits for the one before.
+    static void whole_products(const int8_t* rows, const int8_t* query, int64_t groups, int32_t query_sum, int32_t* out) {
+        constexpr int kVecs = kScreen / kLanes, kChains = 2;
+        const __m512i first_bits = _mm512_set1_epi8(-128);
+        __m512i sum[kChains][kVecs];
+        for (int v = 0; v < kVecs; ++v)
+            sum[0][v] = _mm512_set1_epi32(-128 * query_sum), sum[1][v] = _mm512_setzero_si512();
+        for (; groups > 0; groups -= kChains)  // a width is a multiple of 16, so they are even
+            for (int c = 0; c < kChains; ++c, query += 4) {
+                int32_t four;
+                std::memcpy(&four, query, sizeof four);
+                const __m512i all = _mm512_set1_epi32(four);
+                for (int v = 0; v < kVecs; ++v, rows += 64)
+                    sum[c][v] =
+                        _mm512_dpbusd_epi32(sum[c][v], _mm512_xor_si512(_mm512_loadu_si512(rows), first_bits), all);
+            }
+        for (int v = 0; v < kVecs; ++v)
+            _mm512_storeu_si512(out + v * kLanes, _mm512_add_epi32(sum[0][v], sum[1][v]));
     }
 };
 

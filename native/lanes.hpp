@@ -180,8 +180,8 @@ struct Portable {
     }
     static void finish() {}
 
-    // The sums of ``groups`` of four products: rows [groups][kScreen][4], query [groups][4] -> [kScreen].
-    static void whole_products(const int8_t* rows, const int8_t* query, int64_t groups, int32_t* out) {
+    // The sums of ``groups`` of four products: rows [groups][kScreen][4], query [groups][4] and its sum -> [kScreen].
+    static void whole_products(const int8_t* rows, const int8_t* query, int64_t groups, int32_t, int32_t* out) {
         for (int64_t i = 0; i < kScreen; ++i) out[i] = 0;
         for (; groups > 0; --groups, query += 4)
             for (int64_t i = 0; i < kScreen; ++i, rows += 4)

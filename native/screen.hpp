@@ -80,6 +80,7 @@ inline double length(const float* x, int64_t width) {
 struct Coded {
     float step;
     double left, kept;
+    int32_t sum;  // of q
 };
 
 inline Coded coded(const float* state, int64_t width, int8_t* code) {
@@ -88,13 +89,15 @@ inline Coded coded(const float* state, int64_t width, int8_t* code) {
     // Too small to divide by: all zeros, and everything is left over.
     const float step = largest < 1e-30f ? 0.0f : largest / 127.0f;
     double left = 0.0, kept = 0.0;
+    int32_t sum = 0;
     for (int64_t k = 0; k < width; ++k) {
         const double whole = step > 0 ? std::fmax(-127.0, std::fmin(127.0, std::nearbyint(state[k] / step))) : 0.0;
         code[k] = static_cast<int8_t>(whole);
+        sum += code[k];
         const double near = whole * step;
         left += (state[k] - near) * (state[k] - near), kept += near * near;
     }
-    return {step, std::sqrt(left) * (1 + 1e-12), std::sqrt(kept) * (1 + 1e-12)};
+    return {step, std::sqrt(left) * (1 + 1e-12), std::sqrt(kept) * (1 + 1e-12), sum};
 }
 
 // Among ascending numbers.
@@ -143,20 +146,22 @@ int topk(const Topk& q, int64_t first_block, int64_t last_block) {
         const int64_t start = block * kScreen;
         int32_t products[kScreen];
         float near[kScreen];
-        B::whole_products(table.codes + start * s.width, code, s.width / 4, products);
+        B::whole_products(table.codes + start * s.width, code, s.width / 4, state.sum, products);
         for (int i = 0; i < kScreen; ++i)
             near[i] = static_cast<float>(products[i]) * (state.step * table.scale[start + i]);
         if (table.bias)
             for (int i = 0; i < kScreen; ++i) near[i] += table.bias[start + i];
         const double limit = floor - margin;
-        // As a float, and certainly no larger for having been rounded.
-        const float least = static_cast<float>(limit - std::fabs(limit) * 0x1p-22);
-        int32_t open = 0;
-        for (int i = 0; i < kScreen; ++i) open |= near[i] >= least;
-        if (!open) continue;
-        for (int64_t i = 0; i < kScreen && start + i < s.items; ++i) {
+        // As a float, and certainly smaller.
+        const float least = static_cast<float>(limit - std::fabs(limit) * 0x1p-22 - 0x1p-120);
+        uint64_t open = 0;
+        for (int i = 0; i < kScreen; i += B::kLanes)
+            open |= uint64_t{B::bits(B::above(B::load(near + i), B::all(least)))} << i;
+        for (; open; open &= open - 1) {
+            const int64_t i = lowest_bit(open);
+            if (start + i >= s.items) break;
             const double upper = near[i] + margin;
-            if (!(near[i] > -INFINITY && upper >= floor) || holds(q.excluded, q.n_excluded, start + i)) continue;
+            if (upper < floor || holds(q.excluded, q.n_excluded, start + i)) continue;
             lower.put({near[i] - margin, start + i});
             floor = std::fmax(floor, lower.least());
             noted[n_noted++] = {upper, start + i};
