@@ -110,7 +110,7 @@ class Step:
 
     def live_after(self, steps: int) -> Tensor:
         """[n] 1, and 0 where the session ends within ``ahead(steps)`` events."""
-        return self.batch.data.live[self.batch.event + self.ahead(steps) - 1]
+        return self.batch.data.live(self.batch.event + self.ahead(steps) - 1)
 
     @property
     def popularity(self) -> Tensor:

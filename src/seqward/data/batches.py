@@ -81,16 +81,11 @@ class TrainingEvents:
         self.begin, self.stop, self.counted_from = (self._tensor(p) for p in pieces)
         self._item = self._tensor(data.item.astype(np.int32))  # half the memory; what is asked for is int64
         self.reward = self._tensor(data.reward)
-        live = np.ones(data.n_events, dtype=np.float32)
-        live[data.offsets[1:] - 1] = 0.0
-        self.live = self._tensor(live)
-        """1, and 0 at the last event of a session: an episode ends only where the session does."""
         self.offsets = self._tensor(data.offsets.astype(np.int64))
         self.train = self._tensor(train)
         user, self.n_users = data.training_users()
         self.user = self._tensor(user)
         """[sessions]"""
-        self._sessions = data.offsets, np.where(train, data.reward, 0.0)
         self._returns: dict[float, Tensor] = {}
         self.n_events = int((self.stop - self.counted_from).sum())
         """Events counted in an epoch."""
@@ -107,9 +102,18 @@ class TrainingEvents:
 
     def column(self, name: str, events: Tensor) -> Tensor:
         """[...] a column at some events, without making all of it."""
-        if name == "item":
-            return self._item[events].long()
-        return self.session_of(events) if name == "session" else getattr(self, name)[events]
+        match name:
+            case "item":
+                return self._item[events].long()
+            case "session":
+                return self.session_of(events)
+            case "live":
+                return self.live(events)
+        return getattr(self, name)[events]
+
+    def live(self, events: Tensor) -> Tensor:
+        """[...] 1, and 0 at the last event of a session: an episode ends only where the session does."""
+        return (events + 1 < self.offsets[self.session_of(events) + 1]).float()
 
     def session_of(self, events: Tensor) -> Tensor:
         """[...] the session of some events."""
@@ -122,7 +126,7 @@ class TrainingEvents:
     def returns(self, gamma: float) -> Tensor:
         """[events] discounted rewards from each event on to the end of its session, training events only."""
         if gamma not in self._returns:
-            offsets, reward = self._sessions
+            reward, offsets = torch.where(self.train, self.reward, 0.0).cpu().numpy(), self.offsets.cpu().numpy()
             self._returns[gamma] = self._tensor(discounted_returns(reward, offsets, gamma).astype(np.float32))
         return self._returns[gamma]
 
