@@ -189,6 +189,39 @@ def test_any_history_has_a_verdict_in_words(probes: list[dict[str, Any]], tolera
 
 
 USUAL = [0.1, -0.1] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "signals", "validations", "begun"),
+    [
+        # 80 steps of a deviation of .1, two probes of nothing, and 4.5 deviations more at each: 32 after seven more.
+        ("TD error", {"td_mean": [*USUAL, 0.0, 0.0, *[0.5] * 15]}, [], 100),
+        ("TD error", {"td_mean": [*USUAL, 0.0, *[-0.5] * 15]}, [], 90),
+        # 2 % below the best is forgiven; then .05 of it at each of twelve validations.
+        ("metric", {"loss_ratio": [1.0] * 15}, [0.1, 0.5, 0.49, *[0.45] * 12], 30),
+        # Three in a row alarm, and the first of them was to be seen.
+        ("gradient", {"grad_z": [1.0, 1.0, 20.0, 50.0, 30.0]}, [], 20),
+        ("overestimation", {"overestimation": [0.5, 1.0, 2.0, 3.0, 4.0, 5.0]}, [], 20),
+    ],
+)
+def test_trouble_begins_where_it_was_first_to_be_seen(
+    name: str, signals: dict[str, list[float]], validations: list[float], begun: int
+) -> None:
+    """Not where a sum, or the least of three numbers, has come to half of its threshold."""
+    found = history(**signals)
+    found.validations = validated(*validations).validations
+    verdict = judge(found, rules=[replace(rule, alone=rule.name == name) for rule in RULES])
+    assert [alarm.rule.name for alarm in verdict.alarms] == [name]
+    assert onset(found, verdict) == begun
+
+
+def test_trouble_of_several_begins_where_none_was_to_be_seen() -> None:
+    found = history(grad_z=[1.0] * 6 + [20.0] * 3, td_mean=[*USUAL, 9.0])
+    verdict = judge(found)
+    assert {alarm.rule.name for alarm in verdict.alarms} == {"gradient", "TD error"}
+    assert onset(found, verdict) == 60
+
+
 LOUD = {
     "value bound": history(q_over_bound=[9.0]),
     "growth of Q": history(q_over_bound=[0.01 * 5**i for i in range(8)]),

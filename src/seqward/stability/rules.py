@@ -102,6 +102,10 @@ class Rule:
     """Whether it is trusted without a second one."""
     most: float = math.inf
     """The largest number that it can make."""
+    early: Callable[[History], float] | None = None
+    """What there is to be seen before the number says so, where that waits for more than one probe."""
+    began: Callable[[History], int] | None = None
+    """For a cumulative sum: the step after which it has not been 0. It is long on its way to half of a threshold."""
 
     def limit(self, tolerance: float) -> float:
         """Above which it alarms; what has diverged has at any tolerance."""
@@ -149,7 +153,19 @@ def law_of_growth(q: Sequence[float]) -> tuple[str, float]:
 
 def td_drift(history: History) -> float:
     """How far the mean TD error has wandered from what it was at first, as a cumulative sum of standard deviations."""
-    return max(_cusum(history.of("td_mean"), 1.0), _cusum(history.of("td_mean"), -1.0))
+    return _wandered(history)[0]
+
+
+def td_drift_began(history: History) -> int:
+    """The step of the last probe at which the sum was 0."""
+    probes = [probe for probe in history.probes if "td_mean" in probe.signals]
+    return probes[_wandered(history)[1]].step
+
+
+def _wandered(history: History) -> tuple[float, int]:
+    """The larger of the sums upwards and downwards, and the place at which it was 0 last."""
+    values = history.of("td_mean")
+    return max(_cusum(values, 1.0), _cusum(values, -1.0))
 
 
 def overestimation(history: History) -> float:
@@ -199,13 +215,23 @@ def churn(history: History) -> float:
 
 def metric_fall(history: History) -> float:
     """A cumulative sum of how far below its best the validation metric lies, as shares of the best (Page 1954)."""
-    best, total = -np.inf, 0.0
-    for _, value in history.validations:
+    return _fallen(history)[0]
+
+
+def metric_fall_began(history: History) -> int:
+    """The step of the last validation at which the sum was 0."""
+    return _fallen(history)[1]
+
+
+def _fallen(history: History) -> tuple[float, int]:
+    best, total, since = -np.inf, 0.0, 0
+    for step, value in history.validations:
         if value > best:
             best, total = value, 0.0
         elif best > 0:
             total = max(0.0, total + (best - value) / best - FORGIVEN)
-    return total
+        since = since if total else step
+    return total, since
 
 
 def _last(values: Sequence[float]) -> float:
@@ -217,15 +243,16 @@ def _lost(values: Sequence[float]) -> float:
     return 1 - values[-1] / most if most > 0 else 0.0
 
 
-def _cusum(values: Sequence[float], sign: float) -> float:
-    """One-sided cumulative sum of the values after the first ones, standardised by these."""
+def _cusum(values: Sequence[float], sign: float) -> tuple[float, int]:
+    """One-sided cumulative sum of the values after the first ones, standardised by these, and where it was 0 last."""
     if len(values) <= REFERENCE:
-        return 0.0
+        return 0.0, max(0, len(values) - 1)
     usual = np.array(values[:REFERENCE])
-    mean, spread, total = float(usual.mean()), max(float(usual.std()), 1e-3), 0.0
-    for value in values[REFERENCE:]:
+    mean, spread, total, since = float(usual.mean()), max(float(usual.std()), 1e-3), 0.0, REFERENCE - 1
+    for place, value in enumerate(values[REFERENCE:], REFERENCE):
         total = max(0.0, total + sign * (value - mean) / spread - SLACK)
-    return total
+        since = since if total else place
+    return total, since
 
 
 RULES: tuple[Rule, ...] = (
@@ -238,13 +265,21 @@ RULES: tuple[Rule, ...] = (
         alone=False,
         most=FORETOLD,
     ),
-    Rule("TD error", td_drift, 65.5, "the mean TD error has wandered off (cumulative sum {score:.3g})", alone=False),
+    Rule(
+        "TD error",
+        td_drift,
+        65.5,
+        "the mean TD error has wandered off (cumulative sum {score:.3g})",
+        alone=False,
+        began=td_drift_began,
+    ),
     Rule(
         "overestimation",
         overestimation,
         3.23,
         "Q lies {score:.2g} standard deviations above the return of the log, and rises",
         alone=False,
+        early=lambda history: _last(history.of("overestimation")),
     ),
     Rule(
         "conservative gap",
@@ -253,7 +288,14 @@ RULES: tuple[Rule, ...] = (
         "items that nobody chose gain on the logged ones in Q, by {score:.2g} so far",
         alone=False,
     ),
-    Rule("gradient", gradient, 11.7, "the gradient's norm spikes again and again (z of {score:.2g})", alone=False),
+    Rule(
+        "gradient",
+        gradient,
+        11.7,
+        "the gradient's norm spikes again and again (z of {score:.2g})",
+        alone=False,
+        early=lambda history: _last(history.of("grad_z")),
+    ),
     Rule("loss", loss_spike, 2.47, "the loss was {score:.2g} times its median over the last steps"),
     Rule("feature rank", feature_rank, 0.875, "the states have lost {score:.0%} of their rank", most=1.0),
     Rule("dormant units", dormant, 0.0391, "{score:.0%} of the units are dormant", most=1.0),
@@ -268,7 +310,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "churn", churn, 0.337, "{score:.0%} more of each list than usual has changed since the last probe", alone=False
     ),
-    Rule("metric", metric_fall, 0.5805, "the validation metric stays below its best ({score:.2g} of it in all)"),
+    Rule(
+        "metric",
+        metric_fall,
+        0.5805,
+        "the validation metric stays below its best ({score:.2g} of it in all)",
+        began=metric_fall_began,
+    ),
 )
 """Thresholds as ``benchmarks/zoo.py`` set them; see docs/stability.md for what they catch and miss."""
 
@@ -306,12 +354,16 @@ def judge(history: History, tolerance: float = 1.0, rules: Sequence[Rule] = RULE
 
 
 def onset(history: History, verdict: Verdict, tolerance: float = 1.0) -> int:
-    """The last step at which there was nothing to be seen of any of its alarms: less than half of every threshold.
+    """The last step at which there was nothing to be seen of any of its alarms: sums were 0, other numbers less than
+    half of their threshold.
 
     It judges the whole history over again, which is for those who are about to act, not for every probe.
     """
+    rules = [alarm.rule for alarm in verdict.alarms]
+    latest = min((rule.began(history) for rule in rules if rule.began is not None), default=history.last_step)
+    waiting = [(rule.early or rule.score, rule.limit(tolerance) / 2) for rule in rules if rule.began is None]
     for probe in reversed(history.probes[:-1]):
         before = history.until(probe.step)
-        if all(alarm.rule.score(before) <= alarm.rule.limit(tolerance) / 2 for alarm in verdict.alarms):
+        if probe.step <= latest and all(seen(before) <= quiet for seen, quiet in waiting):
             return probe.step
     return 0
