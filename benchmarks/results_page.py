@@ -22,7 +22,7 @@ test split, ranked among the whole catalogue, unless its column says otherwise: 
 the highest of them, and in brackets the 95 % interval by a bootstrap over the sessions of the seed in the middle, moved
 to the mean: it knows of no other seeds. The weights were chosen on validation by one metric, and the test split was
 ranked once a run. A method that is not in a table has not been run yet, and neither have the studies that come with the
-program but for Figures 1, 3 and 4, on the shop. Marked "weights of phase 1" are runs of two phases whose second brought
+program but for Figures 1, 3 and 4. Marked "weights of phase 1" are runs of two phases whose second brought
 no better validation: their figures are of the warm-up. What the figures say is told in [log.md](log.md).
 """
 
