@@ -5,7 +5,7 @@
 RetailRocket's shape: 70,852 items, 64 wide. Cross-entropy forward and backward (states and rows both learn) of 961
 states, what 256 sessions hold; ranks and best items of 1,024. Processor time of this process, in turns, medians of the
 ratios of neighbours. Cross-entropy counts 6, ranks and best items 2 operations a state, item and column. Products are
-in fp32 and, where the processor is faster in it, in bfloat16; shares are of the faster one. Targets are any items, as
+in fp32 and, where the kernels take it, in bfloat16; shares are then of that. Targets are any items, as
 of a model that knows nothing, or among the best 300, as of one that was trained, when fewer scores are close to
 theirs. Prints JSON.
 """
@@ -26,7 +26,6 @@ from torch.nn.functional import cross_entropy, linear
 from machine import RESULTS, commit, machine
 from rank_speed import SQUARE, seconds
 from seqward.catalogue import native, scores_of
-from seqward.catalogue.scores import slow_in_bfloat16
 from seqward.data.world import RETAILROCKET_ITEMS
 
 STATES, RANKED, WIDTH = 961, 1024, 64
@@ -40,7 +39,7 @@ def main(
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = RESULTS / "head-speed.json",
 ) -> None:
     """Measure, print and keep the result."""
-    variant = native.variant_for(torch.float32 if slow_in_bfloat16() else torch.bfloat16)
+    variant = native.variant_for(torch.bfloat16)
     result = {
         "commit": commit(),
         "machine": machine() | {"kernels": None if variant is None else variant.name},
@@ -57,7 +56,9 @@ def measure(rounds: int) -> dict[str, Any]:
     states, weight = 0.5 * torch.randn(RANKED, WIDTH), 0.5 * torch.randn(RETAILROCKET_ITEMS, WIDTH)
     target, square = torch.randint(RETAILROCKET_ITEMS, (RANKED,)), torch.randn(SQUARE, SQUARE)
     near = (states @ weight.T).topk(NEAR).indices.gather(1, torch.randint(NEAR, (RANKED, 1)))[:, 0]
-    precisions = [torch.float32] if slow_in_bfloat16() else [torch.float32, torch.bfloat16]
+    variant = native.variant_for(torch.bfloat16)
+    multiplies = variant is not None and variant.dtype == torch.bfloat16
+    precisions = [torch.float32, torch.bfloat16] if multiplies else [torch.float32]
     contenders: dict[str, Callable[[], Any]] = {}
     for dtype in precisions:
         factor, name = square.to(dtype), ", bf16" * (dtype == torch.bfloat16)

@@ -60,7 +60,6 @@ struct Avx2 {
     static Operand same(const Stored* from) { return _mm256_broadcast_ss(from); }
     static Vec multiply_add(Vec sum, Operand a, Operand b) { return _mm256_fmadd_ps(a, b, sum); }
     static Vec widened(const Stored* from) { return load(from); }
-    static Vec as_kept(Vec x) { return x; }
     static void keep(Stored* to, Vec x) { _mm256_storeu_ps(to, x); }
     static void keep_past_cache(Stored* to, Vec x) { _mm256_stream_ps(to, x); }
     static void finish() { _mm_sfence(); }  // what went past the cache is there for every thread

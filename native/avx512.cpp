@@ -28,7 +28,6 @@ struct Avx512Fp32 : Avx512 {
     static Operand same(const Stored* from) { return all(*from); }
     static Vec multiply_add(Vec sum, Operand a, Operand b) { return fma(a, b, sum); }
     static Vec widened(const Stored* from) { return load(from); }
-    static Vec as_kept(Vec x) { return x; }
     static void keep(Stored* to, Vec x) { store(to, x); }
     static void keep_past_cache(Stored* to, Vec x) { _mm512_stream_ps(to, x); }
 };

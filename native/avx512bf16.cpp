@@ -24,7 +24,7 @@ struct Avx512Bf16 : Avx512 {
     using Operand = __m512bh;
     using Stored = uint16_t;
 
-    // One number at a time where matrices are packed: the instruction's own rounding, taken from the emulation.
+    // One number at a time where states are packed: the instruction's own rounding, taken from the emulation.
     static Stored round(float x) { return bfloat_of(x); }
     static Operand take(const Stored* from) { return reinterpret_cast<Operand>(_mm512_loadu_si512(from)); }
     static Operand same(const Stored* from) {

@@ -2,8 +2,8 @@
 //
 // A "vector" here is a row of kLanes floats that one instruction handles together; a lane is one of its places. Every
 // algorithm in this folder puts one *state* (a row of the question) into each lane and walks over the items, so that a
-// maximum, a sum or a count over items is the same operation in every lane and nothing is ever moved between lanes. (What
-// is asked of one row alone has its numbers in the lanes, and they are folded at the end.)
+// maximum, a sum or a count over items is the same operation in every lane and nothing is ever moved between lanes.
+// (What is asked of one row alone has its numbers in the lanes, and they are folded at the end.)
 //
 // A backend is a struct with static functions; it is chosen by template, so that calling them costs nothing:
 //
@@ -62,8 +62,8 @@ inline uint16_t bfloat_of(float x) {
 
 inline float float_of_bfloat(uint16_t x) { return float_of(static_cast<uint32_t>(x) << 16); }
 
-// 2^x = 2^n * 2^f with n whole and |f| <= 1/2; 2^f by a polynomial whose relative error is 1.1e-7, or 2.6e-6 for what is
-// kept as bfloat16 (fitted to the least largest relative error).
+// 2^x = 2^n * 2^f with n whole and |f| <= 1/2; 2^f by a polynomial whose relative error is 1.1e-7, or 2.6e-6 where
+// products are of bfloat16 (fitted to the least largest relative error).
 constexpr float kPoly[6] = {1.0f, 0.693147004f, 0.240222424f, 0.0555073358f, 0.00967151299f, 0.00132647273f};
 constexpr float kShortPoly[5] = {0.999999285f, 0.693121791f, 0.240247443f, 0.0559178591f, 0.00957010221f};
 // kMagic + n, for whole n, has n + 127 in its lowest bits: shifted up they are the bits of 2^n, down to n = -126, and

@@ -130,7 +130,7 @@ constexpr int64_t units(int64_t width) {
     return width / B::kPair;
 }
 
-// ``weight`` of a block of items as a product takes them: [item][width], to a whole tile of items, with zeros at the end.
+// ``weight`` of a block of items as a product takes them: [item][width], to a whole tile, with zeros at the end.
 template <class B>
 inline void round_items(const Scores& q, int64_t first, int64_t count, typename B::Stored* out) {
     const float* from = q.weight + first * q.width;

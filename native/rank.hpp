@@ -80,7 +80,8 @@ int each_block(const Scores& s, int64_t first_row, int64_t last_row, Begin begin
     using Stored = typename B::Stored;
     constexpr int64_t kPanel = panel_of<B>(), kBlock = B::kBlock;
     const int64_t sweep = smaller(rounded_up(2048, kPanel), rounded_up(last_row - first_row, kPanel));
-    Workspace space(Workspace::size(sweep * s.width, sizeof(Stored)) + 2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
+    Workspace space(Workspace::size(sweep * s.width, sizeof(Stored)) +
+                    2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
                     Workspace::size(kBlock * kPanel, sizeof(float)) + Workspace::size(2 * s.width, sizeof(float)));
     if (!space.ok()) return 1;
     Stored* const states = space.part<Stored>(sweep * s.width);
@@ -142,11 +143,12 @@ int rank(const Rank& q, int64_t first_row, int64_t last_row) {
     Workspace space(kRounds ? Workspace::size(last_row - first_row, sizeof(Lengths)) : 0);
     if (!space.ok()) return 1;
     Lengths* const state = space.part<Lengths>(kRounds ? last_row - first_row : 0);
-    for (int64_t row = first_row; kRounds && row < last_row; ++row)
-        state[row - first_row] = longest<B>(s.states + row * s.width, 1, s.width);
+    if constexpr (kRounds)
+        for (int64_t row = first_row; row < last_row; ++row)
+            state[row - first_row] = longest<B>(s.states + row * s.width, 1, s.width);
     Lengths items{0.0f, 0.0f};
     const auto begin = [&](int64_t first, int64_t count) {
-        if (kRounds) items = longest<B>(s.weight + first * s.width, count, s.width);
+        if constexpr (kRounds) items = longest<B>(s.weight + first * s.width, count, s.width);
     };
     return each_block<B>(s, first_row, last_row, begin, [&](int64_t row, auto vectors, int64_t first, int64_t count,
                                                             const auto* packed, const auto* states, float*,
@@ -159,10 +161,11 @@ int rank(const Rank& q, int64_t first_row, int64_t last_row) {
         for (int64_t lane = 0; lane < lanes; ++lane) {
             const float own = q.own[row + lane];
             float margin = q.margin[row + lane];
-            if (kRounds) {
+            if constexpr (kRounds) {
                 const Lengths& of = state[row + lane - first_row];
-                margin += (of.rest * items.row + (of.row + of.rest) * items.rest) * (1 + 0x1p-20f);
-                margin = margin < kHuge ? margin : kHuge;
+                // What is multiplied may be longer than what was rounded, by 2^-8 each.
+                margin = margin * (1 + 0x1p-6f) +
+                         (of.rest * items.row + (of.row + of.rest) * items.rest) * (1 + 0x1p-20f);
             }
             if (own == -INFINITY) continue;
             // What is not above the lower bound is certainly not better, so that bound lies below all that might be.

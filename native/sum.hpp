@@ -35,7 +35,7 @@ inline typename B::Vec power_of_2(typename B::Vec x) {
     x = B::max(B::all(B::kFloor), x);  // in this order NaN stays
     const auto whole = B::whole(x);
     const auto f = B::sub(x, whole);
-    // What is rounded to eight bits does not need the last term but one.
+    // Scores of operands that were rounded to eight bits are further off than the shorter one is.
     constexpr int kDegree = B::kPair == 1 ? 5 : 4;
     const float* const poly = B::kPair == 1 ? kPoly : kShortPoly;
     auto p = B::all(poly[kDegree]);
@@ -63,9 +63,9 @@ inline void exponentials(float* block, typename B::Stored* pairs, typename B::St
                     continue;
                 }
                 const int64_t at = (i + p) * kRow + v * B::kLanes;
-                Vec x = B::sub(B::load(block + at), away[v]);
+                Vec x = B::load(block + at);
                 if (bias) x = B::add(x, B::all(bias[i + p] * scale));
-                e[p] = power_of_2<B>(x);
+                e[p] = power_of_2<B>(B::sub(x, away[v]));
                 sum[v] = B::add(sum[v], e[p]);
                 if constexpr (how == Keep::soon) B::keep(kept + at, e[p]);
                 if constexpr (how == Keep::past_cache) B::keep_past_cache(kept + at, e[p]);
@@ -95,6 +95,7 @@ inline void raise_shift(const float* block, const float* bias, float scale, int6
     largest_of<B, Vectors>(block, bias, scale, count, largest);
     for (int v = 0; v < Vectors; ++v) {
         const Vec best = B::max(B::load(largest + v * B::kLanes), B::all(kLowest));
+        B::store(largest + v * B::kLanes, best);
         const Vec old = B::load(shift + v * B::kLanes);
         const auto grown = B::above(best, B::add(old, B::all(kSlack)));
         if (!B::any(grown)) continue;
@@ -128,7 +129,8 @@ int sum(const Sum& q, int64_t first_row, int64_t last_row) {
     const int64_t padded_rows = rounded_up(s.rows, B::kLanes);
     const int64_t sweep = smaller(rounded_up(kSweep, kPanel), rounded_up(last_row - first_row, kPanel));
     Workspace space(Workspace::size(sweep * s.width, sizeof(Stored)) + 2 * Workspace::size(sweep, sizeof(float)) +
-                    Workspace::size(sweep * columns, sizeof(float)) + 2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
+                    Workspace::size(sweep * columns, sizeof(float)) +
+                    2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
                     Workspace::size(kBlock * columns, sizeof(Stored)) + Workspace::size(kBlock * kPanel, sizeof(float)) +
                     Workspace::size(kBlock * kPanel, sizeof(Stored)) + Workspace::size(2 * s.width, sizeof(float)) +
                     Workspace::size(columns, sizeof(uint32_t)));
@@ -251,7 +253,7 @@ inline void spread_block(const Spread& q, const typename B::Stored* e, int64_t c
                 for (int64_t t = 0; !fits && t < count - i; ++t)
                     for (int64_t lane = 0; lane < kRow; ++lane) tile[t * kRow + lane] = to[t * width + lane];
                 // They come from memory, in pieces that no processor foresees: call for those of the next tile but one.
-                for (int64_t panel = 0; c == 0 && panel < whole; ++panel)
+                for (int64_t panel = 0; c == 0 && i + 2 * kTile < kBlock && panel < whole; ++panel)
                     for (int64_t at = 0; at < kTile * kPanel; at += 64 / int64_t(sizeof(Stored)))
                         fetch_soon(e + (panel * kBlock + i + 2 * kTile) * kPanel + at);
                 product<B, kVectors, int(kPanel), B::kPair>(e + i * kPanel, right, whole, kBlock * kPanel,
@@ -289,7 +291,8 @@ int spread(const Spread& q, int64_t first_block, int64_t last_block) {
     const Scores& s = a.scores;
     const int64_t padded_rows = rounded_up(s.rows, B::kLanes), reach = rounded_up(kReach, kPanel);
     Workspace space(Workspace::size(reach * s.width, sizeof(Stored)) * 2 + Workspace::size(reach, sizeof(float)) * 2 +
-                    Workspace::size(kTile * kPanel, sizeof(float)) + 2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
+                    Workspace::size(kTile * kPanel, sizeof(float)) +
+                    2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
                     Workspace::size(kBlock * kPanel, sizeof(float)) + Workspace::size(kBlock * kPanel, sizeof(Stored)) +
                     Workspace::size(kBlock * reach, sizeof(Stored)));
     if (!space.ok()) return 1;

@@ -727,4 +727,5 @@ def test_the_backbone_is_told_whose_piece_it_is(monkeypatch: pytest.MonkeyPatch)
     assert all(torch.equal(users, step.batch.users) for users in told)
     owner = torch.tensor([1, 0, 1, 2])
     assert torch.equal(step.batch.users[step.batch.piece], owner[step.column("session")])
+    assert torch.equal(step.column("user"), step.batch.users[step.batch.piece])
     assert events.n_users == events.vocabulary.n_users == 3

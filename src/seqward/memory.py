@@ -43,6 +43,7 @@ def free_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free again, but held by torch
         return torch.cuda.mem_get_info(device)[0] + kept
+    give_back_freed_memory()  # or the system would count it as taken
     told = Path("/proc/meminfo")
     lines = dict(line.split(":", 1) for line in told.read_text().splitlines()) if told.is_file() else {}
     machine = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else []

@@ -35,7 +35,8 @@ class Networks:
                 "target follows every row at every step. Take adam, or objective.target=twin."
             )
         refuse_too_large(job)
-        keep_freed_memory()
+        if job.data.device.type == "cpu":
+            keep_freed_memory()
         self.modules = nn.ModuleList(self.target.networks(build_model(job, 0), lambda: build_model(job, 1)))
         self.modules.to(job.data.device)
         self.optimiser = self._fresh_optimiser(job.method.phases[0].lr)

@@ -107,6 +107,8 @@ class TrainingEvents:
                 return self._item[events].long()
             case "session":
                 return self.session_of(events)
+            case "user":
+                return self.user[self.session_of(events)]
             case "live":
                 return self.live(events)
         return getattr(self, name)[events]
