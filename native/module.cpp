@@ -1,5 +1,7 @@
 // What the shared library shows to Python: a few C functions, called by ctypes (src/seqward/catalogue/native.py).
 
+#include <atomic>
+
 #include "variants.hpp"
 
 #ifdef _WIN32
@@ -23,6 +25,19 @@ const Kernels* const kVariants[] = {
     &kPlainBf16,
     &kPlainBf16Small,
 };
+
+struct Work {
+    Parts* parts;
+    std::atomic<int64_t> next, failed;
+};
+
+// What each thread of a team does: takes parts until none is left, however many threads there are.
+void take_parts(void* given) {
+    Work& work = *static_cast<Work*>(given);
+    const Parts& p = *work.parts;
+    for (int64_t first; (first = p.each * work.next++) < p.count;)
+        work.failed += p.answer(p.variant, p.question, first, first + p.each < p.count ? first + p.each : p.count) != 0;
+}
 
 }  // namespace
 
@@ -50,6 +65,14 @@ SHOWN int seqward_best(int variant, const Best* q, int64_t first_row, int64_t la
 
 SHOWN int seqward_topk(int variant, const Topk* q, int64_t first_block, int64_t last_block) {
     return kVariants[variant]->topk(*q, first_block, last_block);
+}
+
+// ``fork`` is GOMP_parallel of the OpenMP library that the process runs already: threads of another pool would have to
+// share the processor with its own, which wait for their next work by turning in a loop.
+SHOWN void seqward_together(void (*fork)(void (*)(void*), void*, unsigned, unsigned), Parts* parts, unsigned threads) {
+    Work work{parts, {0}, {0}};
+    fork(take_parts, &work, threads, 0);
+    parts->failed = work.failed;
 }
 
 // Python's build tools make and find the library as a module and ask for this name. Nothing imports it.

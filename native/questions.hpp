@@ -7,7 +7,7 @@
 
 namespace seqward {
 
-constexpr int kVersion = 4;  // of this interface; Python refuses a library that says otherwise
+constexpr int kVersion = 5;  // of this interface; Python refuses a library that says otherwise
 
 struct Scores {  // score of item i for row r: scale * (states[r] . weight[i] + bias[i])
     const float* states;  // [rows, width]
@@ -72,6 +72,15 @@ struct Topk {
     int64_t n_excluded, k;
     float* value;   // [k] out: settled scores in order; -inf where fewer are candidates
     int64_t* item;  // [k] out: their items, the lower number first among equals; -1 where fewer are candidates
+};
+
+// A question in parts, for the threads of a team.
+struct Parts {
+    int (*answer)(int variant, const void* question, int64_t first, int64_t last);
+    int variant;
+    const void* question;
+    int64_t count, each;  // numbers of rows or blocks, and how many of them are a part
+    int64_t failed;       // out: how many parts were not answered
 };
 
 struct Shape {

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -147,10 +150,15 @@ def test_beside_the_rounding_of_scores_there_is_one_of_a_product(variant: native
 
 
 @exact_variants
-def test_answers_do_not_depend_on_the_number_of_threads(
-    variant: native.Variant, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("whose", ["torch's", "Python's"])
+def test_answers_do_not_depend_on_the_threads(
+    whose: str, variant: native.Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(native, "SMALL", 0)
+    if whose == "Python's":
+        monkeypatch.setattr(native, "_fork", lambda process: None)
+    elif native._fork(os.getpid()) is None:
+        pytest.skip("torch's threads are not GNU's OpenMP here")
     parts, upstream = [normal(100, 16), normal(1500, 16, seed=1), normal(1500, seed=2)], normal(100, seed=3)
     found = []
     for threads in (1, 2, 3, 7):
@@ -160,6 +168,39 @@ def test_answers_do_not_depend_on_the_number_of_threads(
             found.append([*answers(parts, upstream, 0.5), *best])
     for other in found[1:]:
         assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
+FORKED = """
+import os, torch
+from seqward.catalogue import native
+from seqward.catalogue.fused import FusedScores
+
+native.SMALL = 0
+torch.set_num_threads(2)
+states, weight, items = torch.randn(200, 64), torch.randn(300, 64), torch.arange(200)
+found = FusedScores(states, weight).rank_of(items)
+child = os.fork()
+if not child:
+    os._exit(not torch.equal(FusedScores(states, weight).rank_of(items), found))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """torch's do not survive, and to wait for them is to wait for ever. torch itself has only small things to do."""
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=60)
+
+
+@exact_variants
+def test_a_part_that_fails_is_an_error(variant: native.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any of the threads: here a width for which there is no workspace."""
+    monkeypatch.setattr(native, "SMALL", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    state = torch.zeros(1, 16)
+    scores = native.ScoresQuestion(native.address(state), native.address(state), None, 400, 1, 1 << 44, 1.0)
+    with pytest.raises(MemoryError, match="workspace"):
+        native.ask("rank", variant, native.RankQuestion(scores), 400, variant.panel, 1 << 30)
 
 
 def test_what_is_not_contiguous_is_read_all_the_same() -> None:

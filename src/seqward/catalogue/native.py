@@ -2,7 +2,8 @@
 
 The library is optional. It is looked for beside this file, opened by ctypes, asked for the version of its interface
 and tried on a sum that is known; where any of that fails the torch engines answer, and a warning says so once. A call
-releases the interpreter's lock, so ranges of one question run in threads side by side.
+releases the interpreter's lock, and ranges of one question run side by side: in torch's own threads where they are
+GNU's OpenMP, else in threads of Python.
 
 torch is imported by what needs it only: ``seqward.inference`` asks the kernels without it.
 
@@ -20,7 +21,7 @@ import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_uint, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-VERSION = 4
+VERSION = 5
 """Of the interface; ``kVersion`` in native/questions.hpp."""
 FP32, BF16 = ("avx512", "avx2"), ("avx512-bf16",)
 """Variants that ``auto`` may take for sums in fp32 and in bfloat16, best first. The plain ones are for tests."""
@@ -120,6 +121,17 @@ class TopkQuestion(Structure):
     )
 
 
+class _Parts(Structure):
+    _fields_ = (
+        ("answer", c_void_p),
+        ("variant", c_int),
+        ("question", c_void_p),
+        ("count", c_int64),
+        ("each", c_int64),
+        ("failed", c_int64),
+    )
+
+
 class _Shape(Structure):
     _fields_ = (("lanes", c_int32), ("panel", c_int32), ("block", c_int32), ("bytes", c_int32))
 
@@ -170,6 +182,7 @@ class Library:
         self.calls.seqward_shape.argtypes = (c_int, POINTER(_Shape))
         for name in ("sum", "spread", "rank", "best", "topk"):
             self.call(name).argtypes = (c_int, c_void_p, c_int64, c_int64)
+        self.call("together").argtypes = (c_void_p, c_void_p, c_uint)
         version = self.calls.seqward_version()
         if version != VERSION:
             raise ValueError(f"its interface is version {version}, not {VERSION}")
@@ -319,14 +332,39 @@ def ask(name: str, variant: Variant, question: Structure, count: int, step: int,
     call: Callable[..., int] = library.call(name)
     threads = torch.get_num_threads() if work > SMALL else 1
     each = -(-count // (threads * step)) * step
-    ranges = [(start, min(start + each, count)) for start in range(0, count, max(each, 1))]
-    if len(ranges) > 1:
-        pool = _pool(len(ranges), os.getpid())
-        results = list(pool.map(lambda part: call(variant.number, byref(question), *part), ranges))
+    if each >= count:
+        failed = call(variant.number, byref(question), 0, count)
+    elif (fork := _fork(os.getpid())) is not None:
+        whole = ctypes.cast(byref(question), c_void_p)
+        parts = _Parts(ctypes.cast(call, c_void_p), variant.number, whole, count, each)
+        library.call("together")(fork, byref(parts), threads)
+        failed = parts.failed
     else:
-        results = [call(variant.number, byref(question), *part) for part in ranges]
-    if any(results):
+        ranges = [(start, min(start + each, count)) for start in range(0, count, each)]
+        pool = _pool(len(ranges), os.getpid())
+        failed = any(list(pool.map(lambda part: call(variant.number, byref(question), *part), ranges)))
+    if failed:
         raise MemoryError("no memory for the native kernels' workspace (a few megabytes a thread)")
+
+
+_BORN = os.getpid()
+
+
+@cache
+def _fork(process: int) -> Any:
+    """What has torch's own threads do something, where they are GNU's OpenMP; None where not, and in a forked process,
+    which has none of them.
+    """
+    import torch
+
+    maps, own = Path("/proc/self/maps"), str(Path(torch.__file__).parent)
+    if process != _BORN or not maps.is_file():
+        return None
+    names = {line.split(maxsplit=5)[-1] for line in maps.read_text().splitlines() if "/libgomp" in line}
+    names = {name for name in names if name.startswith(own)} or names
+    if len(names) != 1:  # none, or which of them is torch's?
+        return None
+    return ctypes.cast(ctypes.CDLL(names.pop()).GOMP_parallel, c_void_p)
 
 
 @cache
