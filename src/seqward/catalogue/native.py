@@ -18,7 +18,7 @@ import logging
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_uint, c_void_p
@@ -329,7 +329,7 @@ def ask(name: str, variant: Variant, question: Structure, count: int, step: int,
 
     library = found().library
     assert library is not None
-    call: Callable[..., int] = library.call(name)
+    call = library.call(name)
     threads = torch.get_num_threads() if work > SMALL else 1
     each = -(-count // (threads * step)) * step
     if each >= count:
