@@ -72,7 +72,9 @@ def test_no_gradient_reaches_the_target_and_engines_agree(name: str, option: str
         assert all(p.grad is None for p in other.parameters())
         found.append([loss.detach(), *(p.grad for p in online.parameters() if p.grad is not None)])
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        # A sum that nearly cancels is as far off as its largest terms are.
+        largest = float(other.abs().max())
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=max(1e-5, 1e-4 * largest))
 
 
 @every_critic
