@@ -13,6 +13,7 @@ theirs. Prints JSON.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -84,6 +85,12 @@ def measure(rounds: int) -> dict[str, Any]:
     shares = {
         name: median(work[name] / turn[name] / (work[best] / turn[best]) for turn in turns) for name in contenders
     }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    together = {name: wall_milliseconds(contenders[name], rounds) for name in contenders if "fused" in name}
+    torch.set_num_threads(1)
+    alone = {name: wall_milliseconds(contenders[name], rounds) for name in together}
+    torch.set_num_threads(threads)
     plain = "cross-entropy plain torch"
     learnt = [name for name in contenders if name.startswith("cross")]
     fastest = {goal: max(share for name, share in shares.items() if name.startswith(goal)) for goal in GOALS}
@@ -96,8 +103,20 @@ def measure(rounds: int) -> dict[str, Any]:
         "milliseconds": {name: round(1000 * median(turn[name] for turn in turns)) for name in contenders},
         "share_of_product": {name: round(share, 3) for name, share in shares.items()},
         "times_plain_torch": {name: round(median(turn[plain] / turn[name] for turn in turns), 2) for name in learnt},
+        "two_threads_over_one_on_the_wall": {name: round(alone[name] / together[name], 2) for name in together},
         "reached": {goal: fastest[goal] >= share for goal, share in GOALS.items()},
     }
+
+
+def wall_milliseconds(run: Callable[[], Any], rounds: int) -> float:
+    """The median."""
+    run()
+    found = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        run()
+        found.append(1000 * (time.perf_counter() - begun))
+    return median(found)
 
 
 def learn(engine: str, states: Tensor, weight: Tensor, target: Tensor, dtype: torch.dtype) -> None:

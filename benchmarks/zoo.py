@@ -386,7 +386,7 @@ flattered a little; those of trivago had not been seen. SA2C's first phase is SN
 is the same until the second: the intervals take them for independent, and are too narrow by that. Since the runs were
 made, the metric's rule forgives 5 % at each validation, and two rules have thresholds that they can reach; their
 scores here are those of the rules as they are now. Repaired runs were rolled back to where an alarm's number was half
-of its threshold; by now a roll back goes to before a cumulative sum left 0. Thresholds are of 12 passes and states 64
+of its threshold; by now a roll back goes to before the metric's sum left 0. Thresholds are of 12 passes and states 64
 wide, with a probe every 25 steps, as is the default.
 """
 

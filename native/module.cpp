@@ -47,24 +47,24 @@ SHOWN const char* seqward_name(int variant) { return kVariants[variant]->name; }
 SHOWN int seqward_runs(int variant) { return kVariants[variant]->runs(); }
 SHOWN void seqward_shape(int variant, Shape* out) { *out = kVariants[variant]->shape; }
 
-SHOWN int seqward_sum(int variant, const Sum* q, int64_t first_row, int64_t last_row) {
-    return kVariants[variant]->sum(*q, first_row, last_row);
+SHOWN int seqward_sum(int variant, const void* q, int64_t first_row, int64_t last_row) {
+    return kVariants[variant]->sum(*static_cast<const Sum*>(q), first_row, last_row);
 }
 
-SHOWN int seqward_spread(int variant, const Spread* q, int64_t first_block, int64_t last_block) {
-    return kVariants[variant]->spread(*q, first_block, last_block);
+SHOWN int seqward_spread(int variant, const void* q, int64_t first_block, int64_t last_block) {
+    return kVariants[variant]->spread(*static_cast<const Spread*>(q), first_block, last_block);
 }
 
-SHOWN int seqward_rank(int variant, const Rank* q, int64_t first_row, int64_t last_row) {
-    return kVariants[variant]->rank(*q, first_row, last_row);
+SHOWN int seqward_rank(int variant, const void* q, int64_t first_row, int64_t last_row) {
+    return kVariants[variant]->rank(*static_cast<const Rank*>(q), first_row, last_row);
 }
 
-SHOWN int seqward_best(int variant, const Best* q, int64_t first_row, int64_t last_row) {
-    return kVariants[variant]->best(*q, first_row, last_row);
+SHOWN int seqward_best(int variant, const void* q, int64_t first_row, int64_t last_row) {
+    return kVariants[variant]->best(*static_cast<const Best*>(q), first_row, last_row);
 }
 
-SHOWN int seqward_topk(int variant, const Topk* q, int64_t first_block, int64_t last_block) {
-    return kVariants[variant]->topk(*q, first_block, last_block);
+SHOWN int seqward_topk(int variant, const void* q, int64_t first_block, int64_t last_block) {
+    return kVariants[variant]->topk(*static_cast<const Topk*>(q), first_block, last_block);
 }
 
 // ``fork`` is GOMP_parallel of the OpenMP library that the process runs already: threads of another pool would have to

@@ -16,11 +16,11 @@ int seqward_variants();
 const char* seqward_name(int);
 int seqward_runs(int);
 void seqward_shape(int, Shape*);
-int seqward_sum(int, const Sum*, int64_t, int64_t);
-int seqward_spread(int, const Spread*, int64_t, int64_t);
-int seqward_rank(int, const Rank*, int64_t, int64_t);
-int seqward_best(int, const Best*, int64_t, int64_t);
-int seqward_topk(int, const Topk*, int64_t, int64_t);
+int seqward_sum(int, const void*, int64_t, int64_t);
+int seqward_spread(int, const void*, int64_t, int64_t);
+int seqward_rank(int, const void*, int64_t, int64_t);
+int seqward_best(int, const void*, int64_t, int64_t);
+int seqward_topk(int, const void*, int64_t, int64_t);
 }
 
 namespace {

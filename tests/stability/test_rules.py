@@ -194,9 +194,6 @@ USUAL = [0.1, -0.1] * 4
 @pytest.mark.parametrize(
     ("name", "signals", "validations", "begun"),
     [
-        # 80 steps of a deviation of .1, two probes of nothing, and 4.5 deviations more at each: 32 after seven more.
-        ("TD error", {"td_mean": [*USUAL, 0.0, 0.0, *[0.5] * 15]}, [], 100),
-        ("TD error", {"td_mean": [*USUAL, 0.0, *[-0.5] * 15]}, [], 90),
         # 2 % below the best is forgiven; then .05 of it at each of twelve validations.
         ("metric", {"loss_ratio": [1.0] * 15}, [0.1, 0.5, 0.49, *[0.45] * 12], 30),
         # Three in a row alarm, and the first of them was to be seen.
@@ -216,10 +213,12 @@ def test_trouble_begins_where_it_was_first_to_be_seen(
 
 
 def test_trouble_of_several_begins_where_none_was_to_be_seen() -> None:
-    found = history(grad_z=[1.0] * 6 + [20.0] * 3, td_mean=[*USUAL, 9.0])
+    """The metric was below its best before, too, when the gradient was usual: its sum was 0 at its last best."""
+    found = history(grad_z=[1.0] * 7 + [20.0] * 8)
+    found.validations = validated(0.1, 0.5, 0.4, 0.6, *[0.5] * 11).validations
     verdict = judge(found)
-    assert {alarm.rule.name for alarm in verdict.alarms} == {"gradient", "TD error"}
-    assert onset(found, verdict) == 60
+    assert {alarm.rule.name for alarm in verdict.alarms} == {"gradient", "metric"}
+    assert onset(found, verdict) == 40
 
 
 LOUD = {

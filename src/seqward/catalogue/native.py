@@ -352,19 +352,19 @@ _BORN = os.getpid()
 
 @cache
 def _fork(process: int) -> Any:
-    """What has torch's own threads do something, where they are GNU's OpenMP; None where not, and in a forked process,
-    which has none of them.
+    """What has torch's own threads do something, where they are GNU's OpenMP of its package; None where not, and in a
+    process that was forked after this was imported, which has none of them.
     """
     import torch
 
-    maps, own = Path("/proc/self/maps"), str(Path(torch.__file__).parent)
-    if process != _BORN or not maps.is_file():
+    package, maps = Path(torch.__file__).resolve().parent, Path("/proc/self/maps")
+    try:
+        lines = maps.read_text(errors="replace").splitlines() if process == _BORN else []
+        files = {Path(line.split(maxsplit=5)[-1]).resolve() for line in lines if "/libgomp" in line}
+        own = [file for file in files if package in file.parents or file.parent == package.with_name("torch.libs")]
+        return ctypes.cast(ctypes.CDLL(str(own[0])).GOMP_parallel, c_void_p) if len(own) == 1 else None
+    except (OSError, AttributeError):  # another system, or a library that was replaced
         return None
-    names = {line.split(maxsplit=5)[-1] for line in maps.read_text().splitlines() if "/libgomp" in line}
-    names = {name for name in names if name.startswith(own)} or names
-    if len(names) != 1:  # none, or which of them is torch's?
-        return None
-    return ctypes.cast(ctypes.CDLL(names.pop()).GOMP_parallel, c_void_p)
 
 
 @cache

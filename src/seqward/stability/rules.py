@@ -104,8 +104,8 @@ class Rule:
     """The largest number that it can make."""
     early: Callable[[History], float] | None = None
     """What there is to be seen before the number says so, where that waits for more than one probe."""
-    began: Callable[[History], int] | None = None
-    """For a cumulative sum: the step after which it has not been 0. It is long on its way to half of a threshold."""
+    sums: bool = False
+    """Whether it is a sum that begins anew where all is well: it is long on its way to half of a threshold."""
 
     def limit(self, tolerance: float) -> float:
         """Above which it alarms; what has diverged has at any tolerance."""
@@ -153,19 +153,7 @@ def law_of_growth(q: Sequence[float]) -> tuple[str, float]:
 
 def td_drift(history: History) -> float:
     """How far the mean TD error has wandered from what it was at first, as a cumulative sum of standard deviations."""
-    return _wandered(history)[0]
-
-
-def td_drift_began(history: History) -> int:
-    """The step of the last probe at which the sum was 0."""
-    probes = [probe for probe in history.probes if "td_mean" in probe.signals]
-    return probes[_wandered(history)[1]].step
-
-
-def _wandered(history: History) -> tuple[float, int]:
-    """The larger of the sums upwards and downwards, and the place at which it was 0 last."""
-    values = history.of("td_mean")
-    return max(_cusum(values, 1.0), _cusum(values, -1.0))
+    return max(_cusum(history.of("td_mean"), 1.0), _cusum(history.of("td_mean"), -1.0))
 
 
 def overestimation(history: History) -> float:
@@ -215,23 +203,13 @@ def churn(history: History) -> float:
 
 def metric_fall(history: History) -> float:
     """A cumulative sum of how far below its best the validation metric lies, as shares of the best (Page 1954)."""
-    return _fallen(history)[0]
-
-
-def metric_fall_began(history: History) -> int:
-    """The step of the last validation at which the sum was 0."""
-    return _fallen(history)[1]
-
-
-def _fallen(history: History) -> tuple[float, int]:
-    best, total, since = -np.inf, 0.0, 0
-    for step, value in history.validations:
+    best, total = -np.inf, 0.0
+    for _, value in history.validations:
         if value > best:
             best, total = value, 0.0
         elif best > 0:
             total = max(0.0, total + (best - value) / best - FORGIVEN)
-        since = since if total else step
-    return total, since
+    return total
 
 
 def _last(values: Sequence[float]) -> float:
@@ -243,16 +221,15 @@ def _lost(values: Sequence[float]) -> float:
     return 1 - values[-1] / most if most > 0 else 0.0
 
 
-def _cusum(values: Sequence[float], sign: float) -> tuple[float, int]:
-    """One-sided cumulative sum of the values after the first ones, standardised by these, and where it was 0 last."""
+def _cusum(values: Sequence[float], sign: float) -> float:
+    """One-sided cumulative sum of the values after the first ones, standardised by these."""
     if len(values) <= REFERENCE:
-        return 0.0, max(0, len(values) - 1)
+        return 0.0
     usual = np.array(values[:REFERENCE])
-    mean, spread, total, since = float(usual.mean()), max(float(usual.std()), 1e-3), 0.0, REFERENCE - 1
-    for place, value in enumerate(values[REFERENCE:], REFERENCE):
+    mean, spread, total = float(usual.mean()), max(float(usual.std()), 1e-3), 0.0
+    for value in values[REFERENCE:]:
         total = max(0.0, total + sign * (value - mean) / spread - SLACK)
-        since = since if total else place
-    return total, since
+    return total
 
 
 RULES: tuple[Rule, ...] = (
@@ -265,14 +242,7 @@ RULES: tuple[Rule, ...] = (
         alone=False,
         most=FORETOLD,
     ),
-    Rule(
-        "TD error",
-        td_drift,
-        65.5,
-        "the mean TD error has wandered off (cumulative sum {score:.3g})",
-        alone=False,
-        began=td_drift_began,
-    ),
+    Rule("TD error", td_drift, 65.5, "the mean TD error has wandered off (cumulative sum {score:.3g})", alone=False),
     Rule(
         "overestimation",
         overestimation,
@@ -315,7 +285,7 @@ RULES: tuple[Rule, ...] = (
         metric_fall,
         0.5805,
         "the validation metric stays below its best ({score:.2g} of it in all)",
-        began=metric_fall_began,
+        sums=True,
     ),
 )
 """Thresholds as ``benchmarks/zoo.py`` set them; see docs/stability.md for what they catch and miss."""
@@ -354,16 +324,15 @@ def judge(history: History, tolerance: float = 1.0, rules: Sequence[Rule] = RULE
 
 
 def onset(history: History, verdict: Verdict, tolerance: float = 1.0) -> int:
-    """The last step at which there was nothing to be seen of any of its alarms: sums were 0, other numbers less than
-    half of their threshold.
+    """The last probe at which there was nothing to be seen of any of its alarms: of the metric a sum of 0, of others
+    less than half of their threshold; 0 if there was none.
 
     It judges the whole history over again, which is for those who are about to act, not for every probe.
     """
     rules = [alarm.rule for alarm in verdict.alarms]
-    latest = min((rule.began(history) for rule in rules if rule.began is not None), default=history.last_step)
-    waiting = [(rule.early or rule.score, rule.limit(tolerance) / 2) for rule in rules if rule.began is None]
+    seen = [(rule.early or rule.score, 0.0 if rule.sums else rule.limit(tolerance) / 2) for rule in rules]
     for probe in reversed(history.probes[:-1]):
         before = history.until(probe.step)
-        if probe.step <= latest and all(seen(before) <= quiet for seen, quiet in waiting):
+        if all(number(before) <= quiet for number, quiet in seen):
             return probe.step
     return 0
