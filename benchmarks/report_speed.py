@@ -25,7 +25,7 @@ from seqward import statistics
 from seqward.bench.compare import all_sums, compared
 from seqward.bench.conclusion import conclude
 from seqward.bench.events import FILE, save_events
-from seqward.bench.runner import place_of
+from seqward.bench.kept import place_of
 from seqward.bench.study import Key, Study, read_study
 from seqward.data.simulate import draw_lengths
 from seqward.data.world import PRESETS

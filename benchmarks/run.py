@@ -44,7 +44,7 @@ def main(
     raw_folder()
     file, folder = results / f"{study.stem}.json", work / study.stem
     try:
-        carry_out(study, file, folder, number_of_jobs(jobs), only or [], max_minutes, force=force)
+        carry_out(study, file, folder, max_minutes, only=only or [], jobs=number_of_jobs(jobs), force=force)
     except SeqwardError as error:
         typer.echo(str(error), err=True)
         raise SystemExit(error.exit_status) from None

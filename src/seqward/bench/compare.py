@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqward.bench.events import FILE, SHOWN_GROUPS, figure_names, load_events, possible, session_sums
-from seqward.bench.runner import place_of
+from seqward.bench.kept import place_of
 from seqward.bench.study import Key
 from seqward.bench.summary import finished_on, runs_by_method
 from seqward.lint import refuse_mixed

@@ -35,19 +35,22 @@ def bench(
     only: Sequence[str] = (),
     jobs: Jobs = None,
     force: bool = False,
+    reuse: Sequence[Path] = (),
 ) -> Outcome:
     """Carry out what is missing of a study, compare, and draw ``results.html`` in the folder ``out``.
 
     Args:
         results: the file of the runs, ``results.json`` in ``out`` by default.
-        only, jobs, force: as in ``run_study``.
+        only, jobs, force, reuse: as in ``run_study``.
 
     Raises:
         SeqwardError: as ``run_study``.
         Finding: a row is impossible, or rows are of different protocols; what ran is kept, and no table is made.
     """
     folder = Path(out)
-    report = run_study(study, results or folder / "results.json", folder, only=only, jobs=jobs, force=force)
+    report = run_study(
+        study, results or folder / "results.json", folder, only=only, jobs=jobs, force=force, reuse=reuse
+    )
     return conclude(study, report, folder)
 
 

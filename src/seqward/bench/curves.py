@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seqward.bench.runner import place_of
+from seqward.bench.kept import place_of
 from seqward.bench.study import Key
 from seqward.runlog import read_log
 from seqward.stability.told import goes_on_sound

@@ -12,28 +12,25 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from seqward.bench.changed import check_changes, note, put_aside
+from seqward.bench.changed import check_changes, note
 from seqward.bench.events import FILE
+from seqward.bench.kept import DONE, finished_in, kept_result, place_of, put_runs_aside, reuse_runs, why_anew
 from seqward.bench.machine import commit, machine
 from seqward.bench.prepared import all_prepared, baselines_of, data_place, keep_events, put_data_aside
 from seqward.bench.processes import alone, side_by_side
-from seqward.bench.results import ends_alike, finished_before, others_before, read, report, same_method, say, write
+from seqward.bench.results import finished_before, others_before, read, report, say, write
 from seqward.bench.study import Key, Study
 from seqward.bench.summary import mean_of_best
-from seqward.config import to_dict
 from seqward.data.dataset import Dataset
 from seqward.errors import SeqwardError
 from seqward.evaluate import evaluate
 from seqward.recommender import Recommender
-from seqward.run import Run, describe
+from seqward.run import Run
 from seqward.runlog import read_log
 
-DONE = "result.json"
-"""Written last into a run's folder."""
 FAILED = ".failed.json"
 """What a run that failed leaves beside its folder, which may be none yet."""
 
@@ -41,7 +38,14 @@ Jobs = int | Literal["auto"] | None
 
 
 def run_study(
-    study: Study, file: Path, folder: Path, *, only: Sequence[str] = (), jobs: Jobs = None, force: bool = False
+    study: Study,
+    file: Path,
+    folder: Path,
+    *,
+    only: Sequence[str] = (),
+    jobs: Jobs = None,
+    force: bool = False,
+    reuse: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Carry out what is missing of a study; its result, which stands in ``file``, too.
 
@@ -51,10 +55,11 @@ def run_study(
         jobs: runs at the same time, each in a process of its own; "auto" as many as there are cores. None: one after
             another in this process.
         force: go on although the study was changed since it was begun: what it touches is put aside and done again.
+        reuse: folders of other studies, whose finished runs are copied where they are runs of this one, too.
 
     Raises:
         SeqwardError: its data cannot be had, or lack what a method learns from; or the study was changed, or what it
-            stands on.
+            stands on; or a folder to reuse is none of a study.
     """
     keys = study.runs(only)
     if not keys:
@@ -62,6 +67,7 @@ def run_study(
             f"no run of {study.name} is called {' or '.join(only)}. They are DATA/METHOD/SEED, such as "
             f"'*/{next(iter(study.methods))}/*'. DATA is {' or '.join(study.data)}."
         )
+    elsewhere = finished_in(reuse)
     for line in check_changes(study, folder, force):
         say(f"the study has changed: {line}")
     if force:
@@ -82,6 +88,10 @@ def run_study(
     left = [key for key in keys if key not in runs]
     if force:
         put_runs_aside(study, left, folder)
+    if taken := reuse_runs(study, left, folder, elsewhere):
+        runs |= taken
+        left = [key for key in left if key not in taken]
+        write(file, report(study, told, runs))
     for key, run in carry_out(study, left, folder, jobs):
         runs[key] = run
         write(file, report(study, told, runs))
@@ -120,39 +130,6 @@ def carry_out(study: Study, keys: list[Key], folder: Path, jobs: Jobs) -> Iterat
         else:
             run = read(files[0])
         yield key, run
-
-
-def put_runs_aside(study: Study, keys: Sequence[Key], folder: Path) -> None:
-    """Make room for runs that cannot go on from what stands in their folders."""
-    for name, on_one in groupby(keys, lambda key: key.data):
-        data = Dataset.load(data_place(study, name, folder))
-        for key in on_one:
-            place = place_of(key, folder)
-            with alone(place.with_name(f"{place.name}.lock")):
-                if why := why_anew(study, key, place, data):
-                    put_aside(place, f"{key} is done again: {why}.")
-
-
-def why_anew(study: Study, key: Key, place: Path, data: Dataset) -> str | None:
-    """Why what stands in a run's folder is neither this run nor the beginning of it; None where it is, or none is."""
-    if not (place / "run.json").is_file():
-        return None
-    method, sections = study.method_of(key.method)
-    try:
-        Run(place).check_same(describe(method, to_dict(sections), key.seed, data), data, sections)
-    except SeqwardError as error:
-        return str(error).partition(". ")[0]  # what follows is for a single run
-    if study.max_minutes is None or not (place / DONE).is_file():
-        return None
-    done = read(place / DONE)
-    same = same_method(done, method, sections) and ends_alike(done, study.max_minutes)
-    too_long = done["train_seconds"] > 60 * study.max_minutes and not same
-    return f"{place} trained for longer than {study.max_minutes:g} minutes" if too_long else None
-
-
-def place_of(key: Key, folder: Path) -> Path:
-    """The folder of a run."""
-    return folder / key.data / key.method / f"seed-{key.seed}"
 
 
 def attempt(study: Study, key: Key, folder: Path) -> dict[str, Any]:
@@ -205,11 +182,8 @@ def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]
     method, sections = study.method_of(key.method)
     if why := why_anew(study, key, place, data):
         raise SeqwardError(f"{why}. Undo the change, or give --force to put it aside and do it again.")
-    if (place / DONE).is_file():
-        done = read(place / DONE)
-        same = same_method(done, method, sections) and ends_alike(done, study.max_minutes)
-        if same and done.get("evaluate") == dict(study.evaluate):
-            return done
+    if done := kept_result(study, key, place):
+        return done
     say(f"{key}: training")
     recommender = Recommender.from_sections(method, sections, key.seed)
 

@@ -26,6 +26,10 @@ def bench(
     force: Annotated[
         bool, Option("--force", help="Go on with a changed study: what the change touches is put aside and done again.")
     ] = False,
+    reuse: Annotated[
+        list[Path] | None,
+        Option(help="Folder of another study, whose finished runs are copied where they are the same."),
+    ] = None,
     list_: Annotated[bool, Option("--list", help="List the studies that come with the program.")] = False,
 ) -> None:
     """Run a study, methods x data sets x seeds x settings, and write what came out as one HTML file and as JSON.
@@ -41,7 +45,8 @@ def bench(
         raise SeqwardError("Which study? Give a YAML file, or a name of `seqward bench --list`.")
     file = study_file(study)
     folder = out or Path("bench") / file.stem
-    carry_out(file, folder / "results.json", folder, number_of_jobs(jobs), only or [], max_minutes, data or [], force)
+    options: dict[str, Any] = {"only": only or [], "jobs": number_of_jobs(jobs), "force": force, "reuse": reuse or []}
+    carry_out(file, folder / "results.json", folder, max_minutes=max_minutes, data=data or [], **options)
 
 
 def number_of_jobs(said: str) -> Any:
@@ -61,13 +66,15 @@ def carry_out(
     file: Path,
     results: Path,
     folder: Path,
-    jobs: Any,
-    only: Sequence[str] = (),
     max_minutes: float | None = None,
     data: Sequence[str] = (),
-    force: bool = False,
+    only: Sequence[str] = (),
+    **options: Any,
 ) -> None:
     """Run the study of a file, print its tables, and write its page into the folder.
+
+    Args:
+        options: jobs, force and reuse, as in ``run_study``.
 
     Raises:
         SeqwardError: the study or its data are refused.
@@ -84,7 +91,7 @@ def carry_out(
     study = read_study(file, folder, data_instead(data), only)
     if max_minutes is not None:
         study = replace(study, max_minutes=max_minutes)
-    report, found, page = run_and_draw(study, folder, results=results, only=only, jobs=jobs, force=force)
+    report, found, page = run_and_draw(study, folder, results=results, only=only, **options)
     print_table(*method_table(report), title=study.name)
     if beside := report.get("published", {}).get("comparisons"):
         print_table(*published_table(beside), title="beside published figures")
