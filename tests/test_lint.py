@@ -49,6 +49,34 @@ def test_the_bounds_by_hand(tmp_path: Path) -> None:
         assert (said == []) is fine, ndcg
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("HR@5,NDCG@20", ".300,.100", "NDCG@20 is 0.1000, but with HR@5 of 0.3000 one ranking allows 0.1154 to 0.5502"),
+        ("HR@5,NDCG@20", ".300,.120", None),
+        ("HR@5,NDCG@20", ".300,.548", None),
+        ("HR@5,NDCG@20", ".300,.560", "NDCG@20 is 0.5600, but with HR@5 of 0.3000 one ranking allows 0.1154 to 0.5502"),
+        (
+            "HR@20,NDCG@5",
+            ".300,.310",
+            "NDCG@5 is 0.3100, but with HR@20 of 0.3000 one ranking allows 0.0000 to 0.3010",
+        ),
+        ("HR@20,NDCG@5", ".300,.300", None),
+        ("HR@2,MRR@9", ".400,.150", "MRR@9 is 0.1500, but with HR@2 of 0.4000 one ranking allows 0.1992 to 0.6008"),
+        ("HR@5,HR@20,NDCG@20", ".300,.310,.100", "NDCG@20 is 0.1000, but with HR@5 of 0.3000 one ranking allows"),
+    ],
+)
+def test_metrics_at_other_cut_offs_than_hr_are_held_to_it(
+    tmp_path: Path, header: str, row: str, said: str | None
+) -> None:
+    """.3 of the events hit among five are worth .3 / log2(6) = .1161 or more, and what comes later .7 / log2(7) = .2493
+    or less; .4 among two .4 / 2 = .2 or more. Three decimals leave .0005 to either side.
+    """
+    found = broken(tmp_path, f"model,task,{header}\nm,click,{row}\n")
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
 def test_each_figure_has_the_room_of_its_own_decimals(tmp_path: Path) -> None:
     """.2 stands for .15 to .25, .200 for .1995 to .2005."""
     row = "model,task,HR@5,NDCG@5,HR@10,NDCG@10\nm,click,.30,{},.30,.24\n"
@@ -77,9 +105,11 @@ def test_a_true_row_is_never_accused(tmp_path_factory: pytest.TempPathFactory, r
         ]
     ]
     folder = tmp_path_factory.mktemp("true")
-    with (folder / "table.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows(lines)
-    assert lint_table(folder / "table.csv")[1] == []
+    for kept in (names, [n for n in names if n not in ("HR@3", "NDCG@1", "HR@20")]):
+        columns = [*range(4), *(4 + names.index(name) for name in kept)]
+        with (folder / "table.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([[line[c] for c in columns] for line in lines])
+        assert lint_table(folder / "table.csv")[1] == []
 
 
 def test_what_falls_with_the_length_of_the_list_is_impossible(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Tables that cannot be: rows of HR and NDCG that no ranking has, and rewards that no hit rates give.
 
-One item is relevant at each event, so the figures of a row bound each other (``metrics.impossible_pairs``). A figure
-printed with d decimals stands for half a unit of the last one to either side. Cut-offs are held against each other two
-by two: a row is impossible if for two of them no figures so close to those printed are possible.
+One item is relevant at each event, so the figures of a row bound each other (``metrics.impossible_pairs``, and
+``impossible_apart`` where HR stands at other cut-offs). A figure printed with d decimals stands for half a unit of the
+last one to either side. Cut-offs are held against each other two by two: a row is impossible if for two of them no
+figures so close to those printed are possible.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqward.errors import Finding, SeqwardError, did_you_mean
-from seqward.metrics import GROUPS, half_unit, impossible_pairs, rise
+from seqward.metrics import GROUPS, half_unit, impossible_apart, impossible_pairs, rise
 
 METRIC = re.compile(r"(hr|ndcg|mrr|reward)@([1-9]\d*)", re.IGNORECASE)
 HIT_RATE = re.compile(r"(?:recall|hits?|hit[ _-]?(?:rate|ratio))(?=@)", re.IGNORECASE)
@@ -173,6 +174,7 @@ def broken_bounds(row: TableRow, loses: bool = False) -> Iterator[str]:
     """Each bound within a row that it breaks, in words; ``loses``: events may cost, so longer lists may earn less."""
     pairs = [pair for metric in ("ndcg", "mrr") for pair in impossible_pairs(row.figures, row.decimals, metric)]
     yield from map(str, pairs)
+    yield from (str(one) for metric in ("ndcg", "mrr") for one in impossible_apart(row.figures, row.decimals, metric))
     told = {(pair.a, pair.b) for pair in pairs}
     for metric in ("hr", "ndcg", "mrr", *([] if loses else ["reward"])):
         ks = sorted(int(name.partition("@")[2]) for name in row.figures if name.startswith(f"{metric}@"))

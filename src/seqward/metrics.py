@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -234,6 +234,55 @@ def impossible_pairs(
         high = (hr_rise + hr_room) * worth(a + 1) + its_room
         if hr_rise < -hr_room or not low <= its_rise <= high:
             found.append(ImpossiblePair(a, b, hr_rise, its_rise, float(low), float(high), name))
+    return found
+
+
+class ImpossibleApart(NamedTuple):
+    """A metric's figure that HR at another cut-off does not allow."""
+
+    a: int
+    b: int
+    hr: float
+    value: float
+    low: float
+    high: float
+    metric: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.metric}@{self.b} is {self.value:.4f}, but with HR@{self.a} of {self.hr:.4f} one ranking allows "
+            f"{self.low:.4f} to {self.high:.4f}"
+        )
+
+
+def impossible_apart(
+    figures: Mapping[str, Any], decimals: int | Mapping[str, int] | None = None, metric: str = "ndcg"
+) -> list[ImpossibleApart]:
+    """HR at one cut-off, a, and NDCG or MRR at another, b, that contradict each other, where a row lacks one of the two
+    at the other's, so that it has no such pair as ``impossible_pairs`` looks at.
+
+    Hits up to a are worth what rank a is, or more, and all others no more than rank a + 1: ``HR@a / log2(a + 1) <=
+    NDCG@b <= HR@a + (1 - HR@a) / log2(a + 2)`` for a < b, and ``NDCG@b <= HR@a`` for a > b. (Own derivation.)
+
+    Args:
+        figures, decimals, metric: as in ``impossible_pairs``.
+    """
+    worth, name = BOUNDS[metric]
+    of_hr, of_metric = (
+        {int(key.partition("@")[2]) for key in figures if key.startswith(f"{kind}@")} for kind in ("hr", metric)
+    )
+    found = []
+    for a, b in product(sorted(of_hr), sorted(of_metric)):
+        if a == b or (a in of_metric and b in of_hr):
+            continue
+        hr, value = figures[f"hr@{a}"], figures[f"{metric}@{b}"]
+        hr_room, room = half_unit(decimals, f"hr@{a}"), half_unit(decimals, f"{metric}@{b}")
+        later = worth(a + 1) if a < b else 0.0
+        low = max(0.0, (hr - hr_room) * worth(a) - room) if a < b else 0.0
+        most = min(1.0, hr + hr_room)
+        high = most + (1 - most) * later + room
+        if not low <= value <= high:
+            found.append(ImpossibleApart(a, b, hr, value, float(low), float(high), name))
     return found
 
 
