@@ -1,7 +1,8 @@
-"""The native kernels under the sanitizers that see reads and writes beyond an array and undefined behaviour."""
+"""The native kernels under sanitizers: of reads and writes beyond an array, undefined behaviour, and threads."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,6 @@ FLAGS = [
     "-O1",
     "-g",
     "-ffp-contract=off",
-    "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
     "-w",
 ]
@@ -33,14 +33,16 @@ def test_kernels_are_compiled_by_clang(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+def test_kernels_stay_within_their_arrays_and_parts(tmp_path: Path, sanitizer: str) -> None:
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++ here")
     program = tmp_path / "driver"
     sources = [*NATIVE.glob("*.cpp"), NATIVE / "test" / "driver.cpp"]
-    built = subprocess.run([compiler, *FLAGS, *map(str, sources), "-o", str(program)], capture_output=True, text=True)
-    if "cannot find -lasan" in built.stderr or "cannot find -lubsan" in built.stderr:
+    command = [compiler, *FLAGS, f"-fsanitize={sanitizer}", *map(str, sources), "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    if re.search("cannot find -l[aut]b?san", built.stderr):
         pytest.skip("g++ comes without its sanitizers here")
     assert built.returncode == 0, built.stderr[-2000:]
     done = subprocess.run([str(program)], capture_output=True, text=True)
