@@ -9,9 +9,9 @@
 // From here on the compiler may use these instructions, whatever the processor that it runs on. What is above was
 // included before, so that no function shared with other files is compiled with them.
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,bmi,popcnt"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,bmi,popcnt")
 #endif
 
 #include "kernels.hpp"
@@ -86,7 +86,10 @@ struct Avx2 {
     }
 };
 
-bool runs() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool runs() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("popcnt");
+}
 
 }  // namespace
 

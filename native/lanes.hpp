@@ -52,6 +52,16 @@ inline int lowest_bit(uint64_t x) {
 #endif
 }
 
+inline int count_bits(uint64_t x) {
+#ifdef __GNUC__
+    return __builtin_popcountll(x);
+#else
+    int count = 0;
+    for (; x; x &= x - 1) ++count;
+    return count;
+#endif
+}
+
 // The nearest bfloat16 (ties to even), as VCVTNEPS2BF16 rounds. NaN stays NaN; denormals become zero, as there.
 inline uint16_t bfloat_of(float x) {
     const uint32_t bits = bits_of(x);

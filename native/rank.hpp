@@ -13,6 +13,8 @@ namespace seqward {
 namespace {
 
 constexpr float kHuge = 3.4028235e38f;
+constexpr int kLaneBits = 6;  // of a place in a list of items and lanes
+constexpr int kAhead = 4;     // places of such a list that are written at once
 
 // Terms of a product, summed over its vectors as if halves were added up until one is left. Term i of kTerms; vectors
 // beyond the width are 0.
@@ -82,12 +84,13 @@ int each_block(const Scores& s, int64_t first_row, int64_t last_row, Begin begin
     const int64_t sweep = smaller(rounded_up(2048, kPanel), rounded_up(last_row - first_row, kPanel));
     Workspace space(Workspace::size(sweep * s.width, sizeof(Stored)) +
                     2 * Workspace::size(kBlock * s.width, sizeof(Stored)) +
-                    Workspace::size(kBlock * kPanel, sizeof(float)) + Workspace::size(2 * s.width, sizeof(float)));
+                    Workspace::size(kBlock * kPanel + kAhead, sizeof(float)) +
+                    Workspace::size(2 * s.width, sizeof(float)));
     if (!space.ok()) return 1;
     Stored* const states = space.part<Stored>(sweep * s.width);
     Stored* const rounded = space.part<Stored>(kBlock * s.width);
     Stored* const items = space.part<Stored>(kBlock * s.width);
-    float* const block = space.part<float>(kBlock * kPanel);
+    float* const block = space.part<float>(kBlock * kPanel + kAhead);
     float* const terms = space.part<float>(2 * s.width);
     for (int64_t start = first_row; start < last_row; start += sweep) {
         const int64_t stop = smaller(start + sweep, last_row);
@@ -135,6 +138,22 @@ SEQWARD_APART bool count_tile(const typename B::Stored* items, const typename B:
     return any != 0;
 }
 
+// Lists the bits of a tile behind ``listed``, each as its item in the block, of which ``item`` is the tile's first, and
+// its lane; returns where the list ends. Places are written before it is known whether they are needed, as many as an
+// item seldom exceeds: a branch for each bit would be one that nobody can foresee.
+inline uint32_t* list_open(const uint64_t* open, uint32_t item, uint32_t* listed) {
+    for (int t = 0; t < kTile; ++t, ++item) {
+        uint64_t left = open[t];
+        uint32_t* place = listed;
+        listed += count_bits(left);
+        do {
+            for (int n = 0; n < kAhead; ++n, left &= left - 1)
+                *place++ = item << kLaneBits | lowest_bit(left | 1ull << 63);  // none has no lowest
+        } while (left);
+    }
+    return listed;
+}
+
 template <class B>
 int rank(const Rank& q, int64_t first_row, int64_t last_row) {
     const Scores& s = q.scores;
@@ -151,10 +170,11 @@ int rank(const Rank& q, int64_t first_row, int64_t last_row) {
         if constexpr (kRounds) items = longest<B>(s.weight + first * s.width, count, s.width);
     };
     return each_block<B>(s, first_row, last_row, begin, [&](int64_t row, auto vectors, int64_t first, int64_t count,
-                                                            const auto* packed, const auto* states, float*,
+                                                            const auto* packed, const auto* states, float* room,
                                                             float* terms) {
         constexpr int kVectors = decltype(vectors)::value;
         constexpr int64_t kRow = kVectors * B::kLanes;
+        static_assert(kRow <= 1 << kLaneBits);
         const int64_t lanes = smaller(kRow, s.rows - row);
         float bounds[2][kRow];  // lanes without a row, and targets that are no candidates: no score is above
         for (int64_t lane = 0; lane < kRow; ++lane) bounds[0][lane] = bounds[1][lane] = kHuge;
@@ -173,19 +193,17 @@ int rank(const Rank& q, int64_t first_row, int64_t last_row) {
             bounds[0][lane] = least - std::fabs(least) * 0x1p-22f - 0x1p-126f, bounds[1][lane] = own + margin;
         }
         int32_t counts[kRow] = {};
+        uint32_t *const list = reinterpret_cast<uint32_t*>(room), *end = list;
         for (int64_t i = 0; i < count; i += kTile) {
-            const int64_t some = smaller(kTile, count - i);
             uint64_t open[kTile];
-            if (!count_tile<B, kVectors>(packed + i * s.width, states, s.width / B::kPair, some,
-                                         s.bias ? s.bias + first + i : nullptr, bounds[0], bounds[1], counts, open))
-                continue;
-            for (int64_t item = first + i, t = 0; t < some; ++t, ++item)
-                for (; open[t]; open[t] &= open[t] - 1) {
-                    const int64_t r = row + lowest_bit(open[t]);
-                    const float exact = settled<B>(s, r, item, terms);
-                    // Without a branch, which nobody could foresee.
-                    q.better[r] += int(exact > q.own[r]) | (int(exact == q.own[r]) & int(item < q.target[r]));
-                }
+            if (count_tile<B, kVectors>(packed + i * s.width, states, s.width / B::kPair, smaller(kTile, count - i),
+                                        s.bias ? s.bias + first + i : nullptr, bounds[0], bounds[1], counts, open))
+                end = list_open(open, static_cast<uint32_t>(i), end);
+        }
+        for (const uint32_t* one = list; one < end; ++one) {
+            const int64_t item = first + (*one >> kLaneBits), lane = *one & ((1 << kLaneBits) - 1), r = row + lane;
+            const float exact = settled<B>(s, r, item, terms);
+            counts[lane] += int(exact > q.own[r]) | (int(exact == q.own[r]) & int(item < q.target[r]));
         }
         for (int64_t lane = 0; lane < lanes; ++lane) q.better[row + lane] += counts[lane];
     });
