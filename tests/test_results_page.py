@@ -39,3 +39,17 @@ def test_mean_range_and_interval_of_the_seed_in_the_middle_moved_to_the_mean() -
         "| m | 3 | 0.3667 (0.2000 to 0.5000) [0.2667, 0.4667] | 0.1833 (0.1000 to 0.2500) [0.0000, 0.9833] |  |" in text
     )
     assert "| *popularity* |  | 0.1000 | 0.1000 |  |" in text
+
+
+def test_it_says_what_of_a_shipped_study_was_not_run_and_what_the_critics_know() -> None:
+    """Figure 1 has four methods and three seeds on each of two data sets; here is one run, whose Q is .1 at 0.4."""
+    q = {"n": 10, "mean_q": 0.1, "max_q": 0.7, "mean_return": 0.4, "gap": -0.3, "rank_correlation": None}
+    figures = {"n": 10, "hr@20": 0.5, "ndcg@20": 0.3, "ci": None}
+    test = {"all": figures, "goal": None, "goal_repeat": None, "goal_novel": None, "q": q}
+    one = {"data": "shop", "method": "snqn", "seed": 0, "state": "finished", "stopped": "all", "test": test}
+    data = {"shop": {"recipe": {}, "baselines": {}}}
+    text = page([{"study": "figure-1", "evaluate": {}, "data": data, "runs": [one]}])
+    assert "Not run yet: 11 of 12 runs on shop. Not run yet: 12 of 12 runs on trivago." in text
+    (others,) = re.findall("were not run yet: (.*)\\.", text)
+    assert "figure-3" in others and "figure-1" not in others
+    assert "| snqn | 0.100 (0.100 to 0.100) | 0.700 (0.700 to 0.700) | 0.400 (0.400 to 0.400) |  |" in text
