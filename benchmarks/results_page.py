@@ -59,14 +59,14 @@ def _study(study: Figures) -> Iterator[str]:
 
 
 def _missing(study: Figures) -> str:
-    """How many runs of a study that comes with the program are still to come, by data set."""
+    """How many runs of a study that comes with the program are not finished, by data set."""
     if study["study"] not in dict(shipped_studies()):
         return ""
     done = {Key(run["data"], run["method"], run["seed"]) for run in study["runs"] if run["state"] == "finished"}
     planned = read_study(study_file(study["study"])).runs()
     left = Counter(key.data for key in planned if key not in done)
     of = Counter(key.data for key in planned)
-    return "".join(f" Not run yet: {left[name]} of {of[name]} runs on {name}." for name in left)
+    return "".join(f" Not finished: {left[name]} of {of[name]} runs on {name}." for name in left)
 
 
 def _data(name: str, data: Figures, rules: Figures, runs: Sequence[Figures]) -> Iterator[str]:
@@ -94,7 +94,9 @@ def _data(name: str, data: Figures, rules: Figures, runs: Sequence[Figures]) -> 
         shown = [_one(figures[group], "hr@20") for group in groups]
         rows.append([f"*{baseline}*", "", *shown, _one(figures[first], "ndcg@20"), ""])
     yield from _table(["method", "seeds", *groups, f"NDCG@20 of {first}", "remark"], rows)
-    critics = [(method, [run["test"]["q"] for run in of]) for method, of in methods if of[0]["test"].get("q")]
+    critics = [
+        (method, [run["test"]["q"] for run in of]) for method, of in methods if all(run["test"].get("q") for run in of)
+    ]
     if critics:
         shown = [[method, *(_range([q[name] for q in of]) for name in Q)] for method, of in critics]
         yield from ("", *_table(["method", *Q.values()], shown))

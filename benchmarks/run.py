@@ -37,6 +37,12 @@ def main(
             "--force", help="Go on with a changed study: what the change touches is put aside and done again."
         ),
     ] = False,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of another study, whose finished runs are copied where they are the same; repeatable."
+        ),
+    ] = None,
     results: Annotated[Path, typer.Option(help="Folder of the result.")] = RESULTS,
     work: Annotated[Path, typer.Option(help="Folder of the runs.")] = WORK,
 ) -> None:
@@ -44,7 +50,9 @@ def main(
     raw_folder()
     file, folder = results / f"{study.stem}.json", work / study.stem
     try:
-        carry_out(study, file, folder, max_minutes, only=only or [], jobs=number_of_jobs(jobs), force=force)
+        carry_out(
+            study, file, folder, max_minutes, only=only or [], jobs=number_of_jobs(jobs), force=force, reuse=reuse or []
+        )
     except SeqwardError as error:
         typer.echo(str(error), err=True)
         raise SystemExit(error.exit_status) from None

@@ -76,7 +76,8 @@ inline Lengths longest(const float* rows, int64_t count, int64_t width) {
 }
 
 // Calls ``begin(first item, count)`` for every block of items, and ``f(row, vectors, first item, count, items, states,
-// room for scores [item][lane], room for terms)`` for every panel of rows in it, with items and states packed.
+// room, terms)`` for every panel of rows in it, with items and states packed. There is room for a score, or a place in a
+// list, of each item and lane of the block, and kAhead more; and for the terms of one product.
 template <class B, class Begin, class F>
 int each_block(const Scores& s, int64_t first_row, int64_t last_row, Begin begin, F f) {
     using Stored = typename B::Stored;

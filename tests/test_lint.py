@@ -63,7 +63,12 @@ def test_the_bounds_by_hand(tmp_path: Path) -> None:
         ),
         ("HR@20,NDCG@5", ".300,.300", None),
         ("HR@2,MRR@9", ".400,.150", "MRR@9 is 0.1500, but with HR@2 of 0.4000 one ranking allows 0.1992 to 0.6008"),
-        ("HR@5,HR@20,NDCG@20", ".300,.310,.100", "NDCG@20 is 0.1000, but with HR@5 of 0.3000 one ranking allows"),
+        ("HR@5,HR@20,NDCG@20", ".300,.310,.100", "but with HR@5 of 0.3000 one ranking allows 0.1176 to 0.3046"),
+        ("HR@5,HR@20,NDCG@20", ".300,.310,.306", "but with HR@5 of 0.3000 one ranking allows 0.1176 to 0.3046"),
+        ("HR@5,HR@20,NDCG@20", ".300,.310,.304", None),
+        ("HR@5,HR@20,NDCG@20", ".300,.900,.240", "but with HR@5 of 0.3000 one ranking allows 0.2520 to 0.5147"),
+        ("HR@5,NDCG@5,NDCG@20", ".300,.150,.500", "but with HR@5 of 0.3000 one ranking allows 0.1490 to 0.4005"),
+        ("HR@5,NDCG@5,NDCG@20", ".300,.150,.400", None),
     ],
 )
 def test_metrics_at_other_cut_offs_than_hr_are_held_to_it(
@@ -71,6 +76,9 @@ def test_metrics_at_other_cut_offs_than_hr_are_held_to_it(
 ) -> None:
     """.3 of the events hit among five are worth .3 / log2(6) = .1161 or more, and what comes later .7 / log2(7) = .2493
     or less; .4 among two .4 / 2 = .2 or more. Three decimals leave .0005 to either side.
+
+    Where HR@20 is .31, the .01 later are worth .01 / log2(7) = .0036 at most and .01 / log2(21) = .0023 at least; where
+    it is .9, .6 / log2(21) = .1366 and more. Where NDCG@5 is .15, NDCG@20 is .15 + .2493 or less.
     """
     found = broken(tmp_path, f"model,task,{header}\nm,click,{row}\n")
     assert len(found) == (said is not None)

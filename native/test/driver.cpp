@@ -1,8 +1,9 @@
 // Every variant that this processor runs, on odd sizes and in three threads, under the sanitizers of addresses, of
-// undefined behaviour and of threads (tests/catalogue/test_sanitizers.py). Each array ends where it ends: one number read
-// or written beyond it is an error. Values are held to plain sums in double precision here, so that the driver is not run
-// on nonsense.
+// undefined behaviour and of threads (tests/catalogue/test_sanitizers.py). Each array of the caller ends where it ends:
+// one number read or written beyond it is an error. Values are held to plain sums in double precision here, so that the
+// driver is not run on nonsense.
 
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -47,11 +48,17 @@ void expect(bool holds, const char* what, const char* name, int64_t rows, int64_
     std::exit(1);
 }
 
-// As GOMP_parallel, whose own way to wait the sanitizer of threads does not understand.
+// As GOMP_parallel, whose own way to wait the sanitizer of threads does not understand. All begin together, or the first
+// would have done everything before the last is there.
 void team(void (*work)(void*), void* given, unsigned threads, unsigned) {
+    std::atomic<unsigned> there{0};
+    const auto begin = [&] {
+        for (++there; there < threads;) std::this_thread::yield();
+        work(given);
+    };
     std::vector<std::thread> others;
-    for (unsigned thread = 1; thread < threads; ++thread) others.emplace_back(work, given);
-    work(given);
+    for (unsigned thread = 1; thread < threads; ++thread) others.emplace_back(begin);
+    begin();
     for (std::thread& other : others) other.join();
 }
 
@@ -131,6 +138,20 @@ void check(int variant, int64_t rows, int64_t items, int64_t width, bool with_bi
     std::free(kept);
 }
 
+// All scores are the same, so that every item of every row is settled: the longest list that there is.
+void check_ties(int variant, int64_t rows, int64_t items, int64_t width) {
+    Shape shape;
+    seqward_shape(variant, &shape);
+    const std::vector<float> states(rows * width, 0.5f), weight(items * width, 0.25f), margin(rows, 1e-4f);
+    const std::vector<float> own(rows, 0.125f * width);  // exact in any order of adding up
+    std::vector<int64_t> target(rows), better(rows, 0);
+    for (int64_t r = 0; r < rows; ++r) target[r] = r * 7 % items;
+    const Scores s{states.data(), weight.data(), nullptr, rows, items, width, 1.0f};
+    const Rank rank{s, target.data(), own.data(), margin.data(), better.data()};
+    expect(answered(seqward_rank, variant, &rank, rows, shape.panel), "memory", seqward_name(variant), rows, items, width);
+    expect(better == target, "order of equals", seqward_name(variant), rows, items, width);
+}
+
 // A table of codes, made here in the plainest way, and its answers beside those of all scores.
 void check_topk(int variant, int64_t items, int64_t width, bool with_bias, int64_t k) {
     const char* name = seqward_name(variant);
@@ -180,6 +201,7 @@ int main() {
                 for (int64_t width : {16, 48, 64})
                     for (int options = 0; options < 4; ++options)
                         check(variant, rows, items, width, options & 1, options & 2);
+        for (int64_t items : {7, 500}) check_ties(variant, 67, items, 48);
         for (int64_t items : {1, 31, 33, 500, 9000})
             for (int64_t width : {16, 48, 64})
                 for (int64_t k : {1, 20, 700}) check_topk(variant, items, width, k == 20, k);

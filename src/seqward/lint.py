@@ -2,8 +2,8 @@
 
 One item is relevant at each event, so the figures of a row bound each other (``metrics.impossible_pairs``, and
 ``impossible_apart`` where HR stands at other cut-offs). A figure printed with d decimals stands for half a unit of the
-last one to either side. Cut-offs are held against each other two by two: a row is impossible if for two of them no
-figures so close to those printed are possible.
+last one to either side. Cut-offs are held against each other two by two: a row is impossible if two of them break a
+bound, whatever figures so close to those printed are meant.
 """
 
 from __future__ import annotations

@@ -261,8 +261,10 @@ def impossible_apart(
     """HR at one cut-off, a, and NDCG or MRR at another, b, that contradict each other, where a row lacks one of the two
     at the other's, so that it has no such pair as ``impossible_pairs`` looks at.
 
-    Hits up to a are worth what rank a is, or more, and all others no more than rank a + 1: ``HR@a / log2(a + 1) <=
-    NDCG@b <= HR@a + (1 - HR@a) / log2(a + 2)`` for a < b, and ``NDCG@b <= HR@a`` for a > b. (Own derivation.)
+    Hits up to a are worth what rank a is, or more, and later ones no more than rank a + 1: ``HR@a / log2(a + 1) <=
+    NDCG@b <= HR@a + (1 - HR@a) / log2(a + 2)`` for a < b. Where HR@b is known, it stands for the 1, and the hits after
+    a are worth what rank b is, or more; where NDCG@a is known, it stands for what is said of the hits up to a. For
+    a > b ``NDCG@b <= HR@a``; that more could be said with NDCG@a is left aside. (Own derivation.)
 
     Args:
         figures, decimals, metric: as in ``impossible_pairs``.
@@ -276,14 +278,26 @@ def impossible_apart(
         if a == b or (a in of_metric and b in of_hr):
             continue
         hr, value = figures[f"hr@{a}"], figures[f"{metric}@{b}"]
-        hr_room, room = half_unit(decimals, f"hr@{a}"), half_unit(decimals, f"{metric}@{b}")
-        later = worth(a + 1) if a < b else 0.0
-        low = max(0.0, (hr - hr_room) * worth(a) - room) if a < b else 0.0
-        most = min(1.0, hr + hr_room)
-        high = most + (1 - most) * later + room
+        hr_low, hr_high = _within(figures, decimals, f"hr@{a}")
+        low, high = 0.0, hr_high
+        if a < b:
+            later_low, later_high = _within(figures, decimals, f"hr@{b}") if b in of_hr else (0.0, 1.0)
+            low = hr_low * worth(a) + max(0.0, later_low - hr_low) * worth(b)
+            high = hr_high + max(0.0, later_high - hr_high) * worth(a + 1)
+            if a in of_metric:
+                its_low, its_high = _within(figures, decimals, f"{metric}@{a}")
+                low, high = max(low, its_low), min(high, its_high + (1 - hr_low) * worth(a + 1))
+        room = half_unit(decimals, f"{metric}@{b}")
+        low, high = max(0.0, low - room), high + room
         if not low <= value <= high:
             found.append(ImpossibleApart(a, b, hr, value, float(low), float(high), name))
     return found
+
+
+def _within(figures: Mapping[str, Any], decimals: int | Mapping[str, int] | None, name: str) -> tuple[float, float]:
+    """The least and the largest share that a figure may stand for."""
+    room = half_unit(decimals, name)
+    return max(0.0, figures[name] - room), min(1.0, figures[name] + room)
 
 
 def rise(

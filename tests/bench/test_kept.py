@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+import seqward
+from seqward import EventLog
 from seqward.bench.conclusion import bench
 from seqward.bench.study import read_study
 from seqward.cli import main
+from seqward.run import Run
 
 WIDE = """
 data: {shop: {simulate: {sessions: 200, items: 40, seed: 0}, rewards: {view: 0.2, cart: 0.5, purchase: 1.0}}}
@@ -81,7 +87,67 @@ def test_a_run_on_other_events_or_by_other_rules_is_not_taken(
     ):
         (tmp_path / f"{name}.yaml").write_text(changed)
         bench(read_study(tmp_path / f"{name}.yaml"), tmp_path / name, reuse=[wide], only=["mine/most/1"])
-        assert "taken from" not in capsys.readouterr().err
+        assert "0 of 1 runs that are not finished here are taken from other studies" in capsys.readouterr().err
+
+
+def test_a_run_that_has_other_data_in_any_respect_is_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same events on other days: neighbours of sessions are chosen by their time."""
+    log = seqward.simulate(sessions=200, items=40, seed=0).log
+    for name, moved in (("then", log), ("later", log.with_columns(pl.col("timestamp") + 10**9))):
+        events = EventLog.from_frame(moved, rewards={"view": 0.2, "cart": 0.5, "purchase": 1.0})
+        seqward.prepare(events, out=tmp_path / f"data-{name}")
+        study = f"data: {{d: {{prepared: {tmp_path / f'data-{name}'}}}}}\nseeds: [0]\nmethods: {{vsknn: {{}}}}\n"
+        (tmp_path / f"{name}.yaml").write_text(study)
+    bench(read_study(tmp_path / "then.yaml"), tmp_path / "then")
+    bench(read_study(tmp_path / "later.yaml"), tmp_path / "later", reuse=[tmp_path / "then"])
+    assert "0 of 1 runs that are not finished here are taken" in capsys.readouterr().err
+    bench(read_study(tmp_path / "then.yaml"), tmp_path / "again", reuse=[tmp_path / "then"])
+    assert "1 of 1 runs that are not finished here are taken" in capsys.readouterr().err
+
+
+def test_a_run_that_is_broken_or_trains_on_or_is_begun_here_is_not_taken(
+    wide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "narrow.yaml").write_text(NARROW)
+    study = read_study(tmp_path / "narrow.yaml")
+
+    def told(name: str, change: Callable[[Path], None]) -> str:
+        shutil.copytree(wide, tmp_path / name)
+        change(tmp_path / name / "shop" / "popularity" / "seed-1")
+        bench(study, tmp_path / f"out-{name}", reuse=[tmp_path / name], only=["mine/most/1"])
+        return capsys.readouterr().err
+
+    def trains_on(run: Path) -> None:
+        Run(run).update(state="training")
+
+    def without_description(run: Path) -> None:
+        (run / "run.json").unlink()
+
+    def cut_off(run: Path) -> None:
+        (run / "result.json").write_text('{"seed": 1')
+
+    none = "0 of 1 runs that are not finished here are taken from other studies"
+    assert none in told("on", trains_on)
+    assert none in told("bare", without_description)
+    broken = told("broken", cut_off)
+    assert none in broken and "not reused: " in broken and "result.json cannot be read" in broken
+    place = tmp_path / "out-begun" / "mine" / "most" / "seed-1"
+    place.mkdir(parents=True)
+    assert none in told("begun", lambda _: None)
+    assert "1 of 1 runs" in told("as-it-is", lambda _: None)
+
+
+def test_a_study_takes_nothing_from_itself(wide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(wide, tmp_path / "wide")
+    study = read_study(wide / "wide.yaml")
+    (tmp_path / "wide" / "results.json").unlink()
+    before = (tmp_path / "wide" / "shop" / "sasrec" / "seed-0" / "result.json").read_bytes()
+    bench(study, tmp_path / "wide", reuse=[tmp_path / "wide"])
+    told = capsys.readouterr().err
+    assert "0 of 6 runs" in told and "training" not in told
+    assert (tmp_path / "wide" / "shop" / "sasrec" / "seed-0" / "result.json").read_bytes() == before
 
 
 def test_a_folder_of_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

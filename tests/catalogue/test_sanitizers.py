@@ -46,5 +46,7 @@ def test_kernels_stay_within_their_arrays_and_parts(tmp_path: Path, sanitizer: s
         pytest.skip("g++ comes without its sanitizers here")
     assert built.returncode == 0, built.stderr[-2000:]
     done = subprocess.run([str(program)], capture_output=True, text=True)
+    if "unexpected memory mapping" in done.stderr:
+        pytest.skip("the system places memory where this sanitizer of threads cannot have it")
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
     assert "plain-bf16: no complaint" in done.stdout

@@ -88,7 +88,7 @@ def run_study(
     left = [key for key in keys if key not in runs]
     if force:
         put_runs_aside(study, left, folder)
-    if taken := reuse_runs(study, left, folder, elsewhere):
+    if elsewhere and (taken := reuse_runs(study, left, folder, elsewhere)):
         runs |= taken
         left = [key for key in left if key not in taken]
         write(file, report(study, told, runs))

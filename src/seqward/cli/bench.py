@@ -28,7 +28,7 @@ def bench(
     ] = False,
     reuse: Annotated[
         list[Path] | None,
-        Option(help="Folder of another study, whose finished runs are copied where they are the same."),
+        Option(help="Folder of another study, whose finished runs are copied where they are the same; repeatable."),
     ] = None,
     list_: Annotated[bool, Option("--list", help="List the studies that come with the program.")] = False,
 ) -> None:
