@@ -202,10 +202,10 @@ def _none_better(facts: dict[str, Any]) -> dict[str, Any]:
         return _answer("open", "One seed says nothing of the others: run at least three of all methods.", facts)
     reach = max(row["interval"][1] for row in rows.values())
     if reach < facts["worth"]:
-        said = (
-            f"No method of RL beats {_opponent(facts)}, and the 95 % intervals leave room for a gain of at most "
-            f"{max(reach, 0):.4f} in {facts['metric']}, less than {WORTH:.0%} of what it reaches."
-        )
+        room = f"room for a gain of at most {reach:.4f}" if reach > 0 else "no room for a gain"
+        little = f", less than {WORTH:.0%} of what it reaches" if reach > 0 else ""
+        left = f"{room} in {facts['metric']}{little}"
+        said = f"No method of RL beats {_opponent(facts)}, and the 95 % intervals leave {left}."
         return _answer("no", said, facts, [facts["supervised"], *facts["asked"]["rl"]])
     wide = max(rows, key=lambda label: rows[label]["interval"][1])
     said = (
