@@ -174,7 +174,7 @@ def broken_bounds(row: TableRow, loses: bool = False) -> Iterator[str]:
     """Each bound within a row that it breaks, in words; ``loses``: events may cost, so longer lists may earn less."""
     pairs = [pair for metric in ("ndcg", "mrr") for pair in impossible_pairs(row.figures, row.decimals, metric)]
     yield from map(str, pairs)
-    yield from (str(one) for metric in ("ndcg", "mrr") for one in impossible_apart(row.figures, row.decimals, metric))
+    yield from (said for metric in ("ndcg", "mrr") for said in impossible_apart(row.figures, row.decimals, metric))
     told = {(pair.a, pair.b) for pair in pairs}
     for metric in ("hr", "ndcg", "mrr", *([] if loses else ["reward"])):
         ks = sorted(int(name.partition("@")[2]) for name in row.figures if name.startswith(f"{metric}@"))

@@ -237,29 +237,11 @@ def impossible_pairs(
     return found
 
 
-class ImpossibleApart(NamedTuple):
-    """A metric's figure that HR at another cut-off does not allow."""
-
-    a: int
-    b: int
-    hr: float
-    value: float
-    low: float
-    high: float
-    metric: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.metric}@{self.b} is {self.value:.4f}, but with HR@{self.a} of {self.hr:.4f} one ranking allows "
-            f"{self.low:.4f} to {self.high:.4f}"
-        )
-
-
 def impossible_apart(
     figures: Mapping[str, Any], decimals: int | Mapping[str, int] | None = None, metric: str = "ndcg"
-) -> list[ImpossibleApart]:
-    """HR at one cut-off, a, and NDCG or MRR at another, b, that contradict each other, where a row lacks one of the two
-    at the other's, so that it has no such pair as ``impossible_pairs`` looks at.
+) -> list[str]:
+    """In words: HR at one cut-off, a, and NDCG or MRR at another, b, that contradict each other, where a row lacks one
+    of the two at the other's, so that it has no such pair as ``impossible_pairs`` looks at.
 
     Hits up to a are worth what rank a is, or more, and later ones no more than rank a + 1: ``HR@a / log2(a + 1) <=
     NDCG@b <= HR@a + (1 - HR@a) / log2(a + 2)`` for a < b. Where HR@b is known, it stands for the 1, and the hits after
@@ -290,7 +272,9 @@ def impossible_apart(
         room = half_unit(decimals, f"{metric}@{b}")
         low, high = max(0.0, low - room), high + room
         if not low <= value <= high:
-            found.append(ImpossibleApart(a, b, hr, value, float(low), float(high), name))
+            found.append(
+                f"{name}@{b} is {value:.4f}, but with HR@{a} of {hr:.4f} one ranking allows {low:.4f} to {high:.4f}"
+            )
     return found
 
 
