@@ -3,11 +3,13 @@
     OMP_NUM_THREADS=1 python benchmarks/encoder_speed.py [--rounds 5] [--out FILE]
 
 SASRec forwards and backwards on one batch, 64 wide, dropout .1: 256 sessions of RetailRocket's lengths, of which 10
-items are read (1 block), and 128 users of MovieLens-1M's, 50 and 200 read (2 blocks). In turns, in processor time:
+items are read (1 block), and 128 users of MovieLens-1M's, 50 and 200 read (2 blocks), and 32. In turns, in processor
+time:
 
     plain    torch's dropout, every history as wide as the longest
     dropout  dropout drawn cheaply
-    groups   histories of like length together, too: what training does
+    packed   and what is done to each slot alone skips padding
+    groups   and histories of like length together, where that pays: what training does
     flash    and no dropout on attention weights, which is a setting
 
 Prints JSON.
@@ -31,15 +33,21 @@ from torch import Tensor
 
 from machine import RESULTS, commit, machine
 from seqward.backbones import backbone_of
+from seqward.backbones.attention import Slots
 from seqward.backbones.backbone import Histories, Vocabulary
 from seqward.backbones.sasrec import SASRecSettings
 from seqward.data.simulate import draw_lengths
 from seqward.data.world import PRESETS
 from seqward.model import Model
 
-SHAPES = {"retailrocket": (256, 10, 1), "ml-1m, 50": (128, 50, 2), "ml-1m, 200": (128, 200, 2)}
+SHAPES = {
+    "retailrocket": (256, 10, 1),
+    "ml-1m, 50": (128, 50, 2),
+    "ml-1m, 200": (128, 200, 2),
+    "few of ml-1m, 200": (32, 200, 2),
+}
 """Histories, items read and blocks."""
-VARIANTS = ("plain", "dropout", "groups", "flash")
+VARIANTS = ("plain", "dropout", "packed", "groups", "flash")
 ITEMS = 3416
 """Whatever the shape: rows of the table that no history holds cost nothing here."""
 
@@ -107,11 +115,13 @@ def economies_of(variant: str) -> Iterator[None]:
             for module in ("sasrec", "attention"):
                 stack.enter_context(patch(f"seqward.backbones.{module}.dropout", torch.nn.functional.dropout))
         if variant in ("plain", "dropout"):
+            stack.enter_context(patch.object(Slots, "packs", False))
+        if variant in ("plain", "dropout", "packed"):
             stack.enter_context(patch("seqward.model.groups_of_length", one_group))
         yield
 
 
-def one_group(items: Tensor, pad: int) -> list[tuple[Tensor, int]]:
+def one_group(items: Tensor, pad: int, skips_padding: bool) -> list[tuple[Tensor, int]]:
     """All histories at once."""
     return [(torch.arange(len(items)), items.shape[1])]
 

@@ -114,7 +114,7 @@ class Model(nn.Module):
                 f"{type(self.backbone).__name__} reads a history forwards only, and this term or query reads all of it "
                 "at once. Take a backbone that is bidirectional, such as SASRec or BERT4Rec."
             )
-        groups = [] if padding else groups_of_length(histories.items, self.vocabulary.pad)
+        groups = [] if padding else self._groups(histories)
         if len(groups) <= 1:
             return self.backbone(self._started(histories), causal)
         with self._read_once(histories):
@@ -129,12 +129,15 @@ class Model(nn.Module):
         row, backbone = last_row(histories.items, self.vocabulary.pad), self.backbone
         if not isinstance(backbone, OneState) or not (causal or backbone.bidirectional):
             return self.states(histories, causal)[torch.arange(len(row), device=row.device), row]
-        groups = groups_of_length(histories.items, self.vocabulary.pad)
+        groups = self._groups(histories)
         with self._read_once(histories):
             parts = [
                 backbone.state(self._started(histories.part(rows, width)), row[rows], causal) for rows, width in groups
             ]
         return torch.cat(parts)[torch.cat([rows for rows, _ in groups]).argsort()]
+
+    def _groups(self, histories: Histories) -> list[tuple[Tensor, int]]:
+        return groups_of_length(histories.items, self.vocabulary.pad, cast(Backbone, self.backbone).skips_padding)
 
     @contextmanager
     def _read_once(self, histories: Histories) -> Iterator[None]:
@@ -265,11 +268,13 @@ class Model(nn.Module):
 
 
 MOST_GROUPS = 8
-GROUP_COST = 256
+SLOTS_A_PASS = 256
 """Slots that could be read in the time that one more pass over the layers takes by itself, on a processor."""
+PAIRS_A_PASS = 100_000
+"""Pairs of slots between which attention could be paid in that time, where padding costs nothing else."""
 
 
-def groups_of_length(items: Tensor, pad: int) -> list[tuple[Tensor, int]]:
+def groups_of_length(items: Tensor, pad: int, skips_padding: bool) -> list[tuple[Tensor, int]]:
     """Rows of items [B, S] to be read together, and how many slots reach to the last item of each group.
 
     A batch is as wide as its longest history, and what is read of the others is mostly padding. So histories are read
@@ -277,14 +282,15 @@ def groups_of_length(items: Tensor, pad: int) -> list[tuple[Tensor, int]]:
     """
     rows, slots = items.shape
     everything = [(torch.arange(rows), slots)]
-    if items.device.type != "cpu" or rows * slots < GROUP_COST:
+    power, cost = (2, PAIRS_A_PASS) if skips_padding else (1, SLOTS_A_PASS)
+    if items.device.type != "cpu" or rows * slots**power < cost:
         return everything
     lengths, order = last_row(items, pad).sort()
     plans = [everything]
     for count in (2, 4, MOST_GROUPS):
         parts = zip(order.chunk(count), lengths.chunk(count), strict=True)
         plans.append([(part, int(longest[-1])) for part, longest in parts])
-    return min(plans, key=lambda plan: sum(len(part) * (width + 1) + GROUP_COST for part, width in plan))
+    return min(plans, key=lambda plan: sum(len(part) * (width + 1) ** power + cost for part, width in plan))
 
 
 class NetworkScorer:

@@ -8,6 +8,7 @@ import pkgutil
 import typing
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ import seqward.backbones
 from encoders import CONTEXT, N_ITEMS, PAD, ROWS, START, VOCABULARY, build, tokens
 from jobs import variants
 from seqward.backbones import BACKBONES
+from seqward.backbones.attention import Slots
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
 from seqward.backbones.fpmc import FPMCSettings
 from seqward.backbones.sasrec import SASRec, SASRecSettings
@@ -86,28 +88,39 @@ def test_padding_on_the_right_changes_nothing(
     torch.testing.assert_close(padded[:, : len(history) + 1], backbone(tokens(history)))
 
 
+packed_or_not = pytest.mark.parametrize("packs", [True, False], ids=["packed", "every slot"])
+"""Where padding is skipped, nobody can attend it: that it is hidden is seen where it is read, as on a GPU."""
+
+
 @every_backbone
+@packed_or_not
 @examples(deadline=None, max_examples=30)
 @given(data=st.data())
-def test_padding_is_never_attended_wherever_it_stands(section: Any, changes: dict[str, Any], data: Any) -> None:
+def test_padding_is_never_attended_wherever_it_stands(
+    section: Any, changes: dict[str, Any], packs: bool, data: Any
+) -> None:
     """In front and in between too: what the pad's embedding holds is not in any state of an item."""
     backbone = build(section, changes)
     row = data.draw(st.lists(st.integers(0, N_ITEMS - 1) | st.just(PAD), min_size=1, max_size=CONTEXT))
     items = tokens(row)
-    before = backbone(items)
-    with torch.no_grad():
-        backbone.items.weight[PAD] = 100.0
-    after = backbone(items)
+    with patch.object(Slots, "packs", packs):
+        before = backbone(items)
+        with torch.no_grad():
+            backbone.items.weight[PAD] = 100.0
+        after = backbone(items)
     assert bool(torch.isfinite(after).all())
     real = items.items != PAD
     assert torch.equal(before[real], after[real])
 
 
 @every_backbone
-def test_nothing_flows_into_the_pad(section: Any, changes: dict[str, Any]) -> None:
+@packed_or_not
+def test_nothing_flows_into_the_pad(section: Any, changes: dict[str, Any], packs: bool) -> None:
     backbone = build(section, changes)
     items = tokens([PAD, 3, PAD, 4, PAD])
-    (backbone(items)[items.items != PAD] ** 2).sum().backward()
+    with patch.object(Slots, "packs", packs):
+        states = backbone(items)
+    (states[items.items != PAD] ** 2).sum().backward()
     assert backbone.items.weight.grad[PAD].tolist() == [0.0] * backbone.items.embedding_dim
 
 
@@ -153,12 +166,13 @@ def test_histories_read_in_groups_of_like_length_give_the_same(
     section: Any, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """States and gradients, at all rows up to the last item, wherever padding stands."""
-    monkeypatch.setattr("seqward.model.GROUP_COST", 0)
+    monkeypatch.setattr("seqward.model.SLOTS_A_PASS", 0)
+    monkeypatch.setattr("seqward.model.PAIRS_A_PASS", 0)
     rows = [row[:CONTEXT] + [PAD] * (CONTEXT - len(row)) for row in ROWS]
     histories = Histories(
         torch.tensor(rows), torch.tensor([0, 1, -1, 0, 1, 0, 1]), torch.linspace(0, 2, 42).view(7, CONTEXT + 1)
     )
-    assert len(groups_of_length(histories.items, PAD)) > 1
+    assert all(len(groups_of_length(histories.items, PAD, skips)) > 1 for skips in (False, True))
     real = torch.arange(CONTEXT + 1) <= last_row(histories.items, PAD)[:, None]
     found = []
     for whole in (False, True):
@@ -201,14 +215,32 @@ def test_widths_and_contexts_are_told(section: Any, changes: dict[str, Any]) -> 
     ("section", "changes"),
     [p for p in FOUND if build(*p.values).bidirectional],  # type: ignore[misc]
 )
-def test_without_causality_every_slot_reads_all(section: Any, changes: dict[str, Any]) -> None:
+@packed_or_not
+def test_without_causality_every_slot_reads_all(section: Any, changes: dict[str, Any], packs: bool) -> None:
     backbone = build(section, changes)
-    one, two = (backbone(tokens([1, 2, last, PAD]), causal=False) for last in (3, 4))
-    for slot in range(3):
-        assert not torch.allclose(one[0, slot], two[0, slot])
-    with torch.no_grad():
-        backbone.items.weight[PAD] = 100.0
-    torch.testing.assert_close(backbone(tokens([1, 2, 3, PAD]), causal=False)[:, :4], one[:, :4])
+    with patch.object(Slots, "packs", packs):
+        one, two = (backbone(tokens([1, 2, last, PAD]), causal=False) for last in (3, 4))
+        for slot in range(3):
+            assert not torch.allclose(one[0, slot], two[0, slot])
+        with torch.no_grad():
+            backbone.items.weight[PAD] = 100.0
+        torch.testing.assert_close(backbone(tokens([1, 2, 3, PAD]), causal=False)[:, :4], one[:, :4])
+
+
+@every_backbone
+def test_packed_or_not_states_are_the_same(section: Any, changes: dict[str, Any]) -> None:
+    """Those of padding, too. What says that it skips padding shows no layer more than the eight slots that are none."""
+    backbone = build(section, changes)
+    items = tokens([1, 2, PAD, 3], [PAD, 4, PAD, PAD], [PAD, PAD, PAD, 5])
+    with patch.object(Slots, "packs", False):
+        every = backbone(items)
+    rows: list[int] = []
+    for layer in backbone.modules():
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_pre_hook(lambda _, args: rows.append(args[0].shape[:-1].numel()))
+    torch.testing.assert_close(backbone(items), every)
+    if backbone.skips_padding:
+        assert rows and set(rows) == {int((items.items != PAD).sum())} == {8}
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,41 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, n_heads: int, visible:
     return attended.transpose(1, 2).flatten(2)
 
 
+class Slots:
+    """Which slots of histories [B, S] hold something; the n that do, side by side, are all that is read slot by slot.
+
+    On a GPU every slot counts, padding or not: it has room for that, and would have to wait until n is known.
+    """
+
+    packs = True
+    """Off to count every slot on a processor, too."""
+
+    def __init__(self, real: Tensor) -> None:
+        """``real`` [B, S] where there is no padding."""
+        self.real, on_cpu = real, real.device.type == "cpu"
+        self.whole = on_cpu and bool(real.all())
+        self.places = real.flatten().nonzero()[:, 0] if on_cpu and self.packs and not self.whole else None
+
+    def packed(self, x: Tensor) -> Tensor:
+        """[B, S, ...] -> [n, ...]"""
+        x = x.flatten(0, 1)
+        return x if self.places is None else x.index_select(0, self.places)
+
+    def positions(self, last: int) -> Tensor:
+        """[n] the place of each in its history; ``last`` is the last there is."""
+        slots = torch.arange(self.real.shape[1], device=self.real.device)
+        return self.packed(slots.clamp(max=last).expand(self.real.shape))
+
+    def spread(self, x: Tensor, padding: Tensor | float | None = None) -> Tensor:
+        """[n, width] -> [B, S, width], with ``padding``, a number or [width], where there is nothing, or with anything."""
+        if self.places is not None:
+            empty = torch.as_tensor(0.0 if padding is None else padding, dtype=x.dtype)
+            x = empty.expand(self.real.numel(), x.shape[-1]).index_copy(0, self.places, x)
+        x = x.unflatten(0, self.real.shape)
+        filled = padding is None or self.whole or self.places is not None
+        return x if filled else torch.where(self.real[:, :, None], x, padding)
+
+
 def _weights(queries: Tensor, keys: Tensor, visible: Tensor | None) -> Tensor:
     """[B, heads, Q, S] softmax(Q K' / sqrt(width of a head)), what torch writes, too, where it is to drop some."""
     if visible is None:
@@ -50,10 +85,11 @@ class SelfAttention(nn.Module):
         self.n_heads, self.rate = n_heads, dropout_rate
         self.query, self.key, self.value, self.projection = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
-        """x [B, S, width]; visible as in ``attend``."""
+    def forward(self, x: Tensor, slots: Slots, visible: Tensor | None) -> Tensor:
+        """x [n, width]; visible as in ``attend``."""
         rate = self.rate if self.training else 0.0
-        return self.projection(attend(self.query(x), self.key(x), self.value(x), self.n_heads, visible, rate))
+        queries, keys, values = (slots.spread(layer(x)) for layer in (self.query, self.key, self.value))
+        return self.projection(slots.packed(attend(queries, keys, values, self.n_heads, visible, rate)))
 
 
 def refuse_heads(n_factors: int, n_heads: int) -> None:

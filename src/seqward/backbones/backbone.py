@@ -64,6 +64,8 @@ class Backbone(Protocol):
 
     bidirectional: bool
     """Whether it can read all slots at once, ``causal=False``."""
+    skips_padding: bool
+    """Whether padding costs it time within attention only."""
 
     @property
     def width(self) -> int: ...

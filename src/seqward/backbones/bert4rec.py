@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from seqward.backbones.attention import SelfAttention, attention_mask, refuse_heads
+from seqward.backbones.attention import SelfAttention, Slots, attention_mask, refuse_heads
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
 from seqward.backbones.dropout import dropout
 from seqward.settings import Count, Share, settings
@@ -37,6 +36,7 @@ class BERT4Rec(nn.Module):
     """States of histories by post-norm transformer blocks and the layer that BERT puts before its softmax."""
 
     bidirectional = True
+    skips_padding = True
 
     def __init__(self, s: BERT4RecSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -59,13 +59,12 @@ class BERT4Rec(nn.Module):
 
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
         """States [B, S, width], see ``Backbone``; those of padding are 0."""
-        items = histories.items
-        positions = self.positions(torch.arange(items.shape[1], device=items.device).clamp(max=self.context + 1))
-        x = dropout(self.norm_embedding(self.items(items) + positions), self.settings.dropout_rate, self.training)
-        visible = attention_mask(items, self.pad, causal)
+        visible, slots = attention_mask(histories.items, self.pad, causal), Slots(histories.items != self.pad)
+        x = self.items(slots.packed(histories.items)) + self.positions(slots.positions(last=self.context + 1))
+        x = dropout(self.norm_embedding(x), self.settings.dropout_rate, self.training)
         for block in self.blocks:
-            x = block(x, visible)
-        return self.norm(gelu(self.transform(x))).masked_fill((items == self.pad)[:, :, None], 0.0)
+            x = block(x, slots, visible)
+        return slots.spread(self.norm(gelu(self.transform(x))), padding=0.0)
 
 
 class Block(nn.Module):
@@ -78,8 +77,8 @@ class Block(nn.Module):
         self.norm_attention, self.norm_feed = (nn.LayerNorm(s.n_factors, eps=1e-12) for _ in range(2))
         self.feed_1, self.feed_2 = nn.Linear(s.n_factors, 4 * s.n_factors), nn.Linear(4 * s.n_factors, s.n_factors)
 
-    def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
-        """x [B, S, width]; visible as in ``attend``."""
-        x = self.norm_attention(x + dropout(self.attention(x, visible), self.rate, self.training))
+    def forward(self, x: Tensor, slots: Slots, visible: Tensor | None) -> Tensor:
+        """x [n, width]; visible as in ``attend``."""
+        x = self.norm_attention(x + dropout(self.attention(x, slots, visible), self.rate, self.training))
         fed = self.feed_2(gelu(self.feed_1(x)))
         return self.norm_feed(x + dropout(fed, self.rate, self.training))

@@ -44,6 +44,7 @@ class Caser(nn.Module):
     """States of horizontal and vertical filters over the last items; padding is 0, and so is what lies in front."""
 
     bidirectional = False
+    skips_padding = False
 
     def __init__(self, s: CaserSettings, vocabulary: Vocabulary) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from seqward.backbones.attention import SelfAttention, attention_mask, refuse_heads
+from seqward.backbones.attention import SelfAttention, Slots, attention_mask, refuse_heads
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
 from seqward.backbones.dropout import dropout
 from seqward.settings import Count, Share, settings
@@ -42,6 +42,7 @@ class ESASRec(nn.Module):
     """States of histories by LiGR blocks; no norm follows the last one."""
 
     bidirectional = True
+    skips_padding = True
 
     def __init__(self, s: ESASRecSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -62,14 +63,13 @@ class ESASRec(nn.Module):
 
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
         """States [B, S, width], see ``Backbone``; those of padding are 0."""
-        items = histories.items
+        visible, slots = attention_mask(histories.items, self.pad, causal), Slots(histories.items != self.pad)
         # As in SASRec, the one item beyond the context stands at the last position.
-        positions = torch.arange(items.shape[1], device=items.device).clamp(max=self.context)
-        x = dropout(self.items(items) + self.positions(positions), self.settings.dropout_rate, self.training)
-        visible = attention_mask(items, self.pad, causal)
+        x = self.items(slots.packed(histories.items)) + self.positions(slots.positions(last=self.context))
+        x = dropout(x, self.settings.dropout_rate, self.training)
         for block in self.blocks:
-            x = block(x, visible)
-        return x.masked_fill((items == self.pad)[:, :, None], 0.0)
+            x = block(x, slots, visible)
+        return slots.spread(x, padding=0.0)
 
 
 class LiGRBlock(nn.Module):
@@ -85,9 +85,9 @@ class LiGRBlock(nn.Module):
         self.feed_1, self.feed_gate = nn.Linear(width, inner, bias=False), nn.Linear(width, inner, bias=False)
         self.feed_2 = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
-        """x [B, S, width]; visible as in ``attend``."""
-        attended = self.attention(self.norm_attention(x), visible)
+    def forward(self, x: Tensor, slots: Slots, visible: Tensor | None) -> Tensor:
+        """x [n, width]; visible as in ``attend``."""
+        attended = self.attention(self.norm_attention(x), slots, visible)
         x = x + torch.sigmoid(self.gate_attention(x)) * dropout(attended, self.rate, self.training)
         fed = self._swiglu(self.norm_feed(x))
         return x + torch.sigmoid(self.gate_feed(x)) * dropout(fed, self.rate, self.training)

@@ -32,6 +32,7 @@ class FPMC(nn.Module):
     """
 
     bidirectional = False
+    skips_padding = False
 
     def __init__(self, s: FPMCSettings, vocabulary: Vocabulary) -> None:
         super().__init__()

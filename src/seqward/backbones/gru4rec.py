@@ -31,6 +31,7 @@ class GRU4Rec(nn.Module):
     """States of a recurrent layer that goes from item to item; padding is skipped."""
 
     bidirectional = False
+    skips_padding = False
 
     def __init__(self, s: GRU4RecSettings, vocabulary: Vocabulary) -> None:
         super().__init__()

@@ -32,6 +32,7 @@ class NARM(nn.Module):
     """
 
     bidirectional = False
+    skips_padding = False
 
     def __init__(self, s: NARMSettings, vocabulary: Vocabulary) -> None:
         super().__init__()

@@ -34,6 +34,7 @@ class NextItNet(nn.Module):
     """States of a stack of residual blocks; padding is 0 to each convolution, wherever it stands."""
 
     bidirectional = False
+    skips_padding = False
 
     def __init__(self, s: NextItNetSettings, vocabulary: Vocabulary) -> None:
         super().__init__()

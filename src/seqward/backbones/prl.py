@@ -37,6 +37,7 @@ class PRL(nn.Module):
     """
 
     bidirectional = False
+    skips_padding = False
 
     def __init__(self, s: PRLSettings, vocabulary: Vocabulary) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from seqward.backbones.attention import attend, attention_mask, refuse_heads
+from seqward.backbones.attention import Slots, attend, attention_mask, refuse_heads
 from seqward.backbones.backbone import Histories, Vocabulary, initialise
 from seqward.backbones.dropout import dropout
 from seqward.settings import Count, Share, settings
@@ -51,6 +51,7 @@ class SASRec(nn.Module):
     """States of histories by causal self-attention, post-norm feed-forward, as in section 3 of the SASRec paper."""
 
     bidirectional = True
+    skips_padding = True
 
     def __init__(self, s: SASRecSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -72,28 +73,30 @@ class SASRec(nn.Module):
 
     def forward(self, histories: Histories, causal: bool = True) -> Tensor:
         """States [B, S, width], see ``Backbone``; the state of padding is the last norm's bias."""
-        x, visible = self._embedded(histories.items), attention_mask(histories.items, self.pad, causal)
+        visible, slots = attention_mask(histories.items, self.pad, causal), Slots(histories.items != self.pad)
+        x = self._embedded(histories.items, slots)
         for block in self.blocks:
-            x = block(x, visible)
-        return self.norm(x.masked_fill((histories.items == self.pad)[:, :, None], 0.0))
+            x = block(x, slots, visible)
+        return slots.spread(self.norm(x), padding=self.norm.bias)
 
     def state(self, histories: Histories, slot: Tensor, causal: bool = True) -> Tensor:
         """[B, width] the state of one slot of each history; in the last block nothing else is asked."""
-        x, visible = self._embedded(histories.items), attention_mask(histories.items, self.pad, causal)
-        for block in self.blocks[:-1]:
-            x = block(x, visible)
         read = histories.items != self.pad
+        visible, slots = attention_mask(histories.items, self.pad, causal), Slots(read)
+        x = self._embedded(histories.items, slots)
+        for block in self.blocks[:-1]:
+            x = block(x, slots, visible)
         if causal:
-            read = read & (torch.arange(x.shape[1], device=x.device) <= slot[:, None])
-        asked = x[torch.arange(len(x), device=x.device), slot][:, None]
-        return self.norm(self.blocks[-1](x, read[:, None, None], asked))[:, 0]
+            read = read & (torch.arange(read.shape[1], device=x.device) <= slot[:, None])
+        asked = slots.spread(x)[torch.arange(len(read), device=x.device), slot]
+        return self.norm(self.blocks[-1](x, slots, read[:, None, None], asked))
 
-    def _embedded(self, items: Tensor) -> Tensor:
-        """[B, S, width] what the blocks read; what stands at padding no other slot does."""
+    def _embedded(self, items: Tensor, slots: Slots) -> Tensor:
+        """[n, width] what the blocks read of items [B, S]."""
         s = self.settings
-        x = self.items(items) * (s.n_factors**0.5 if s.scale_embedding else 1.0)
+        x = self.items(slots.packed(items)) * (s.n_factors**0.5 if s.scale_embedding else 1.0)
         # Training reads one item beyond the context for the next state of a full one: it stands at the last position.
-        x = x + self.positions(torch.arange(items.shape[1], device=items.device).clamp(max=self.context))
+        x = x + self.positions(slots.positions(last=self.context))
         return dropout(x, s.dropout_rate, self.training)
 
 
@@ -108,8 +111,8 @@ class Block(nn.Module):
         self.projection = nn.Linear(s.n_factors, s.n_factors) if s.projection else nn.Identity()
         self.feed_1, self.feed_2 = (nn.Linear(s.n_factors, s.n_factors) for _ in range(2))
 
-    def forward(self, x: Tensor, visible: Tensor | None, asked: Tensor | None = None) -> Tensor:
-        """States of all of x [B, S, width], or of those slots ``asked`` [B, Q, width].
+    def forward(self, x: Tensor, slots: Slots, visible: Tensor | None, asked: Tensor | None = None) -> Tensor:
+        """States of all of x [n, width], or of one slot of each history, ``asked`` [B, width].
 
         Args:
             visible: [B, 1, Q, S] as in ``attend``; None for plain causal attention.
@@ -118,7 +121,12 @@ class Block(nn.Module):
         q = self.norm_attention(x if asked is None else asked)
         rate = s.dropout_rate if s.attention_dropout is None else s.attention_dropout
         rate = rate if self.training else 0.0
-        attended = self.projection(attend(self.query(q), self.key(x), self.value(x), s.n_heads, visible, rate))
+        keys, values = slots.spread(self.key(x)), slots.spread(self.value(x))
+        if asked is None:
+            attended = slots.packed(attend(slots.spread(self.query(q)), keys, values, s.n_heads, visible, rate))
+        else:
+            attended = attend(self.query(q)[:, None], keys, values, s.n_heads, visible, rate)[:, 0]
+        attended = self.projection(attended)
         x = self.norm_feed(torch.add(attended, q, alpha=2.0 if s.residual == "double" else 1.0))
         return x + self._feed(x)
 

@@ -38,6 +38,7 @@ class Unfold(nn.Module):
     """A window encoder as a backbone: slot j is encoded from the window that ends there, and padding is not."""
 
     bidirectional = False
+    skips_padding = False
 
     def __init__(self, encoder: nn.Module, window: int, pad: int) -> None:
         super().__init__()
