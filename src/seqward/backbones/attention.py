@@ -57,13 +57,13 @@ class Slots:
         return self.packed(slots.clamp(max=last).expand(self.real.shape))
 
     def spread(self, x: Tensor, padding: Tensor | float | None = None) -> Tensor:
-        """[n, width] -> [B, S, width], with ``padding``, a number or [width], where there is nothing, or with anything."""
+        """[n, width] -> [B, S, width], with ``padding``, a number or [width], where there is nothing; else anything."""
         if self.places is not None:
             empty = torch.as_tensor(0.0 if padding is None else padding, dtype=x.dtype)
-            x = empty.expand(self.real.numel(), x.shape[-1]).index_copy(0, self.places, x)
+            every = empty.expand(self.real.numel(), x.shape[-1]).index_copy(0, self.places, x)
+            return every.unflatten(0, self.real.shape)
         x = x.unflatten(0, self.real.shape)
-        filled = padding is None or self.whole or self.places is not None
-        return x if filled else torch.where(self.real[:, :, None], x, padding)
+        return x if padding is None or self.whole else torch.where(self.real[:, :, None], x, padding)
 
 
 def _weights(queries: Tensor, keys: Tensor, visible: Tensor | None) -> Tensor:
