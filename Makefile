@@ -38,6 +38,7 @@ lint: .venv/developing
 bench: .venv/developing            ## speed and memory, beside the usual way and beside reading the file alone
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ccql_step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/encoder_speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard_cost.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rank_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sampled_speed.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/named_speed.py

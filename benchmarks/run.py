@@ -50,9 +50,9 @@ def main(
     raw_folder()
     file, folder = results / f"{study.stem}.json", work / study.stem
     try:
-        carry_out(
-            study, file, folder, max_minutes, only=only or [], jobs=number_of_jobs(jobs), force=force, reuse=reuse or []
-        )
+        changes = {} if max_minutes is None else {"max_minutes": max_minutes}
+        options = {"jobs": number_of_jobs(jobs), "force": force, "reuse": reuse or []}
+        carry_out(study, file, folder, changes, only=only or [], **options)
     except SeqwardError as error:
         typer.echo(str(error), err=True)
         raise SystemExit(error.exit_status) from None

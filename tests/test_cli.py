@@ -37,7 +37,7 @@ evaluate RUN --split --json --exclude-history --skip-first --data --device --for
 recommend RUN --history --input --session-col --user-col --item-col --time-col --order-col --separator --output
     --examples -k --rank-by --filter-viewed --data --force
 report RUN --out --metrics --force
-bench STUDY --out --jobs --only --max-minutes --data --force --reuse --list
+bench STUDY --out --jobs --only --max-minutes --data --force --reuse --draw --device --list
 methods --json --markdown
 lint-table FILE --click-reward --goal-reward --json
 config METHOD

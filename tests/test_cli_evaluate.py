@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from seqward.cli import main
+from seqward.cli.tables import by_group
 from tables import table
 
 Command = Callable[..., list[str]]
@@ -166,3 +167,14 @@ def test_files_are_written_though_nobody_reads_the_table(
     monkeypatch.setattr("seqward.cli.runs.print_table", closed)
     assert main(["evaluate", str(popularity_run), "--json", str(tmp_path / "copy.json")]) != 0
     assert json.loads((tmp_path / "copy.json").read_text())["split"] == "test"
+
+
+def test_a_repaired_run_is_marked_beside_its_figures() -> None:
+    figures = {"all": {"n": 3, "hr@5": 0.5, "ndcg@5": 0.4, "ci": None}}
+    for repairs, name in (([], "snqn"), (["clip"], "snqn (repaired)")):
+        metrics = {
+            "protocol": {"cutoffs": [5], "repairs": repairs},
+            "model": figures,
+            "baselines": {"popularity": figures},
+        }
+        assert [row[1] for row in by_group(metrics, "snqn")[1]] == [name, "popularity"]

@@ -299,6 +299,10 @@ def half_unit(decimals: int | Mapping[str, int] | None, name: str) -> float:
     return EXACT if places is None else 0.5 * 10.0**-places + EXACT
 
 
+OF_Q = ("mean_q", "max_q", "mean_return", "gap", "rank_correlation")
+"""What ``q_against_returns`` finds, beside how many events."""
+
+
 def q_against_returns(q: Floats, returns: Floats) -> dict[str, float | int | None]:
     """Does the critic know the return? Both are [n], at the same logged events.
 

@@ -17,6 +17,7 @@ from seqward.pictures import STYLE as PICTURES
 from seqward.pictures import Dot, curves, dots, keys
 from seqward.run import Run
 from seqward.runlog import read_log
+from seqward.stability.told import marked
 
 
 def write_report(run: Path | str, out: Path | str, metrics: Path | str | None = None) -> Path:
@@ -68,7 +69,8 @@ def _page(description: Record, metrics: dict[str, Any] | None, records: Sequence
             *training,
         ]
     else:
-        scorers = {name: metrics["model"], **{key: value for key, value in metrics["baselines"].items() if key != name}}
+        baselines = {key: value for key, value in metrics["baselines"].items() if key != name}
+        scorers = {marked(name, metrics["protocol"].get("repairs", ())): metrics["model"], **baselines}
         refuse_impossible_figures(scorers.items(), metrics["protocol"]["data"])
         ks = metrics["protocol"]["cutoffs"]
         words = "".join(f"<li>{escape(sentence)}" for sentence in protocol_in_words(metrics))

@@ -37,6 +37,7 @@ from seqward.bench.tables import evidence_table, refuse_bad_rows, seeds_table, t
 from seqward.bench.training import training
 from seqward.bench.verdict import validated, verdict, verdicts
 from seqward.cli import main
+from seqward.cli.bench import one_a_device
 from seqward.errors import Finding
 from seqward.lint import refuse_impossible, refuse_mixed, rows_of, two_rewards
 from seqward.metrics import GROUPS, Outcomes, summarise
@@ -795,7 +796,8 @@ def test_baselines_stay_in_the_pictures_of_many_methods() -> None:
     assert len(pictures) == 3
     for picture in pictures:
         assert "method-14" in picture and "method-11" in picture and "method-12" not in picture
-    assert text.count("Not drawn: method-12, method-13.") == 3, "results, curves, and repeat against novel"
+    assert text.count("Not drawn: method-12, method-13.") == 2, "results, and repeat against novel"
+    assert text.count("<summary>Curves: method-12, method-13</summary>") == 1, "curves of the others are folded"
 
 
 def test_long_names_keep_both_ends() -> None:
@@ -908,7 +910,7 @@ def test_shipped_studies_can_be_read(capsys: pytest.CaptureFixture[str]) -> None
     names = [name for name, _ in shipped_studies()]
     paper = {f"table-{n}" for n in (1, 2, 3, 4)} | {f"figure-{n}" for n in (1, 3, 4)}
     appendix = {f"appendix-{part}" for part in ("discount", "overestimation", "rl")}
-    assert paper | appendix | {"sweeps", "does-rl-help"} == set(names)
+    assert paper | appendix | {"sweeps", "does-rl-help", "guard-demo"} == set(names)
     for name in names:
         assert read_study(FOLDER / f"{name}.yaml").runs()
     assert main(["bench", "--list"]) == 0
@@ -927,6 +929,37 @@ def test_bad_options_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "--jobs is a whole number" in told(["figure-3", "--jobs", "0"], capsys)[1]
     status, said = told(["figure-3", "--out", str(tmp_path / "o"), "--data", str(tmp_path)], capsys)
     assert status == 2 and "expected a folder that `seqward prepare` wrote" in said
+
+
+def test_what_has_finished_is_drawn_without_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of two runs has been carried out when the page is asked for."""
+    study = tmp_path / "two.yaml"
+    study.write_text(
+        "data: {d: {simulate: {sessions: 60, items: 20, seed: 0}, rewards: {view: 0.2, cart: 0.5, purchase: 1}}}\n"
+        "seeds: [0]\nmethods: {vsknn: {}, item-knn: {}}\n"
+    )
+    out = str(tmp_path / "out")
+    assert told([str(study), "--out", out, "--jobs", "1", "--only", "*/item-knn/0"], capsys)[0] == 0
+    (tmp_path / "out" / "results.html").unlink()
+    monkeypatch.setattr("seqward.bench.runner.attempt", lambda *_: pytest.fail("a run was carried out"))
+    assert told([str(study), "--out", out, "--draw"], capsys)[0] == 0
+    assert (tmp_path / "out" / "results.html").is_file()
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())["runs"]) == 1
+
+
+def test_a_device_that_is_not_there_is_told_before_the_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, said = told(["figure-3", "--out", str(tmp_path / "o"), "--device", "tpu"], capsys)
+    assert status == 2 and "device must be auto, cpu or cuda; got 'tpu'." in said and not (tmp_path / "o").exists()
+
+
+def test_runs_share_no_gpu_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one_a_device("auto", "cpu") == "auto" and one_a_device(3, "cpu") == 3
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert one_a_device("auto", "auto") == 1 and one_a_device(3, "cuda") == 3
 
 
 def test_my_own_data_stand_in_the_place_of_all(done: tuple[Path, Outcome]) -> None:

@@ -180,6 +180,11 @@ def refused(folder: Path, **parts: str) -> list[str]:
             "{sasrec: {train.metric: all.nothing}}",
             "methods sasrec: train.metric=all.nothing is not measured.",
         ),
+        (
+            "methods",
+            "{snqn: {train.metric: q.mean_g}}",
+            "methods snqn: train.metric=q.mean_g is not measured. Did you mean 'q.mean_q'?",
+        ),
         ("seeds", "", "seeds is missing."),
         (
             "seeds",

@@ -36,12 +36,13 @@ def bench(
     jobs: Jobs = None,
     force: bool = False,
     reuse: Sequence[Path] = (),
+    train: bool = True,
 ) -> Outcome:
     """Carry out what is missing of a study, compare, and draw ``results.html`` in the folder ``out``.
 
     Args:
         results: the file of the runs, ``results.json`` in ``out`` by default.
-        only, jobs, force, reuse: as in ``run_study``.
+        only, jobs, force, reuse, train: as in ``run_study``.
 
     Raises:
         SeqwardError: as ``run_study``.
@@ -49,7 +50,7 @@ def bench(
     """
     folder = Path(out)
     report = run_study(
-        study, results or folder / "results.json", folder, only=only, jobs=jobs, force=force, reuse=reuse
+        study, results or folder / "results.json", folder, only=only, jobs=jobs, force=force, reuse=reuse, train=train
     )
     return conclude(study, report, folder)
 

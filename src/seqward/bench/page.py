@@ -21,7 +21,7 @@ from seqward.pictures import Dot, dots, keys
 from seqward.report import details, figure, head, section, table
 
 MOST = 12
-"""Methods that share a picture: the best ones, and beside them the baselines. The others are in the JSON."""
+"""Methods that share a picture: the best ones, and beside them the baselines."""
 Figures = Mapping[str, Any]
 
 
@@ -112,11 +112,12 @@ def _untested(compared: Figures) -> str:
 
 
 def _how_it_went(name: str, found: Figures, methods: Sequence[str], names: Sequence[str]) -> Iterable[str]:
-    """Curves of the best methods, and of those of which no run has finished; then what the guard saw."""
+    """Curves of all methods, the best ones first, those without a finished run last; then what the guard saw."""
     curves = found["curves"].get(name, {})
     there = [m for m in methods if m in curves]
     there += [m for m in curves if m not in there and not curves[m]["seeds"]]
-    yield from training(name, {method: curves[method] for method in there[:MOST]}, names, there[MOST:])
+    best, *others = [{m: curves[m] for m in there[i : i + MOST]} for i in range(0, len(there), MOST)] or [{}]
+    yield from training(name, best, names, others)
     if guard := found["guard"].get(name):
         yield stability(name, guard)
 

@@ -46,6 +46,7 @@ def run_study(
     jobs: Jobs = None,
     force: bool = False,
     reuse: Sequence[Path] = (),
+    train: bool = True,
 ) -> dict[str, Any]:
     """Carry out what is missing of a study; its result, which stands in ``file``, too.
 
@@ -56,6 +57,7 @@ def run_study(
             another in this process.
         force: go on although the study was changed since it was begun: what it touches is put aside and done again.
         reuse: folders of other studies, whose finished runs are copied where they are runs of this one, too.
+        train: whether what is missing is carried out; if not, the result is of what there is.
 
     Raises:
         SeqwardError: its data cannot be had, or lack what a method learns from; or the study was changed, or what it
@@ -92,7 +94,7 @@ def run_study(
         runs |= taken
         left = [key for key in left if key not in taken]
         write(file, report(study, told, runs))
-    for key, run in carry_out(study, left, folder, jobs):
+    for key, run in carry_out(study, left if train else [], folder, jobs):
         runs[key] = run
         write(file, report(study, told, runs))
     return report(study, told, runs)
@@ -185,7 +187,7 @@ def one_run(study: Study, key: Key, place: Path, folder: Path) -> dict[str, Any]
     if done := kept_result(study, key, place):
         return done
     say(f"{key}: training")
-    recommender = Recommender.from_sections(method, sections, key.seed)
+    recommender = Recommender.from_sections(method, sections, key.seed, study.device)
 
     def observe(record: dict[str, Any]) -> None:
         if record["kind"] == "validation" or "text" in record:

@@ -49,7 +49,7 @@ from seqward.bench.shapes import EVALUATE, METHOD, STUDY, VERDICT, hint, sound, 
 from seqward.config import from_paths, parse_yaml
 from seqward.errors import SeqwardError, did_you_mean
 from seqward.methods import METHODS, method_named
-from seqward.metrics import CUTOFFS, GROUPS
+from seqward.metrics import CUTOFFS, GROUPS, OF_Q
 from seqward.metrics import METRICS as RANKED
 
 EVERY = "every"
@@ -97,6 +97,8 @@ class Study:
     """Label of a variant -> ``of``, the label that was swept, and ``values`` by setting."""
     folder: Path = Path()
     """Where its file lies."""
+    device: str = "auto"
+    """Where its runs are trained, as ``Recommender`` has it."""
 
     def runs(self, only: Sequence[str] = ()) -> list[Key]:
         """All runs, seed after seed, so that a study that was cut short has compared its methods.
@@ -232,13 +234,14 @@ def _name(path: str) -> str:
 
 
 def _problems_of_sections(sections: Mapping[str, Any]) -> list[str]:
-    """A metric that validation does not measure; what it measures of Q depends on the method, and is checked there."""
+    """A metric that validation does not measure; whether there is a Q depends on the method, and is checked there."""
     metric = getattr(sections.get("train"), "metric", None)
-    if metric is None or metric.startswith("q."):
+    if metric is None:
         return []
     known = [
         *(f"{group}.{name}" for group in GROUPS for name in _figures(RANKED, CUTOFFS)),
         *_figures(REWARDS, CUTOFFS),
+        *(f"q.{name}" for name in OF_Q),
     ]
     if metric in known or f"all.{metric}" in known:
         return []

@@ -18,13 +18,13 @@ from seqward.report import figure, section
 Figures = Mapping[str, Any]
 
 
-def training(name: str, of: Figures, names: Sequence[str], left: Sequence[str]) -> Iterable[str]:
+def training(name: str, of: Figures, names: Sequence[str], others: Sequence[Figures]) -> Iterable[str]:
     """Every validation metric over steps, events and seconds; the main ones first, the others folded by group.
 
     Args:
         of: by method, as ``curves_of`` has it.
         names: of the main metrics, where they were measured.
-        left: methods whose curves are not drawn.
+        others: more methods, of which the main ones are drawn, folded; those that share a picture together.
     """
     measured = [metric for one in of.values() for metric in _measured(one) if not metric.startswith("q.")]
     found = list(dict.fromkeys(measured))
@@ -38,12 +38,16 @@ def training(name: str, of: Figures, names: Sequence[str], left: Sequence[str]) 
     legend = keys(list(of), dashed=True)
     axes = "".join(f"<label for=by-{axis} class=by-{axis}>{axis}</label>" for axis in AXES)
     what = "Validation: mean over the seeds that got so far, half of them at least, lowest to highest as a band."
-    note = " ".join([what, *_failed(of), not_drawn(left)])
+    note = " ".join([what, *_failed(of)])
     content = [
         f"<p class=axes>over {axes}</p><p>{legend}</p>",
         _panels(name, of, main),
         f"<p class=note>{escape(note)}</p>",
     ]
+    for more in others:
+        panels = f"<p>{keys(list(more), dashed=True)}</p>{_panels(name, more, main)}"
+        said = f"<p class=note>{escape(' '.join(_failed(more)))}</p>"
+        content.append(f"<details><summary>Curves: {escape(', '.join(more))}</summary>{panels}{said}</details>")
     for part, metrics in rest.items():
         panels = f"<p>{legend}</p>{_panels(name, of, metrics)}"
         content.append(f"<details><summary>Curves: {GROUP_TITLES.get(part, part)}</summary>{panels}</details>")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from seqward.cli.options import Device
 from seqward.cli.output import print_table
 from seqward.errors import SeqwardError
 
@@ -30,6 +31,10 @@ def bench(
         list[Path] | None,
         Option(help="Folder of another study, whose finished runs are copied where they are the same; repeatable."),
     ] = None,
+    draw: Annotated[
+        bool, Option("--draw", help="Run nothing: draw what has finished, be it of a study that still runs.")
+    ] = False,
+    device: Device = "auto",
     list_: Annotated[bool, Option("--list", help="List the studies that come with the program.")] = False,
 ) -> None:
     """Run a study, methods x data sets x seeds x settings, and write what came out as one HTML file and as JSON.
@@ -45,8 +50,10 @@ def bench(
         raise SeqwardError("Which study? Give a YAML file, or a name of `seqward bench --list`.")
     file = study_file(study)
     folder = out or Path("bench") / file.stem
-    options: dict[str, Any] = {"only": only or [], "jobs": number_of_jobs(jobs), "force": force, "reuse": reuse or []}
-    carry_out(file, folder / "results.json", folder, max_minutes=max_minutes, data=data or [], **options)
+    options: dict[str, Any] = {"only": only or [], "force": force, "reuse": reuse or [], "train": not draw}
+    options["jobs"] = one_a_device(number_of_jobs(jobs), device)
+    changes = {"device": device, **({} if max_minutes is None else {"max_minutes": max_minutes})}
+    carry_out(file, folder / "results.json", folder, changes=changes, data=data or [], **options)
 
 
 def number_of_jobs(said: str) -> Any:
@@ -62,11 +69,22 @@ def number_of_jobs(said: str) -> Any:
     return int(said)
 
 
+def one_a_device(jobs: Any, device: str) -> Any:
+    """``auto`` is one run at a time where runs would share a GPU.
+
+    Raises:
+        SeqwardError: there is no such device.
+    """
+    from seqward.recommender import device_named
+
+    return 1 if jobs == "auto" and device_named(device).type == "cuda" else jobs
+
+
 def carry_out(
     file: Path,
     results: Path,
     folder: Path,
-    max_minutes: float | None = None,
+    changes: Mapping[str, Any] | None = None,
     data: Sequence[str] = (),
     only: Sequence[str] = (),
     **options: Any,
@@ -74,7 +92,8 @@ def carry_out(
     """Run the study of a file, print its tables, and write its page into the folder.
 
     Args:
-        options: jobs, force and reuse, as in ``run_study``.
+        changes: of the study, such as ``max_minutes``.
+        options: jobs, force, reuse and train, as in ``run_study``.
 
     Raises:
         SeqwardError: the study or its data are refused.
@@ -88,9 +107,7 @@ def carry_out(
     from seqward.bench.study import read_study
     from seqward.bench.summary import method_table, published_table
 
-    study = read_study(file, folder, data_instead(data), only)
-    if max_minutes is not None:
-        study = replace(study, max_minutes=max_minutes)
+    study = replace(read_study(file, folder, data_instead(data), only), **(changes or {}))
     report, found, page = run_and_draw(study, folder, results=results, only=only, **options)
     print_table(*method_table(report), title=study.name)
     if beside := report.get("published", {}).get("comparisons"):

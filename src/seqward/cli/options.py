@@ -1,4 +1,4 @@
-"""Options that several commands have: the columns of a log."""
+"""Options that several commands have: the columns of a log, and the device."""
 
 from __future__ import annotations
 
@@ -14,3 +14,4 @@ OrderCol = Annotated[str | None, Option("--order-col", help="Column of numbers t
 Separator = Annotated[
     str | None, Option("--separator", help="Between the columns of a text file; by its ending without.")
 ]
+Device = Annotated[str, Option(help="auto, cpu or cuda.")]

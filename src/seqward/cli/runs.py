@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from seqward.atomic import write_text
-from seqward.cli.options import ItemCol, OrderCol, Separator, SessionCol, TimeCol, UserCol
+from seqward.cli.options import Device, ItemCol, OrderCol, Separator, SessionCol, TimeCol, UserCol
 from seqward.cli.output import check_new_file, print_table, warn
 from seqward.errors import SeqwardError
 
@@ -25,7 +25,6 @@ DataFolder = Annotated[
 ]
 EPOCHS = ("epochs", "train.epochs")
 """How --set may name them."""
-Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 
 
 def train(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from seqward.stability.told import marked
+
 Figures = Mapping[str, Any]
 
 
@@ -64,7 +66,8 @@ def by_ranker(metrics: Figures, model: str) -> tuple[list[str], list[list[Any]]]
 
 def _rankers(metrics: Figures, model: str) -> list[tuple[str, Figures]]:
     """The model and the baselines, once each where the model is a baseline."""
-    return list({model: metrics["model"], **metrics["baselines"]}.items())
+    name = marked(model, metrics["protocol"].get("repairs", ()))
+    return list({name: metrics["model"], **metrics["baselines"]}.items())
 
 
 def _interval(figures: Figures, metric: str) -> str | None:

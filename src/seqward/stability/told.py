@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqward.stability.rules import STATES
@@ -31,3 +31,8 @@ def goes_on_sound(record: Mapping[str, Any]) -> bool:
 def repairs_of(description: Mapping[str, Any]) -> list[str]:
     """What the guard did to a run, by its ``run.json`` or its result in a study: names of actions, in order."""
     return [repair["action"] for repair in (description.get("stability") or {}).get("repairs", [])]
+
+
+def marked(name: str, repairs: Sequence[str]) -> str:
+    """What a model is called beside its figures: a run that the guard has touched says so."""
+    return f"{name} (repaired)" if repairs else name
