@@ -228,8 +228,16 @@ def test_a_metric_that_is_not_known_is_told_and_makes_no_other_row(tmp_path: Pat
 
 def test_counts_of_a_models_two_rows_are_the_same(tmp_path: Path) -> None:
     rows = REWARDS.format("110").replace("purchase,,", "purchase,900,100")
-    assert broken(tmp_path, rows) == ["3 n_click is 900, but 1000 in the model's row of clicks"]
+    assert broken(tmp_path, rows) == ["3 n_click is 900, but 1000 in line 2: they are not of the same events"]
     assert broken(tmp_path, rows.replace("900", "1000.0")) == []
+
+
+def test_figures_of_other_events_are_refused_in_one_table(tmp_path: Path) -> None:
+    """As from another split. A column that tells data sets apart makes two tables of it."""
+    columns = "{}model,task,HR@20,n_click,n_goal\n"
+    rows = columns.format("") + "a,click,.1,1000,100\na,goal,.2,,\nb,click,.1,1000,100\nb,goal,.2,,50\n"
+    assert broken(tmp_path, rows) == ["5 n_goal is 50, but 100 in line 2: they are not of the same events"]
+    assert broken(tmp_path, columns.format("data,") + "x,a,click,.1,1000,100\ny,a,click,.1,2000,50\n") == []
 
 
 @pytest.mark.parametrize(

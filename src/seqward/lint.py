@@ -76,7 +76,8 @@ def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) 
     Columns are ``model``, ``task`` and metrics such as ``HR@5`` (or ``Recall@5``, ``Hit@5``, which are the same where
     one item is relevant), ``NDCG@20``, ``MRR@10`` and ``Reward@20``; with the columns ``n_click`` and ``n_goal``,
     Reward@k is held to the sum that the hit rates of both tasks imply: ``click`` and the one other that is not both
-    together, or a part (``all``, ``goal_novel``). Any other column belongs to the name of the row.
+    together, or a part (``all``, ``goal_novel``). Counts are the same in all rows, since figures of other events
+    belong to another table; but for rows that any other column tells apart, which belongs to the name of the row.
 
     Raises:
         SeqwardError: the file cannot be read as such a table; says where.
@@ -86,7 +87,7 @@ def lint_table(file: Path, click_reward: float = 0.2, goal_reward: float = 1.0) 
         raise SeqwardError(f"{file} has a header and no rows. Expected one row a model and task.")
     loses = min(click_reward, goal_reward) < 0
     within = [Contradiction(row.line, row.model, row.task, said) for row in rows for said in broken_bounds(row, loses)]
-    found = sorted([*within, *wrong_rewards(rows, click_reward, goal_reward)])
+    found = sorted([*within, *other_events(rows), *wrong_rewards(rows, click_reward, goal_reward)])
     unknown = [kind for kind in rows[0].beside if OTHER.fullmatch(kind)]
     said = [f"Not checked: {', '.join(unknown)}. HR, NDCG, MRR and Reward are."] if unknown else []
     return Linted(len(rows), found, [*said, *unchecked_rewards(rows)])
@@ -185,6 +186,20 @@ def broken_bounds(row: TableRow, loses: bool = False) -> Iterator[str]:
                 yield f"from {a} to {b}: {metric.upper()} falls by {-change:.4g}, but no longer list holds less"
 
 
+def other_events(rows: Iterable[TableRow]) -> Iterator[Contradiction]:
+    """Rows whose counts are not those of the first such row: figures of other events stand in another table.
+
+    Rows of several data sets may stand in one, where a column tells them apart.
+    """
+    first: dict[tuple[str, ...], TableRow] = {}
+    for row in rows:
+        for kind, count in row.counts.items():
+            one = first.setdefault((kind, *row.name[1:]), row)
+            if count != one.counts[kind]:
+                said = f"{kind} is {count}, but {one.counts[kind]} in line {one.line}: they are not of the same events"
+                yield Contradiction(row.line, row.model, row.task, said)
+
+
 def wrong_rewards(rows: Iterable[TableRow], click_reward: float, goal_reward: float) -> Iterator[Contradiction]:
     """Reward@k that is not the sum of the rewards of the events that both tasks' HR@k say were hit."""
     for clicks, goals in _tasks_of_models(rows):
@@ -228,10 +243,6 @@ def _tasks_of_models(rows: Iterable[TableRow]) -> Iterator[tuple[list[TableRow],
 
 
 def _of_tasks(click: TableRow, goal: TableRow, click_reward: float, goal_reward: float) -> Iterator[Contradiction]:
-    for kind in click.counts.keys() & goal.counts.keys():
-        if goal.counts[kind] != click.counts[kind]:
-            said = f"{kind} is {goal.counts[kind]}, but {click.counts[kind]} in the model's row of clicks"
-            yield Contradiction(goal.line, goal.model, goal.task, said)
     counts = {**goal.counts, **click.counts}
     if counts.keys() != set(COUNTS):
         return
