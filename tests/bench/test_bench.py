@@ -33,7 +33,7 @@ from seqward.bench.runner import attempt
 from seqward.bench.shipped import FOLDER, data_instead, shipped_studies, study_file
 from seqward.bench.study import Key, read_study
 from seqward.bench.summary import published_check
-from seqward.bench.tables import evidence_table, refuse_bad_rows, seeds_table, title
+from seqward.bench.tables import evidence_table, q_table, refuse_bad_rows, seeds_table, title
 from seqward.bench.training import training
 from seqward.bench.verdict import validated, verdict, verdicts
 from seqward.cli import main
@@ -901,6 +901,18 @@ def test_what_decides() -> None:
     assert deciding([of, of]) == ("all", 20)
     assert deciding([[*of, "goal.ndcg@20"], of]) == ("all", 20)
     assert deciding([[*of, "goal.ndcg@20"]]) == ("goal", 20)
+
+
+def test_q_on_the_test_split_stands_beside_the_return() -> None:
+    """Two runs with mean Q of 1 and 3, where 0.5 followed; one of them has no rank correlation."""
+    runs = [
+        {"test": {"q": {"n": 9, "mean_q": q, "max_q": 9.0, "mean_return": 0.5, "gap": q - 0.5, "rank_correlation": r}}}
+        for q, r in ((1.0, 0.25), (3.0, None))
+    ]
+    text = q_table({"snqn": runs, "sasrec": [{"test": {}}]})
+    (row,) = (line for line in text.split("<tr>") if line.startswith("<th>snqn"))
+    assert row.startswith("<th>snqn</th><td>2.0000<small>1.0000 to 3.0000</small></td>") and "<td></td></tr>" in row
+    assert q_table({"sasrec": [{"test": {}}]}) == ""
 
 
 # The command ---------------------------------------------------------------------------------------------------------

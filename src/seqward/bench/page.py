@@ -15,7 +15,15 @@ from seqward.bench.curves import AXES
 from seqward.bench.results import deciding
 from seqward.bench.summary import published_table, remark_of, runs_by_method
 from seqward.bench.sweeps import sweep_lines
-from seqward.bench.tables import across_table, evidence_table, refuse_bad_rows, results_table, seeds_table, title
+from seqward.bench.tables import (
+    across_table,
+    evidence_table,
+    q_table,
+    refuse_bad_rows,
+    results_table,
+    seeds_table,
+    title,
+)
 from seqward.bench.training import not_drawn, stability, training
 from seqward.pictures import Dot, dots, keys
 from seqward.report import details, figure, head, section, table
@@ -214,7 +222,7 @@ def _tables(
     runs = [run for run in report["runs"] if run["data"] == name]
     by_method = dict(runs_by_method(runs))
     trained = {method: by_method[method] for method in order if method not in baselines}
-    tables.append(seeds_table(trained, [main[-2], main[-1], *rewards]))
+    tables += [seeds_table(trained, [main[-2], main[-1], *rewards]), q_table(trained)]
     remarks = [(m, remark_of(of)) for m, of in by_method.items()]
     limited = "".join(f"<li>{escape(m)}: {said}" for m, said in remarks if said)
     failed = [f"{run['method']} seed {run['seed']}" for run in runs if run["state"] == "failed"]

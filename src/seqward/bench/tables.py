@@ -113,6 +113,22 @@ def seeds_table(runs: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> 
     return f"{table(header, rows)}<p class=note>{escape(note)}</p>"
 
 
+def q_table(runs: Mapping[str, Sequence[Figures]]) -> str:
+    """Q of the logged items on the test split beside the return that followed: mean over seeds, lowest to highest.
+
+    Args:
+        runs: finished ones by method; those without a critic are left out.
+    """
+    rows = []
+    for method, of in runs.items():
+        values = [_values(of, name) for name in OF_Q]
+        if len(values[0]):
+            cells = [cell(v.mean() if len(v) else None, (v.min(), v.max()) if len(v) > 1 else None) for v in values]
+            rows.append(f"<tr><th>{escape(method)}</th>{''.join(cells)}</tr>")
+    note = "Q of the logged items and the discounted return that followed them, test split; beneath, lowest to highest."
+    return f"{table(list(OF_Q.values()), rows)}<p class=note>{note}</p>" if rows else ""
+
+
 def _values(runs: Sequence[Figures], name: str) -> Floats:
     """[seeds] a figure of each run; empty where a run lacks it."""
     group, _, metric = name.rpartition(".")
