@@ -479,6 +479,15 @@ def test_failed_and_not_run_and_not_kept_are_told_apart(done: tuple[Path, Outcom
     assert found["answer"] == "open" and found["lost"] == {labels[2]: "1 of 2 seeds failed, 1 of 2 seeds not run"}
 
 
+def test_neighbours_of_a_study_stand_beside_the_baselines_of_its_verdict(tmp_path: Path) -> None:
+    """They train nothing, so validation, which chooses the best supervised method, does not know them."""
+    study = study_in(
+        tmp_path, STUDY.replace("  broken: {method: sasrec, train.metric: q.mean_q}", "  vsknn: {seeds: [0]}")
+    )
+    (found,) = bench(study, tmp_path / "out", only=["*/0"]).found["verdicts"].values()
+    assert found["asked"]["baselines"] == ["last-items", "popularity", "vsknn"] and found["chosen_on"] == "validation"
+
+
 def test_what_does_not_change_the_answer_may_be_missing() -> None:
     sums = planted({"ce": 0.3, "sqn": 0.4, "gamma-0": 0.3}, 2000)
     assert verdict(SAID | {"rl": ["sqn", "sa2c"]}, sums, NAMES, {}, {"sa2c": "not run"})["answer"] == "yes"

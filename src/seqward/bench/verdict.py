@@ -46,14 +46,19 @@ Figures = Mapping[str, Any]
 
 
 def verdicts(study: Study, report: Figures, folder: Path, sums: Mapping[str, Mapping[str, Sums]]) -> dict[str, Any]:
-    """Data set -> verdict, for those on which a run has finished; none where the study asks for none."""
+    """Data set -> verdict, for those on which a run has finished; none where the study asks for none.
+
+    Methods of the study that train nothing and that it names on no side stand beside the baselines.
+    """
     found: dict[str, Any] = {}
     if study.verdict is None:
         return found
     for name, of_data in sums.items():
         runs = finished_on(report, name)
         names = figure_names(list(runs[0]["evaluation"]["cutoffs"]))
-        baselines = list(report["data"][name]["baselines"])
+        sides = {label for part in PARTS for label in study.verdict.get(part, ())}
+        idle = [label for label, of in of_data.items() if of.seedless and label not in sides]
+        baselines = list(dict.fromkeys([*report["data"][name]["baselines"], *idle]))
         lost = {label: NOT_KEPT for label in baselines if label not in of_data} | gaps(study, name, report, of_data)
         said = {**study.verdict, "baselines": baselines}
         found[name] = verdict(said, of_data, names, validated(runs, folder), lost)
