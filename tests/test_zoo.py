@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ import pytest
 import zoo
 from seqward.bench.study import read_study
 from seqward.stability.rules import RULES, History, judge
+from seqward.stability.signals import NOTED
 from zoo import Seen, Signs, fallen_for_good, pairs_of, set_thresholds, signs_of, stopped_early, told, wilson
 
 
 def run(name: str, values: list[float], q: list[float] | None = None, gone: int | None = None) -> Seen:
     """Validations at steps 10, 20, ..., and a probe at each, with those values of Q over its bound."""
     q = q or [0.1] * len(values)
-    probes = [{"step": 10 * (i + 1), "signals": {"q_over_bound": x}} for i, x in enumerate(q)]
+    probes = [
+        {"step": 10 * (i + 1), "phase": 1, "signals": {"q_over_bound": x, "q_over_reward": 2 * x}}
+        for i, x in enumerate(q)
+    ]
     return Seen(name, probes, [(10 * (i + 1), v) for i, v in enumerate(values)], gone)
 
 
@@ -132,17 +137,32 @@ def test_intervals_of_shares() -> None:
 
 
 def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
+    probe = {
+        "step": 5,
+        "phase": 1,
+        "signals": {"feature_rank": 9.0, "loss_ratio": 1.5},
+        "highs": [[3, "loss_ratio", 1.5]],
+    }
     records: list[dict[str, Any]] = [
         {"kind": "validation", "step": 0, "metrics": {"goal": {"hr@20": 0.1}}},
+        {"kind": "guard", "step": 3, "phase": 1, "state": "warning", "of_step": {"loss_ratio": 1.5}},
         {"kind": "step", "step": 5},
-        {"kind": "guard", "step": 5, "state": "healthy", "signals": {"q_over_bound": 0.25}},
+        {"kind": "guard", "state": "healthy", **probe},
         {"kind": "guard", "step": 9, "state": "warning", "text": "at a validation"},
         {"kind": "validation", "step": 9, "metrics": {"goal": {"hr@20": 0.4}}},
         {"kind": "event", "step": 11, "text": "diverged: the loss term L_Q is nan"},
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     seen = zoo.seen_in(tmp_path, "s/a/0")
-    assert seen == Seen("s/a/0", [{"step": 5, "signals": {"q_over_bound": 0.25}}], [(9, 0.4)], 11)
+    assert seen == Seen("s/a/0", [probe], [(9, 0.4)], 11, start=0.1)
+    for threshold, alarm in ((1.4, 3), (1.5, None)):
+        assert seen.alarm([replace(rule, threshold=threshold, alone=rule.name == "loss") for rule in RULES]) == alarm
+
+
+def test_no_step_is_left_unnoted_that_a_tolerance_of_the_page_asks_for() -> None:
+    for rule in RULES:
+        if rule.of_step:
+            assert NOTED[rule.of_step] <= min(zoo.TOLERANCES) * rule.threshold
 
 
 def test_the_studies_of_the_zoo_can_be_run() -> None:

@@ -24,6 +24,7 @@ OF_PROBES = {
     "Conservative gap, less log(items)": {"on the probe": "conservative_gap"},
     "Loss over its median": {"largest since the last probe": "loss_ratio"},
     "Unusual gradients": {"largest z since the last probe": "grad_z"},
+    "Cumulative sum of unusual gradients": {"largest since the last probe": "grad_surge"},
     "Rank of the states": {"on the probe": "feature_rank"},
     "Dormant units": {"share": "dormant"},
     "Recommended lists": {"coverage": "coverage", "churn": "churn"},

@@ -67,7 +67,8 @@ class RunLog:
         self._write("event", {"text": text}, progress)
 
     def guard(self, verdict: dict[str, Any], progress: Progress, text: str) -> None:
-        """What the guard sees at a probe, or at a validation that changes its mind; ``text`` where that is news."""
+        """What the guard sees at a probe, or at a step or a validation that changes its mind; ``text`` where that is
+        news."""
         self._write("guard", {**verdict, **({"text": text} if text else {})}, progress)
         self._draw({f"guard/{name}": value for name, value in verdict.get("signals", {}).items()}, progress)
 
@@ -99,7 +100,8 @@ def known(record: Mapping[str, Any], progress: Progress) -> bool:
     """
     if record["step"] > progress.step or record.get("phase", 1) > progress.phase + 1:
         return False
-    of_validation = record["kind"] == "validation" or (record["kind"] == "guard" and "signals" not in record)
+    measured = "signals" in record or "of_step" in record
+    of_validation = record["kind"] == "validation" or (record["kind"] == "guard" and not measured)
     return not of_validation or record["step"] <= progress.validated_step
 
 

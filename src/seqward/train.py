@@ -31,6 +31,7 @@ from seqward.networks import Networks
 from seqward.runlog import Observe, RunLog
 from seqward.stability.guard import Guard
 from seqward.stability.repair import Control
+from seqward.stability.signals import signals_in
 from seqward.step import Step
 
 BEST_BEFORE = "best.before"
@@ -120,11 +121,16 @@ def step_of(job: Job, online: nn.Module, target: nn.Module, batch: Batch, number
 
 
 def restore(job: Job, networks: Networks) -> Progress:
-    """Load the newest checkpoint of the run, if it has one, with the optimiser of the phase it was in."""
+    """Load the newest checkpoint of the run, if it has one, with the optimiser of the phase it was in.
+
+    Raises:
+        SeqwardError: it cannot be read, or is of another version.
+    """
     folder = newest_checkpoint(job.folder)
     if folder is None:
         return Progress()
     progress = load_checkpoint(folder, networks.modules, networks.optimiser)
+    signals_in(progress.guard)
     if (job.folder / BEST_BEFORE).is_dir():
         replace_folder(job.folder / "best", job.folder / BEST_BEFORE)
     return progress

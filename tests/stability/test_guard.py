@@ -358,6 +358,46 @@ def test_what_the_guard_stopped_stays_stopped(tmp_path: Path, monkeypatch: pytes
     assert (again.step, again.stopped) == (6, "the guard stopped it")
 
 
+def test_an_alarm_of_a_single_step_does_not_wait_for_the_next_probe(tmp_path: Path) -> None:
+    """Probes are at steps 20, 40, ...; the losses of the 31st and, higher still, of the 32nd are told once.
+
+    They are told again by no resume. (They are constants: the gradient is as usual.)
+    """
+    job = job_of("sasrec", shop(), tmp_path, epochs=8)
+    job = with_more_terms(job, Term("L_X", 1.0, at(30, constant(100.0))), Term("L_Y", 1.0, at(31, constant(200.0))))
+    job = replace(job, guard=replace(OFTEN, probe_every=20))
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(job, method=interrupted(job, 34)))
+    train(job, resume=True)
+    seen = records(tmp_path, "guard")
+    assert [(r["step"], r["state"]) for r in seen[:3]] == [(20, "healthy"), (31, "warning"), (40, "warning")]
+    assert seen[1]["rules"] == ["loss"] and seen[1]["of_step"].keys() == {"loss_ratio"} and "signals" not in seen[1]
+    assert [step for step, name, _ in seen[2]["highs"] if name == "loss_ratio"][-2:] == [31, 32]
+    assert ["text" in record for record in seen[:3]] == [False, True, False]
+
+
+def test_an_alarm_of_a_single_step_is_acted_on_at_once(tmp_path: Path) -> None:
+    """And what was usual is learnt anew: at the next probe no step is held against those before the repair."""
+    job = job_of("sasrec", shop(), tmp_path, epochs=8)
+    job = with_more_terms(job, Term("L_X", 1.0, at(30, constant(100.0))))
+    train(replace(job, guard=replace(REPAIR, probe_every=20)))
+    (done,) = records(tmp_path, "repair")
+    assert (done["action"], done["step"]) == ("clip", 31)
+    after = next(record for record in records(tmp_path, "guard") if record["step"] == 40)
+    assert after["state"] == "healthy" and after["signals"]["loss_ratio"] == 0.0
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    job = replace(job_of("sasrec", shop(), tmp_path, epochs=1), guard=OFTEN)
+    train(job)
+    file = tmp_path / "last" / "state.json"
+    state = json.loads(file.read_text())
+    state["guard"]["steps"]["spikes"] = 3
+    file.write_text(json.dumps(state))
+    with pytest.raises(SeqwardError, match="the checkpoint was written by another version of Seqward"):
+        train(replace(job, settings=replace(job.settings, epochs=2)), resume=True)
+
+
 def test_another_alarm_is_told_while_the_first_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def judge(history: History, tolerance: float) -> Verdict:
         loud = [rule for rule, step in ((RULES[0], 4), (RULES[6], 8)) if history.last_step >= step]

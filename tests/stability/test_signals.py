@@ -12,44 +12,68 @@ from torch import Tensor
 
 from jobs import job_of, loud_step, shop
 from seqward.errors import Finding
+from seqward.stability.rules import SURGE
 from seqward.stability.signals import StepSignals, largest_return, of_critic, of_lists, of_states, probe_of
+
+
+def settled(norms: list[float], loss: float = 1.0) -> StepSignals:
+    """After steps 1, 2, ... with those norms, none of which is news any more."""
+    steps = StepSignals()
+    for i, norm in enumerate(norms):
+        steps.add(i + 1, loss, norm)
+    steps.take()
+    return steps
 
 
 def test_a_norm_is_unusual_beside_those_before_it() -> None:
     """25 norms of 1 and 3 in turn: mean near 2, spread near 1; then 12."""
-    steps = StepSignals()
-    for i in range(26):
-        steps.add(1.0, 1.0 + 2.0 * (i % 2))
-    steps.take()
+    steps = settled([1.0, 3.0] * 13)
     mean, spread = steps.norm_mean, math.sqrt(steps.norm_variance)
-    steps.add(1.0, 12.0)
-    found = steps.take()
-    assert found["grad_z"] == pytest.approx((12.0 - mean) / spread)
-    assert found["grad_spikes"] == 1.0
+    steps.add(27, 1.0, 12.0)
+    assert steps.take()["grad_z"] == pytest.approx((12.0 - mean) / spread)
     assert steps.norm_mean == pytest.approx(mean + 0.03 * 2.5 * spread)  # it counts as one of 2.5 spreads only
     assert steps.take()["grad_z"] == 0.0
 
 
 def test_no_norm_is_unusual_among_the_first() -> None:
-    steps = StepSignals()
+    steps = settled([])
     for norm in (1.0, 1.1, 100.0):
-        steps.add(1.0, norm)
+        steps.add(1, 1.0, norm)
     assert steps.take()["grad_z"] == 0.0
 
 
+def test_unusual_norms_add_up_and_usual_ones_take_them_back() -> None:
+    """A spike counts as three deviations, less the one that is forgiven at every step: 2, then 4, then 3."""
+    steps = settled([1.0, 3.0] * 13 + [2.0])
+    assert steps.surge == 0.0
+    assert steps.add(28, 1.0, 50.0)["grad_surge"] == 2.0
+    assert steps.add(29, 1.0, 50.0)["grad_surge"] == 4.0
+    assert "grad_surge" not in steps.add(30, 1.0, steps.norm_mean) and steps.surge == 3.0
+    assert steps.highs == [(28, "grad_surge", 2.0), (29, "grad_surge", 4.0)]
+    assert steps.take()["grad_surge"] == 4.0 and steps.highs == []
+    assert steps.add(31, 1.0, steps.norm_mean)["grad_surge"] == 2.0  # the highest since the probe
+    for i in range(9):
+        steps.add(32 + i, 1.0, 0.0)
+    assert steps.surge == 0.0  # it never owes anything
+    steps = settled([1.0, 3.0] * 13)
+    for i in range(99):
+        steps.add(27 + i, 1.0, 2.0 * steps.norm_mean + 9.0 * math.sqrt(steps.norm_variance))
+    assert steps.surge == SURGE
+
+
 def test_a_loss_is_held_against_its_trailing_median() -> None:
-    steps = StepSignals()
-    for loss in [2.0] * 24 + [9.0]:
-        steps.add(loss, 1.0)
-    assert steps.take()["loss_ratio"] == 0.0  # of 25 losses none had 25 before it
-    steps.add(5.0, 1.0)
-    steps.add(2.0, 1.0)
+    steps = settled([1.0] * 24, loss=2.0)
+    assert steps.add(25, 9.0, 1.0) == {}  # of 25 losses none had 25 before it
+    assert steps.add(26, 5.0, 1.0) == {"loss_ratio": 2.5}
+    assert steps.add(27, 2.0, 1.0) == {}
     assert steps.take()["loss_ratio"] == 2.5
+    steps.add(28, 5.0, 1.0)
     steps.new_phase()
-    steps.add(50.0, 1.0)
+    assert steps.add(29, 50.0, 1.0) == {}
+    assert steps.highs == [(28, "loss_ratio", 2.5)]  # of the phase before, for the next probe to tell
     assert steps.take()["loss_ratio"] == 0.0
-    for _ in range(300):
-        steps.add(1.0, 1.0)
+    for step in range(300):
+        steps.add(30 + step, 1.0, 1.0)
     assert len(steps.losses) == 100
 
 
@@ -87,7 +111,7 @@ class _Heads:
 
 
 def test_what_a_critic_says_is_worked_by_hand() -> None:
-    """Bound 2, gamma .5. TD errors: 1 + .5 * 4 - .5 = 2.5, and .2 + 3 = 3.2, where the session ends.
+    """Bound 2, gamma .5: the largest reward is 1. TD errors: 1 + .5 * 4 - .5 = 2.5, and .2 + 3 = 3.2, where it ends.
 
     Mean Q is -1.25 and mean return .5, whose standard deviation is .5: (-1.25 - .5) / .5 = -3.5. The largest |Q| is 3,
     of a logged item; the gap is the mean of 1 and 3. Greedy items are worth 1.5 on average: 2.75 above -1.25.
@@ -96,6 +120,7 @@ def test_what_a_critic_says_is_worked_by_hand() -> None:
     assert found == pytest.approx(
         {
             "q_over_bound": 1.5,
+            "q_over_reward": 3.0,
             "td_mean": (2.5 + 3.2) / 2,
             "td_rms": math.sqrt((2.5**2 + 3.2**2) / 2),
             "overestimation": -3.5,

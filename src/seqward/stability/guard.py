@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,9 +22,17 @@ from seqward.method import Term, scorer_of
 from seqward.networks import Networks
 from seqward.runlog import RunLog, read_log
 from seqward.stability.repair import Control, Repairs, has_conservative, supervised_terms
-from seqward.stability.rules import History, State, Verdict, judge, onset
+from seqward.stability.rules import RULES, History, State, Verdict, judge, onset
 from seqward.stability.settings import Action
-from seqward.stability.signals import StepSignals, largest_return, lists_of, of_critic, of_lists, of_states, probe_of
+from seqward.stability.signals import (
+    largest_return,
+    lists_of,
+    of_critic,
+    of_lists,
+    of_states,
+    probe_of,
+    signals_in,
+)
 from seqward.step import Step
 
 SNAPSHOTS = "guard"
@@ -55,7 +64,7 @@ class Guard:
             elif "back_to" in record:
                 self._seen("healthy", ())
         kept = progress.guard or {}
-        self.steps = StepSignals(**kept.get("steps", {}))
+        self.steps = signals_in(kept)
         self.lists: list[list[int]] | None = kept.get("lists")
         """What the last probe saw recommended."""
         self.repairs = Repairs(**kept.get("repairs", {}))
@@ -76,26 +85,40 @@ class Guard:
         weights = {term.symbol: term.weight for term in self.control().phase.terms}
         values = torch.stack([*means.values()]).tolist()
         named = dict(zip(means, values, strict=True))
-        self.steps.add(sum(weights[s] * v for s, v in named.items() if s in weights), named["grad_norm"])
-        if self.progress.step % self.settings.probe_every == 0:
+        loss = sum(weights[s] * v for s, v in named.items() if s in weights)
+        news = self.steps.add(self.progress.step, loss, named["grad_norm"])
+        if self.progress.step % self.settings.probe_every == 0 or self.progress.step == self.job.last_step:
             self.probe()
+        elif alarming := self._alarming(news):
+            self._see({"of_step": alarming})
         self._keep()
+
+    def _alarming(self, news: dict[str, float]) -> dict[str, float]:
+        """Of the signals of a step those that alarm by themselves and were not told yet."""
+        untold = [r for r in RULES if r.of_step in news and r.alone and r.name not in self.told]
+        loud = [r.of_step for r in untold if news[r.of_step] > r.limit(self.settings.tolerance)]
+        return {name: news[name] for name in loud} if self.state != "diverged" else {}
 
     def probe(self) -> None:
         """Measure everything on the probe, and judge."""
+        highs = self.steps.highs
         signals = self.steps.take() | self._measured()
-        where = {"step": self.progress.step, "kind": "guard"}
-        self.history.add({**where, "signals": signals})
-        self._tell(signals)
+        self._see({"signals": signals, **({"highs": highs} if highs else {})})
         if self.may_repair and self.state == "healthy" and self._snapshot_due and finite(self.networks.modules):
             self._snapshot()
+
+    def _see(self, measured: dict[str, Any]) -> None:
+        """Judge what was measured at a probe, or at a step that alarms by itself."""
+        where = {"step": self.progress.step, "phase": self.progress.phase + 1, "kind": "guard"}
+        self.history.add({**where, **measured})
+        self._tell(measured)
 
     def validated(self, value: float | None) -> None:
         """See a validation of the declared metric."""
         if not self.settings.watch or value is None:
             return
         self.history.add({"step": self.progress.step, "kind": "validation", "value": value})
-        self._tell(None)
+        self._tell({})
 
     def _measured(self) -> dict[str, float]:
         method, batch = self.job.method, self._batch
@@ -118,15 +141,15 @@ class Guard:
         if self.settings.watch:
             self.log.guard({"state": "diverged", "reason": cause_of(finding), "rules": []}, self.progress, "")
 
-    def _tell(self, signals: dict[str, float] | None) -> None:
+    def _tell(self, measured: dict[str, Any]) -> None:
         verdict = judge(self.history, self.settings.tolerance)
         rules = [alarm.rule.name for alarm in verdict.alarms]
         news = verdict.state != self.state or not self.told.issuperset(rules)
         self._seen(verdict.state, rules)
-        if signals is not None or news:
+        if measured or news:
             said = {"state": verdict.state, "reason": verdict.reason, "rules": rules}
             text = "healthy again" if verdict.state == "healthy" else f"{verdict.state}: {verdict.reason}"
-            self.log.guard({**said, **({"signals": signals} if signals else {})}, self.progress, news * text)
+            self.log.guard({**said, **measured}, self.progress, news * text)
         if self.may_repair and verdict.state != "healthy":
             self.act(verdict)
 
@@ -213,6 +236,8 @@ class Guard:
             if done is not None:
                 if back and rung != "rollback":
                     done = f"{self._roll_back(begun)}, and {done}"
+                elif rung != "rollback":
+                    self.steps.new_phase()  # what was usual was so without it
                 self._note(rung, done, state, reason, rolled_back=back or rung == "rollback")
                 return True
         return False
@@ -263,7 +288,7 @@ class Guard:
         for place in there[len(sound) :]:
             shutil.rmtree(place)  # of the stretch that is given up
         kept = before.guard or {}
-        self.steps = StepSignals(**kept["steps"])
+        self.steps = signals_in(kept)
         self.lists = kept.get("lists")
         self.history.cut(before.step)
         self._seen("healthy", ())

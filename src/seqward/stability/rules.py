@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,12 +34,20 @@ DIVERGED = 10.0
 """Times the largest possible return from which Q has diverged."""
 FORETOLD = 1000.0
 """Times the largest possible return beyond which it makes no difference where Q is heading."""
-FORGIVEN = 0.05
-"""Share of its best by which the validation metric may lie below it at every validation."""
+SURGE = 50.0
+"""The most that the cumulative sum of unusual norms comes to: it is soon back at 0 when they are usual again."""
+AVERAGED = 3
+"""Validations whose mean is held against the best such mean: a single one is a matter of luck."""
+FORGIVEN = 0.03
+"""Share of the best by which that mean may lie below it at every validation."""
+HORIZON = 2.0
+"""Rewards that Q may amount to at least, however near the horizon: what a gamma of .5 allows. What a head makes of rare
+states does not shrink with gamma."""
 
 
 class Probe(NamedTuple):
     step: int
+    phase: int
     signals: Signals
 
 
@@ -55,11 +62,16 @@ class History:
 
     probes: list[Probe] = field(default_factory=list)
     validations: list[Validation] = field(default_factory=list)
+    since: dict[str, float] = field(default_factory=dict)
+    """Signals by which a single step alarmed since the last probe."""
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Take in a record of the log; those of other kinds are passed over."""
         if record["kind"] == "guard" and record.get("signals"):
-            self.probes.append(Probe(record["step"], record["signals"]))
+            self.probes.append(Probe(record["step"], record.get("phase", 1), record["signals"]))
+            self.since = {}
+        elif record["kind"] == "guard" and record.get("of_step"):
+            self.since |= record["of_step"]
         elif record["kind"] == "validation" and record["value"] is not None:
             self.validations.append(Validation(record["step"], record["value"]))
         elif record["kind"] == "repair" and "back_to" in record:
@@ -68,25 +80,33 @@ class History:
     def cut(self, step: int) -> None:
         """Forget what came after a step: the weights are again those of then."""
         before = self.until(step)
-        self.probes, self.validations = before.probes, before.validations
+        self.probes, self.validations, self.since = before.probes, before.validations, {}
 
-    def until(self, step: int) -> History:
-        """What there was to be seen at a step."""
-        return History(
-            [probe for probe in self.probes if probe.step <= step],
-            [validation for validation in self.validations if validation.step <= step],
-        )
+    def until(self, step: int, more: int = 0) -> History:
+        """What the probes and validations up to a step had seen, and so many more validations."""
+        validations = sum(validation.step <= step for validation in self.validations)
+        return History([probe for probe in self.probes if probe.step <= step], self.validations[: validations + more])
 
     @property
     def last_step(self) -> int:
         """Of the last probe; 0 where there was none."""
         return self.probes[-1].step if self.probes else 0
 
-    def of(self, name: str) -> list[float]:
+    def ever(self, name: str) -> list[float]:
         """A signal over the probes that have it; nothing where the last one has not, as of a critic that is frozen."""
-        if not self.probes or name not in self.probes[-1].signals:
-            return []
-        return [probe.signals[name] for probe in self.probes if name in probe.signals]
+        return [probe.signals[name] for probe in self._with(name)]
+
+    def of(self, name: str) -> list[float]:
+        """The same over the last probe's phase: what was usual in another is of another loss."""
+        return [probe.signals[name] for probe in self._with(name) if probe.phase == self.probes[-1].phase]
+
+    def newest(self, name: str) -> float:
+        """A signal of single steps, as of the one that alarmed last, or else the highest up to the last probe; or 0."""
+        return self.since.get(name, _last(self.of(name)))
+
+    def _with(self, name: str) -> list[Probe]:
+        seen = self.probes and name in self.probes[-1].signals
+        return [probe for probe in self.probes if name in probe.signals] if seen else []
 
 
 @dataclass(frozen=True)
@@ -102,10 +122,12 @@ class Rule:
     """Whether it is trusted without a second one."""
     most: float = math.inf
     """The largest number that it can make."""
-    early: Callable[[History], float] | None = None
-    """What there is to be seen before the number says so, where that waits for more than one probe."""
+    least: float = 1e-3
+    """The smallest threshold that means something."""
     sums: bool = False
     """Whether it is a sum that begins anew where all is well: it is long on its way to half of a threshold."""
+    of_step: str = ""
+    """The signal that it reads, where that is one of every step: its alarm does not wait for the next probe."""
 
     def limit(self, tolerance: float) -> float:
         """Above which it alarms; what has diverged has at any tolerance."""
@@ -114,8 +136,10 @@ class Rule:
 
 
 def value_bound(history: History) -> float:
-    """The largest |Q| of the probe over the largest possible return."""
-    return _last(history.of("q_over_bound"))
+    """The largest |Q| of the probe over the largest possible return, or over HORIZON rewards if that is more; over the
+    largest possible return alone where Q has diverged."""
+    q, rewards = _last(history.of("q_over_bound")), history.of("q_over_reward")
+    return q if q > DIVERGED or not rewards else min(q, rewards[-1] / HORIZON)
 
 
 def growth(history: History) -> float:
@@ -157,10 +181,8 @@ def td_drift(history: History) -> float:
 
 
 def overestimation(history: History) -> float:
-    """Mean Q above the mean return, in standard deviations of the returns, where that has risen three times running."""
-    gaps = history.of("overestimation")[-4:]
-    rising = len(gaps) == 4 and all(a < b for a, b in pairwise(gaps))
-    return max(gaps[-1], 0.0) if rising else 0.0
+    """Mean Q above the mean return, in standard deviations of the returns."""
+    return max(_last(history.of("overestimation")), 0.0)
 
 
 def conservative_gap(history: History) -> float:
@@ -170,19 +192,18 @@ def conservative_gap(history: History) -> float:
 
 
 def gradient(history: History) -> float:
-    """The largest z of the gradient's norm since the probe before, over three probes: not one that comes alone."""
-    largest = history.of("grad_z")[-3:]
-    return min(largest) if len(largest) == 3 else 0.0
+    """The cumulative sum of unusual norms of the gradient: not one spike that comes alone."""
+    return history.newest("grad_surge")
 
 
 def loss_spike(history: History) -> float:
     """The loss over its trailing median."""
-    return _last(history.of("loss_ratio"))
+    return history.newest("loss_ratio")
 
 
 def feature_rank(history: History) -> float:
     """Share of the largest feature rank that was lost."""
-    return _lost(history.of("feature_rank"))
+    return _lost(history.ever("feature_rank"))
 
 
 def dormant(history: History) -> float:
@@ -192,7 +213,7 @@ def dormant(history: History) -> float:
 
 def coverage(history: History) -> float:
     """Share of the largest coverage of the recommended lists that was lost."""
-    return _lost(history.of("coverage"))
+    return _lost(history.ever("coverage"))
 
 
 def churn(history: History) -> float:
@@ -202,13 +223,16 @@ def churn(history: History) -> float:
 
 
 def metric_fall(history: History) -> float:
-    """A cumulative sum of how far below its best the validation metric lies, as shares of the best (Page 1954)."""
+    """A cumulative sum of how far the mean of the last validations lies below the best such mean, as shares of it (Page
+    1954)."""
+    values = [value for _, value in history.validations]
     best, total = -np.inf, 0.0
-    for _, value in history.validations:
-        if value > best:
-            best, total = value, 0.0
+    for end in range(AVERAGED, len(values) + 1):
+        mean = fmean(values[end - AVERAGED : end])
+        if mean > best:
+            best, total = mean, 0.0
         elif best > 0:
-            total = max(0.0, total + (best - value) / best - FORGIVEN)
+            total = max(0.0, total + (best - mean) / best - FORGIVEN)
     return total
 
 
@@ -233,7 +257,12 @@ def _cusum(values: Sequence[float], sign: float) -> float:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("value bound", value_bound, 3.69, "Q reaches {score:.2g} times the largest return that is possible"),
+    Rule(
+        "value bound",
+        value_bound,
+        3.84,
+        "Q reaches {score:.2g} times the largest possible return (or two rewards, if that is more)",
+    ),
     Rule(
         "growth of Q",
         growth,
@@ -242,33 +271,38 @@ RULES: tuple[Rule, ...] = (
         alone=False,
         most=FORETOLD,
     ),
-    Rule("TD error", td_drift, 65.5, "the mean TD error has wandered off (cumulative sum {score:.3g})", alone=False),
+    Rule("TD error", td_drift, 82.5, "the mean TD error has wandered off (cumulative sum {score:.3g})", alone=False),
     Rule(
         "overestimation",
         overestimation,
-        3.23,
-        "Q lies {score:.2g} standard deviations above the return of the log, and rises",
+        4.16,
+        "Q lies {score:.2g} standard deviations above the return of the log",
         alone=False,
-        early=lambda history: _last(history.of("overestimation")),
     ),
     Rule(
         "conservative gap",
         conservative_gap,
-        0.422,
+        0.403,
         "items that nobody chose gain on the logged ones in Q, by {score:.2g} so far",
         alone=False,
     ),
     Rule(
         "gradient",
         gradient,
-        11.7,
-        "the gradient's norm spikes again and again (z of {score:.2g})",
-        alone=False,
-        early=lambda history: _last(history.of("grad_z")),
+        27.8,
+        "the gradient's norm is unusually large again and again (cumulative sum {score:.3g})",
+        most=SURGE,
+        of_step="grad_surge",
     ),
-    Rule("loss", loss_spike, 2.47, "the loss was {score:.2g} times its median over the last steps"),
-    Rule("feature rank", feature_rank, 0.875, "the states have lost {score:.0%} of their rank", most=1.0),
-    Rule("dormant units", dormant, 0.0391, "{score:.0%} of the units are dormant", most=1.0),
+    Rule(
+        "loss",
+        loss_spike,
+        1.97,
+        "the loss was {score:.2g} times its median over the last steps",
+        of_step="loss_ratio",
+    ),
+    Rule("feature rank", feature_rank, 0.893, "the states have lost {score:.0%} of their rank", most=1.0, alone=False),
+    Rule("dormant units", dormant, 0.001, "{score:.0%} of the units are dormant", most=1.0),
     Rule(
         "coverage",
         coverage,
@@ -278,13 +312,14 @@ RULES: tuple[Rule, ...] = (
         most=1.0,
     ),
     Rule(
-        "churn", churn, 0.337, "{score:.0%} more of each list than usual has changed since the last probe", alone=False
+        "churn", churn, 0.354, "{score:.0%} more of each list than usual has changed since the last probe", alone=False
     ),
     Rule(
         "metric",
         metric_fall,
-        0.5805,
+        0.0592,
         "the validation metric stays below its best ({score:.2g} of it in all)",
+        least=0.05,
         sums=True,
     ),
 )
@@ -330,9 +365,9 @@ def onset(history: History, verdict: Verdict, tolerance: float = 1.0) -> int:
     It judges the whole history over again, which is for those who are about to act, not for every probe.
     """
     rules = [alarm.rule for alarm in verdict.alarms]
-    seen = [(rule.early or rule.score, 0.0 if rule.sums else rule.limit(tolerance) / 2) for rule in rules]
-    for probe in reversed(history.probes[:-1]):
-        before = history.until(probe.step)
-        if all(number(before) <= quiet for number, quiet in seen):
+    seen = [(rule.score, 0.0 if rule.sums else rule.limit(tolerance) / 2) for rule in rules]
+    for probe in reversed(history.probes[: -1 if not history.since else None]):
+        before = history.until(probe.step, AVERAGED - 1)  # so many later a mean tells of what has happened before
+        if all(score(before) <= quiet for score, quiet in seen):
             return probe.step
     return 0

@@ -7,8 +7,10 @@ features), Sokar et al. 2023 (dormant units) and ZClip, Kumar et al. 2025 (unusu
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,13 +18,17 @@ from torch import Tensor
 from seqward.backbones.backbone import Histories
 from seqward.clipping import SETTLING, forget, usual
 from seqward.data.batches import Batch, TrainingEvents
-from seqward.errors import STOPPED, Finding
+from seqward.errors import STOPPED, Finding, SeqwardError
 from seqward.model import NetworkScorer
 from seqward.randomness import generator_of
+from seqward.stability.rules import SURGE
 from seqward.step import Step
 
 SPIKE = 2.5
-"""Standard deviations above the running mean from which a norm is a spike; it does not move the mean further."""
+"""Standard deviations above the running mean that a norm may move it by; what is beyond does not move it further."""
+USUAL, MOST = 1.0, 3.0
+"""Standard deviations that the cumulative sum of unusual norms forgives a step, and the most that it takes one for: a
+single spike, however large, is not enough."""
 TRAILING = 100
 """Steps that a loss is compared with."""
 LIST = 20
@@ -33,48 +39,71 @@ ASLEEP = 0.025
 """A unit is dormant whose mean activation is at most this share of the mean over all units."""
 BY_CHANCE = 2
 """So many dormant units are none."""
+NOTED = {"loss_ratio": 1.2, "grad_surge": 2.0}
+"""Signals of single steps, and from where on it is noted at which step they were how high: no rule alarms below."""
 
 
 @dataclass
 class StepSignals:
-    """Loss and gradient of every step, summed up between two probes. Part of a checkpoint."""
+    """Loss and gradient of every step, and the highest of them between two probes. Part of a checkpoint."""
 
     norm_count: int = 0
     norm_mean: float = 0.0
     norm_variance: float = 0.0
     losses: list[float] = field(default_factory=list)
     """The last TRAILING of them."""
-    largest_z: float = 0.0
-    spikes: int = 0
-    loss_ratio: float = 0.0
-    since: int = 0
-    """Steps since the last probe."""
+    surge: float = 0.0
+    """Cumulative sum of how unusual the norms were (Page 1954)."""
+    highest: dict[str, float] = field(default_factory=dict)
+    """Of each signal since the last probe."""
+    highs: list[tuple[int, str, float]] = field(default_factory=list)
+    """Steps since the last probe at which a signal of NOTED was higher than before, and how high."""
 
-    def add(self, loss: float, norm: float) -> None:
-        """Take a step in."""
+    def add(self, step: int, loss: float, norm: float) -> dict[str, float]:
+        """Take a step in.
+
+        Returns:
+            The signals that are higher than at any step since the last probe.
+        """
         settled = self.norm_count >= SETTLING and self.norm_variance > 0
         z = (norm - self.norm_mean) / math.sqrt(self.norm_variance) if settled else 0.0
-        self.largest_z, self.spikes = max(self.largest_z, z), self.spikes + (z > SPIKE)
+        self.surge = min(max(0.0, self.surge + min(z, MOST) - USUAL), SURGE)
         usual(norm, SPIKE, self)
-        if len(self.losses) >= SETTLING and (middle := median(self.losses)) > 0:
-            self.loss_ratio = max(self.loss_ratio, loss / middle)
-        self.losses, self.since = [*self.losses[-TRAILING + 1 :], loss], self.since + 1
+        middle = median(self.losses) if len(self.losses) >= SETTLING else 0.0
+        self.losses = [*self.losses[-TRAILING + 1 :], loss]
+        now = {"grad_z": z, "grad_surge": self.surge, "loss_ratio": loss / middle if middle > 0 else 0.0}
+        higher = {name: value for name, value in now.items() if value > self.highest.get(name, 0.0)}
+        self.highest = self.highest | higher
+        noted = [(step, name, value) for name, value in higher.items() if value >= NOTED.get(name, math.inf)]
+        self.highs = [*self.highs, *noted]
+        return higher
 
     def take(self) -> dict[str, float]:
-        """What came since the last call: largest z of the norm, share of spikes, and loss over its trailing median."""
-        found = {
-            "grad_norm": self.norm_mean,
-            "grad_z": self.largest_z,
-            "grad_spikes": self.spikes / max(self.since, 1),
-            "loss_ratio": self.loss_ratio,
-        }
-        self.largest_z, self.spikes, self.loss_ratio, self.since = 0.0, 0, 0.0, 0
+        """The norm as it usually is, and of what came since the last call the largest z of a norm, the cumulative sum
+        of unusual norms, and the loss over its trailing median."""
+        found = {"grad_norm": self.norm_mean}
+        found |= {name: self.highest.get(name, 0.0) for name in ("grad_z", "grad_surge", "loss_ratio")}
+        self.highest, self.highs = {}, []
         return found
 
     def new_phase(self) -> None:
         """Forget losses and norms: those of another phase are of another sum."""
-        self.losses, self.loss_ratio, self.largest_z = [], 0.0, 0.0
+        self.losses, self.surge, self.highest = [], 0.0, {}
         forget(self)
+
+
+def signals_in(kept: Mapping[str, Any] | None) -> StepSignals:
+    """What the guard left in a checkpoint.
+
+    Raises:
+        SeqwardError: it is of another version.
+    """
+    try:
+        return StepSignals(**(kept or {}).get("steps", {}))
+    except TypeError as error:
+        raise SeqwardError(
+            f"the checkpoint was written by another version of Seqward ({error}): train anew, or resume with that one."
+        ) from None
 
 
 def probe_of(data: TrainingEvents, sessions: int, seed: int) -> Batch:
@@ -91,7 +120,8 @@ def largest_return(data: TrainingEvents, gamma: float) -> float:
 def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, float]:
     """What a critic says of the probe's n events.
 
-    ``q_over_bound``: the largest |Q| of logged, best and 64 uniform items, over the largest possible return.
+    ``q_over_bound``: the largest |Q| of logged, best and 64 uniform items, over the largest possible return;
+    ``q_over_reward``: the same over the largest reward.
     ``td_mean``, ``td_rms``: of the double-Q temporal difference. ``overestimation``: mean Q less mean return of the
     log, over the standard deviation of the returns. ``conservative_gap``: mean of logsumexp Q - Q(logged), less the
     logarithm of the number of items: above 0 the logged item is worth less than items are on average. ``q_rise``: mean
@@ -108,7 +138,8 @@ def of_critic(step: Step, critic: str, gamma: float, bound: float) -> dict[str, 
     error = step.reward + gamma * step.live * step.target_next(critic).at(best) - logged
     spread = returns.std(correction=0).clamp(min=1e-6)
     figures = {
-        "q_over_bound": largest / bound if bound else largest,
+        "q_over_bound": largest / (bound or 1.0),
+        "q_over_reward": largest / ((1 - gamma) * bound or 1.0),
         "td_mean": error.mean(),
         "td_rms": error.square().mean().sqrt(),
         "overestimation": (logged.mean() - returns.mean()) / spread,
