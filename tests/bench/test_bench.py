@@ -22,7 +22,7 @@ import seqward
 from made_up import big, renamed
 from seqward import SeqwardError
 from seqward.bench import drawing
-from seqward.bench.compare import Sums, all_sums, best_methods, compared, paired
+from seqward.bench.compare import Sums, all_sums, beside_best, best_methods, compared, paired
 from seqward.bench.conclusion import Outcome, bench
 from seqward.bench.curves import AXES, curves_of, guarded
 from seqward.bench.events import FILE, figure_names, load_events, save_events, session_sums
@@ -33,7 +33,7 @@ from seqward.bench.runner import attempt
 from seqward.bench.shipped import FOLDER, data_instead, shipped_studies, study_file
 from seqward.bench.study import Key, read_study
 from seqward.bench.summary import published_check
-from seqward.bench.tables import evidence_table, q_table, refuse_bad_rows, seeds_table, title
+from seqward.bench.tables import best_table, evidence_table, q_table, refuse_bad_rows, seeds_table, title
 from seqward.bench.training import training
 from seqward.bench.verdict import validated, verdict, verdicts
 from seqward.cli import main
@@ -910,6 +910,22 @@ def test_what_decides() -> None:
     assert deciding([of, of]) == ("all", 20)
     assert deciding([[*of, "goal.ndcg@20"], of]) == ("all", 20)
     assert deciding([[*of, "goal.ndcg@20"]]) == ("goal", 20)
+
+
+def test_the_best_is_held_against_each_of_the_others() -> None:
+    """Two methods are alike, and the third hits a tenth of the sessions less."""
+    sums = planted({"a": 0.4, "b": 0.399, "c": 0.3}, 2000)
+    found = beside_best(sums, NAMES, "goal.ndcg@20")
+    means = {method: float(of.values(NAMES)[:, NAMES.index("goal.ndcg@20")].mean()) for method, of in sums.items()}
+    assert found["method"] == max(means, key=lambda method: means[method])
+    (near,) = {"a", "b"} - {found["method"]}
+    for method, row in found["rows"].items():
+        assert row["difference"] == pytest.approx(means[found["method"]] - means[method])
+        assert row["p"] <= row["p_adjusted"] <= 2 * row["p"]
+    assert found["rows"]["c"]["p_adjusted"] < 0.01 and found["rows"]["c"]["interval"][0] > 0.05
+    assert found["rows"][near]["p_adjusted"] > 0.05
+    text = best_table(found)
+    assert f"{found['method']} less c" in text and "effect size" in text
 
 
 def test_q_on_the_test_split_stands_beside_the_return() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from seqward.bench.events import FILE, SHOWN_GROUPS, figure_names, load_events, possible, session_sums
 from seqward.bench.kept import place_of
+from seqward.bench.results import deciding
 from seqward.bench.study import Key
 from seqward.bench.summary import finished_on, runs_by_method
 from seqward.lint import refuse_mixed
@@ -83,12 +84,14 @@ def _values(sums: Floats, counts: Floats, names: Sequence[str], runs: int = 1) -
 
 
 def compared(report: Figures, sums: Mapping[str, Mapping[str, Sums]]) -> dict[str, Any]:
-    """Data set -> ``figures`` (method -> name -> mean, IQM, range, interval, seeds), ``best`` and ``untested``.
+    """Data set -> ``figures`` (method -> name -> mean, IQM, range, interval, seeds), ``best``, ``beside_best`` and
+    ``untested``.
 
     ``best`` has for each figure the method with the highest mean, and whether its difference to every other one is
     significant: over sessions by paired randomisation tests of means over the seeds, Holm's correction and 5 %, and
     over seeds, too, by a 95 % interval that leaves out 0 (which a single seed has not). Baselines are methods here.
-    A run of which only the figures are known, from elsewhere, leaves its method untested.
+    ``beside_best`` has the differences by NDCG of what decides. A run of which only the figures are known, from
+    elsewhere, leaves its method untested.
 
     Args:
         sums: what ``all_sums`` gives.
@@ -106,7 +109,14 @@ def _of_data(name: str, report: Figures, sums: Mapping[str, Sums]) -> dict[str, 
     for method, of in sums.items():
         figures[method] = _with_intervals(of, names)
     untested = [method for method in figures if method not in sums]
-    return {"figures": figures, "best": best_methods(sums, names) if not untested else {}, "untested": untested}
+    group, k = deciding(figures.values())
+    tested = sums if not untested and len(sums) > 1 else {}
+    return {
+        "figures": figures,
+        "best": best_methods(tested, names),
+        "beside_best": beside_best(tested, names, f"{group}.ndcg@{k}") if tested else {},
+        "untested": untested,
+    }
 
 
 def all_sums(report: Figures, folder: Path) -> dict[str, dict[str, Sums]]:
@@ -201,6 +211,21 @@ def _above(a: Sums, b: Sums, names: Sequence[str], figures: Sequence[int]) -> se
         return set(figures) if a.seedless and b.seedless else set()
     drawn = a.samples(seeds, names) - b.samples(seeds, names)
     return {i for i in figures if percentile_interval(drawn[:, i], 1 - LEVEL)[0] > 0}
+
+
+def by_holm(rows: Mapping[str, dict[str, Any] | None]) -> dict[str, dict[str, Any]]:
+    """Those of ``paired`` that can be compared, with their p adjusted by Holm."""
+    found = {label: row for label, row in rows.items() if row is not None}
+    adjusted = holm([row["p"] for row in found.values()])
+    return {label: row | {"p_adjusted": p} for (label, row), p in zip(found.items(), adjusted, strict=True)}
+
+
+def beside_best(sums: Mapping[str, Sums], names: Sequence[str], name: str) -> dict[str, Any]:
+    """``method``, which has the highest mean of the figure ``name``, and ``rows``: how much better it is than each."""
+    i = list(names).index(name)
+    best = max(sums, key=lambda method: float(sums[method].values(names)[:, i].mean()))
+    rows = {method: paired(sums[best], of, names, name) for method, of in sums.items() if method != best}
+    return {"metric": name, "method": best, "rows": by_holm(rows)}
 
 
 def shared_seeds(a: Sums, b: Sums) -> list[int]:

@@ -17,6 +17,7 @@ from seqward.bench.summary import published_table, remark_of, runs_by_method
 from seqward.bench.sweeps import sweep_lines
 from seqward.bench.tables import (
     across_table,
+    best_table,
     evidence_table,
     q_table,
     refuse_bad_rows,
@@ -222,6 +223,9 @@ def _tables(
     runs = [run for run in report["runs"] if run["data"] == name]
     by_method = dict(runs_by_method(runs))
     trained = {method: by_method[method] for method in order if method not in baselines}
+    if beside := compared.get("beside_best"):
+        summary = f"How much better {escape(beside['method'])} is than each of the others"
+        tables.append(f"<details><summary>{summary}</summary>{best_table(beside)}</details>")
     tables += [seeds_table(trained, [main[-2], main[-1], *rewards]), q_table(trained)]
     remarks = [(m, remark_of(of)) for m, of in by_method.items()]
     limited = "".join(f"<li>{escape(m)}: {said}" for m, said in remarks if said)

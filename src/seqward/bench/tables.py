@@ -156,17 +156,29 @@ def across_table(found: Figures) -> str:
 
 def evidence_table(verdict: Figures) -> str:
     """Every difference that a verdict rests on."""
-    rows = []
     sides = {"rl": "supervised", "controls": "winner", "baselines": "leader"}
-    for part, of in ((part, verdict.get(side, "")) for part, side in sides.items()):
-        for label, row in verdict[part].items():
-            pair = (label, of) if part == "rl" else (of, label)
-            interval = "{:+.4f} to {:+.4f}".format(*row["interval"]) if row["interval"] else "one seed"
-            cells = [f"{row['difference']:+.4f}<small>{interval}</small>", f"{row['p_adjusted']:.3g}"]
-            cells.append("" if row["effect"] is None else f"{row['effect']:+.3f}")
-            said = f"{escape(pair[0])} less {escape(pair[1])}"
-            rows.append(f"<tr><th>{said}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return table([f"{title(verdict['metric'])}, 95 % interval", "p (Holm)", "effect size"], rows)
+    pairs = [
+        ((label, of) if part == "rl" else (of, label), row)
+        for part, of in ((part, verdict.get(side, "")) for part, side in sides.items())
+        for label, row in verdict[part].items()
+    ]
+    return _differences(pairs, verdict["metric"])
+
+
+def best_table(beside: Figures) -> str:
+    """How much better the best method is than each other one, as ``compare.beside_best`` has it."""
+    return _differences([((beside["method"], label), row) for label, row in beside["rows"].items()], beside["metric"])
+
+
+def _differences(pairs: Iterable[tuple[tuple[str, str], Figures]], metric: str) -> str:
+    rows = []
+    for (one, other), row in pairs:
+        interval = "{:+.4f} to {:+.4f}".format(*row["interval"]) if row["interval"] else "one seed"
+        cells = [f"{row['difference']:+.4f}<small>{interval}</small>", f"{row['p_adjusted']:.3g}"]
+        cells.append("" if row["effect"] is None else f"{row['effect']:+.3f}")
+        said = f"{escape(one)} less {escape(other)}"
+        rows.append(f"<tr><th>{said}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return table([f"{title(metric)}, 95 % interval", "p (Holm)", "effect size"], rows)
 
 
 def title(name: str) -> str:

@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from seqward.bench.compare import LEVEL, Sums, paired
+from seqward.bench.compare import LEVEL, Sums, by_holm, paired
 from seqward.bench.curves import validations
 from seqward.bench.events import figure_names
 from seqward.bench.results import deciding
 from seqward.bench.study import Study
 from seqward.bench.summary import finished_on, runs_by_method
-from seqward.statistics import holm
 
 WORTH = 0.02
 """Gains below this share of the best supervised figure are too small to matter."""
@@ -122,29 +121,22 @@ def verdict(
     on_validation = all(metric in validation.get(label, ()) for label in there["supervised"])
     chosen_by = {label: validation[label][metric] for label in there["supervised"]} if on_validation else value
     best = max(there["supervised"], key=lambda label: chosen_by[label])
-    rivals = _against({label: paired(sums[label], sums[best], names, metric) for label in there["rl"]})
+    rivals = by_holm({label: paired(sums[label], sums[best], names, metric) for label in there["rl"]})
     facts["lost"] |= {label: f"no seed in common with {best}" for label in there["rl"] if label not in rivals}
     facts |= {"metric": metric, "supervised": best, "chosen_on": "validation" if on_validation else "test"}
     facts |= {"asked": said, "values": value, "rl": rivals, "controls": {}, "worth": WORTH * value[best]}
     winners = [label for label, row in rivals.items() if _better(row)]
     leader = max(winners or [best, *there["rl"]], key=lambda label: value[label])
     listed = sorted((label for label in there["baselines"] if label != leader), key=lambda label: -value[label])[:1]
-    beside = _against({label: paired(sums[leader], sums[label], names, metric) for label in listed})
+    beside = by_holm({label: paired(sums[leader], sums[label], names, metric) for label in listed})
     facts |= {"leader": leader, "baselines": beside}
     if not winners:
         return _none_better(facts)
     winner = leader
-    controls = _against({label: paired(sums[winner], sums[label], names, metric) for label in there["controls"]})
+    controls = by_holm({label: paired(sums[winner], sums[label], names, metric) for label in there["controls"]})
     facts["lost"] |= {label: f"no seed in common with {winner}" for label in there["controls"] if label not in controls}
     above = [label for label in there["supervised"] if value[label] > value[winner]]
     return _some_better(facts | {"winner": winner, "above": above, "controls": controls})
-
-
-def _against(rows: Mapping[str, dict[str, Any] | None]) -> dict[str, dict[str, Any]]:
-    """Those that can be compared, with their p adjusted by Holm."""
-    found = {label: row for label, row in rows.items() if row is not None}
-    adjusted = holm([row["p"] for row in found.values()])
-    return {label: row | {"p_adjusted": p} for (label, row), p in zip(found.items(), adjusted, strict=True)}
 
 
 def _deciding(sums: Mapping[str, Sums], names: Sequence[str]) -> str:
