@@ -44,3 +44,11 @@ def test_layers_read_as_many_slots_as_hold_something() -> None:
     with patch.object(model.blocks[0].feed_1, "forward", wraps=model.blocks[0].feed_1.forward) as feed:  # type: ignore[union-attr]
         model(Histories(items))
     assert feed.call_args.args[0].shape == (4, 4)
+
+
+def test_where_little_is_padding_it_is_read() -> None:
+    real = torch.ones(2, 10, dtype=torch.bool)
+    real[1, 9] = False
+    slots, x = Slots(real), torch.randn(2, 10, 1)
+    assert slots.packed(x).shape == (20, 1) and not slots.whole
+    assert slots.spread(slots.packed(x), padding=7.0)[1, 9, 0] == 7.0

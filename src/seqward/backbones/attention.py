@@ -31,6 +31,10 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, n_heads: int, visible:
     return attended.transpose(1, 2).flatten(2)
 
 
+FULL = 0.9
+"""Share of slots that hold something from which on to skip the others costs more than it saves."""
+
+
 class Slots:
     """Which slots of histories [B, S] hold something; the n that do, side by side, are all that is read slot by slot.
 
@@ -43,8 +47,9 @@ class Slots:
     def __init__(self, real: Tensor) -> None:
         """``real`` [B, S] where there is no padding."""
         self.real, on_cpu = real, real.device.type == "cpu"
-        self.whole = on_cpu and bool(real.all())
-        self.places = real.flatten().nonzero()[:, 0] if on_cpu and self.packs and not self.whole else None
+        held = int(real.sum()) / max(real.numel(), 1) if on_cpu else 0.0
+        self.whole = held == 1.0
+        self.places = real.flatten().nonzero()[:, 0] if on_cpu and self.packs and held < FULL else None
 
     def packed(self, x: Tensor) -> Tensor:
         """[B, S, ...] -> [n, ...]"""
