@@ -983,7 +983,12 @@ def test_what_has_finished_is_drawn_without_a_run(
     monkeypatch.setattr("seqward.bench.runner.attempt", lambda *_: pytest.fail("a run was carried out"))
     assert told([str(study), "--out", out, "--draw"], capsys)[0] == 0
     assert (tmp_path / "out" / "results.html").is_file()
-    assert len(json.loads((tmp_path / "out" / "results.json").read_text())["runs"]) == 1
+    report = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(report["runs"]) == 1
+    failed = {"data": "d", "method": "vsknn", "seed": 0, "state": "failed", "error": "it has died"}
+    (tmp_path / "out" / "results.json").write_text(json.dumps({**report, "runs": [*report["runs"], failed]}))
+    status, said = told([str(study), "--out", out, "--draw"], capsys)
+    assert status == 1 and "d/vsknn/0: it has died" in said
 
 
 def test_a_device_that_is_not_there_is_told_before_the_first_run(

@@ -86,7 +86,7 @@ def run_study(
     runs = finished_before(file, study, data)
     if file.is_file() and (dropped := sum(run["state"] == "finished" for run in read(file)["runs"]) - len(runs)):
         say(f"{dropped} finished runs of {file} are of other data, settings or rules; they are not kept")
-    runs |= _failed_before(file, study, keys)
+    runs |= _failed_before(file, study, keys if train else [])
     left = [key for key in keys if key not in runs]
     if force:
         put_runs_aside(study, left, folder)
