@@ -232,6 +232,11 @@ def test_counts_of_a_models_two_rows_are_the_same(tmp_path: Path) -> None:
     assert broken(tmp_path, rows.replace("900", "1000.0")) == []
 
 
+def test_a_part_has_counts_of_its_own(tmp_path: Path) -> None:
+    rows = "model,task,HR@20,n_goal\na,goal,.2,100\na,goal_novel,.1,60\n"
+    assert broken(tmp_path, rows) == []
+
+
 def test_figures_of_other_events_are_refused_in_one_table(tmp_path: Path) -> None:
     """As from another split. A column that tells data sets apart makes two tables of it."""
     columns = "{}model,task,HR@20,n_click,n_goal\n"

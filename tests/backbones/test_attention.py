@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
-
 import torch
 
 from seqward.backbones.attention import Slots
-from seqward.backbones.backbone import Histories, Vocabulary
-from seqward.backbones.sasrec import SASRec, SASRecSettings
 
 REAL = torch.tensor([[True, True, False], [False, True, True]])
 
@@ -35,15 +31,6 @@ def test_gradients_come_from_where_something_stands() -> None:
     Slots(REAL).spread(Slots(REAL).packed(x), padding=bias).sum().backward()
     assert x.grad is not None and torch.equal(x.grad, REAL[:, :, None].expand(2, 3, 4).float())
     assert bias.grad is not None and bias.grad.tolist() == [2.0] * 4
-
-
-def test_layers_read_as_many_slots_as_hold_something() -> None:
-    vocabulary = Vocabulary(5)
-    model = SASRec(SASRecSettings(n_factors=4, session_max_len=3), vocabulary)
-    items = torch.where(REAL, 1, vocabulary.pad)
-    with patch.object(model.blocks[0].feed_1, "forward", wraps=model.blocks[0].feed_1.forward) as feed:  # type: ignore[union-attr]
-        model(Histories(items))
-    assert feed.call_args.args[0].shape == (4, 4)
 
 
 def test_where_little_is_padding_it_is_read() -> None:

@@ -226,6 +226,8 @@ USUAL = [0.1, -0.1] * 4
         # The mean of three is 2 % below the best at the fifth, which is forgiven, and at the sixth has .3 in it.
         ("metric", {"loss_ratio": [1.0] * 15}, [0.1, 0.5, 0.5, 0.5, 0.47, *[0.3] * 10], 30),
         ("value bound", {"q_over_bound": [0.5, 2.5, 3.0, 4.0]}, [], 10),
+        # Where all is well the largest loss is about its median: half of the way from there is 1.5.
+        ("loss", {"loss_ratio": [1.1, 1.2, 1.3, 9.0]}, [], 30),
     ],
 )
 def test_trouble_begins_where_it_was_first_to_be_seen(
@@ -233,7 +235,7 @@ def test_trouble_begins_where_it_was_first_to_be_seen(
 ) -> None:
     """Not where a sum has come to half of its threshold, nor at a step that told of something else."""
     found = history(**signals)
-    found.add({"kind": "guard", "step": 35, "of_step": {"loss_ratio": 1.0}})
+    found.add({"kind": "guard", "step": 35, "of_step": {"grad_surge": 1.0}})
     found.validations = validated(*validations).validations
     verdict = judge(found, rules=[replace(rule, alone=rule.name == name) for rule in RULES])
     assert [alarm.rule.name for alarm in verdict.alarms] == [name]

@@ -109,14 +109,11 @@ def _of_data(name: str, report: Figures, sums: Mapping[str, Sums]) -> dict[str, 
     for method, of in sums.items():
         figures[method] = _with_intervals(of, names)
     untested = [method for method in figures if method not in sums]
+    best = best_methods(sums, names) if not untested else {}
     group, k = deciding(figures.values())
-    tested = sums if not untested and len(sums) > 1 else {}
-    return {
-        "figures": figures,
-        "best": best_methods(tested, names),
-        "beside_best": beside_best(tested, names, f"{group}.ndcg@{k}") if tested else {},
-        "untested": untested,
-    }
+    decides = f"{group}.ndcg@{k}"
+    beside = beside_best(sums, names, decides, best[decides]) if decides in best else {}
+    return {"figures": figures, "best": best, "beside_best": beside, "untested": untested}
 
 
 def all_sums(report: Figures, folder: Path) -> dict[str, dict[str, Sums]]:
@@ -220,12 +217,15 @@ def by_holm(rows: Mapping[str, dict[str, Any] | None]) -> dict[str, dict[str, An
     return {label: row | {"p_adjusted": p} for (label, row), p in zip(found.items(), adjusted, strict=True)}
 
 
-def beside_best(sums: Mapping[str, Sums], names: Sequence[str], name: str) -> dict[str, Any]:
-    """``method``, which has the highest mean of the figure ``name``, and ``rows``: how much better it is than each."""
-    i = list(names).index(name)
-    best = max(sums, key=lambda method: float(sums[method].values(names)[:, i].mean()))
-    rows = {method: paired(sums[best], of, names, name) for method, of in sums.items() if method != best}
-    return {"metric": name, "method": best, "rows": by_holm(rows)}
+def beside_best(sums: Mapping[str, Sums], names: Sequence[str], name: str, best: Figures) -> dict[str, Any]:
+    """How much better the best method is by the figure ``name`` than each other that shares a seed with it.
+
+    Args:
+        best: what ``best_methods`` has of that figure; its p stand in the rows.
+    """
+    rows = {other: paired(sums[best["method"]], sums[other], names, name) for other in best["p"]}
+    found = {other: row | {"p_adjusted": best["p"][other]} for other, row in rows.items() if row is not None}
+    return {"metric": name, "method": best["method"], "rows": found}
 
 
 def shared_seeds(a: Sums, b: Sums) -> list[int]:

@@ -82,7 +82,8 @@ def run_study(
             f"{others[0]} first: a data set was prepared anew, or a default has changed.\nGive another --out, or "
             "--force to do them again."
         )
-    note(study, folder, told)
+    if train:
+        note(study, folder, told)
     runs = finished_before(file, study, data)
     if file.is_file() and (dropped := sum(run["state"] == "finished" for run in read(file)["runs"]) - len(runs)):
         say(f"{dropped} finished runs of {file} are of other data, settings or rules; they are not kept")

@@ -134,7 +134,7 @@ class Study:
 
 
 def read_study(
-    file: Path, folder: Path | None = None, instead: Instead | None = None, only: Sequence[str] = ()
+    file: Path | str, folder: Path | None = None, instead: Instead | None = None, only: Sequence[str] = ()
 ) -> Study:
     """The study of a YAML file, named after it.
 
@@ -148,6 +148,7 @@ def read_study(
             data that do not exist.
     """
     wrong: list[str] = []
+    file = Path(file)
     said = sound(_read_yaml(file), STUDY, "", wrong, ("data", "methods", "seeds"))
     rules = sound(said.get("evaluate", {}), EVALUATE, "evaluate: ", wrong)
     ks = rules.get("ks", CUTOFFS)

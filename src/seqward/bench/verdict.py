@@ -25,6 +25,7 @@ from seqward.bench.events import figure_names
 from seqward.bench.results import deciding
 from seqward.bench.study import Study
 from seqward.bench.summary import finished_on, runs_by_method
+from seqward.methods import method_named
 
 WORTH = 0.02
 """Gains below this share of the best supervised figure are too small to matter."""
@@ -56,12 +57,17 @@ def verdicts(study: Study, report: Figures, folder: Path, sums: Mapping[str, Map
         runs = finished_on(report, name)
         names = figure_names(list(runs[0]["evaluation"]["cutoffs"]))
         sides = {label for part in PARTS for label in study.verdict.get(part, ())}
-        idle = [label for label, of in of_data.items() if of.seedless and label not in sides]
+        idle = [label for label in study.methods if label not in sides and not is_trained(study, label)]
         baselines = list(dict.fromkeys([*report["data"][name]["baselines"], *idle]))
         lost = {label: NOT_KEPT for label in baselines if label not in of_data} | gaps(study, name, report, of_data)
         said = {**study.verdict, "baselines": baselines}
         found[name] = verdict(said, of_data, names, validated(runs, folder), lost)
     return found
+
+
+def is_trained(study: Study, label: str) -> bool:
+    """Whether a method of the study is trained, as neighbours are not."""
+    return method_named(study.method_of(label)[0]).trained
 
 
 def gaps(study: Study, name: str, report: Figures, sums: Collection[str]) -> dict[str, str]:

@@ -17,7 +17,9 @@ from seqward.errors import SeqwardError
 def bench(
     study: Annotated[str | None, Argument(metavar="STUDY", help="YAML file, or a name of --list.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the runs and the page; bench/STUDY by default.")] = None,
-    jobs: Annotated[str, Option(help="Runs at the same time, which share the cores; auto: one a core.")] = "auto",
+    jobs: Annotated[
+        str, Option(help="Runs at the same time, which share the cores; auto: one a core, or one on a GPU.")
+    ] = "auto",
     only: Annotated[list[str] | None, Option(help="Pattern of DATA/METHOD/SEED; repeatable.")] = None,
     max_minutes: Annotated[float | None, Option(min=0, help="Of training, a run, instead of the study's.")] = None,
     data: Annotated[
@@ -48,6 +50,8 @@ def bench(
         return
     if study is None:
         raise SeqwardError("Which study? Give a YAML file, or a name of `seqward bench --list`.")
+    if draw and force:
+        raise SeqwardError("--draw runs nothing, and --force does things again: give one of them.")
     file = study_file(study)
     folder = out or Path("bench") / file.stem
     options: dict[str, Any] = {"only": only or [], "force": force, "reuse": reuse or [], "train": not draw}

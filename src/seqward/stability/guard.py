@@ -236,8 +236,7 @@ class Guard:
             if done is not None:
                 if back and rung != "rollback":
                     done = f"{self._roll_back(begun)}, and {done}"
-                elif rung != "rollback":
-                    self.steps.new_phase()  # what was usual was so without it
+                self.steps.begin_anew()
                 self._note(rung, done, state, reason, rolled_back=back or rung == "rollback")
                 return True
         return False
@@ -266,12 +265,16 @@ class Guard:
     def _calm_critic(self, begun: int) -> str | None:
         if self.job.method.critic is None or self.networks.rows or self.repairs.frozen:
             return None
-        return self.repairs.calm_critic(has_conservative(self.job.method.phases[self.progress.phase]))
+        conservative = has_conservative(self.job.method.phases[self.progress.phase])
+        if conservative:
+            self.steps.new_phase()  # it is another sum from here on
+        return self.repairs.calm_critic(conservative)
 
     def _freeze(self, begun: int) -> str | None:
         method = self.job.method
         if method.critic is None or method.ranks == method.critic or not self.supervised or self.repairs.frozen:
             return None
+        self.steps.new_phase()
         return self.repairs.freeze()
 
     def _stop(self, begun: int) -> str:

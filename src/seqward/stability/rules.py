@@ -124,6 +124,8 @@ class Rule:
     """The largest number that it can make."""
     least: float = 1e-3
     """The smallest threshold that means something."""
+    usual: float = 0.0
+    """What it is where all is well."""
     sums: bool = False
     """Whether it is a sum that begins anew where all is well: it is long on its way to half of a threshold."""
     of_step: str = ""
@@ -299,6 +301,7 @@ RULES: tuple[Rule, ...] = (
         loss_spike,
         1.97,
         "the loss was {score:.2g} times its median over the last steps",
+        usual=1.0,
         of_step="loss_ratio",
     ),
     Rule("feature rank", feature_rank, 0.893, "the states have lost {score:.0%} of their rank", most=1.0, alone=False),
@@ -360,12 +363,12 @@ def judge(history: History, tolerance: float = 1.0, rules: Sequence[Rule] = RULE
 
 def onset(history: History, verdict: Verdict, tolerance: float = 1.0) -> int:
     """The last probe at which there was nothing to be seen of any of its alarms: of the metric a sum of 0, of others
-    less than half of their threshold; 0 if there was none.
+    less than half of the way from what is usual to their threshold; 0 if there was none.
 
     It judges the whole history over again, which is for those who are about to act, not for every probe.
     """
     rules = [alarm.rule for alarm in verdict.alarms]
-    seen = [(rule.score, 0.0 if rule.sums else rule.limit(tolerance) / 2) for rule in rules]
+    seen = [(rule.score, 0.0 if rule.sums else (rule.usual + rule.limit(tolerance)) / 2) for rule in rules]
     for probe in reversed(history.probes[: -1 if not history.since else None]):
         before = history.until(probe.step, AVERAGED - 1)  # so many later a mean tells of what has happened before
         if all(score(before) <= quiet for score, quiet in seen):

@@ -40,7 +40,8 @@ ASLEEP = 0.025
 BY_CHANCE = 2
 """So many dormant units are none."""
 NOTED = {"loss_ratio": 1.2, "grad_surge": 2.0}
-"""Signals of single steps, and from where on it is noted at which step they were how high: no rule alarms below."""
+"""Signals of single steps, and from where on it is noted at which step they were how high: at a ``guard.tolerance`` of
+.7 no rule alarms below."""
 
 
 @dataclass
@@ -86,9 +87,14 @@ class StepSignals:
         self.highest, self.highs = {}, []
         return found
 
+    def begin_anew(self) -> None:
+        """Forget how high they were: what counts after a repair is what comes then."""
+        self.surge, self.highest = 0.0, {}
+
     def new_phase(self) -> None:
         """Forget losses and norms: those of another phase are of another sum."""
-        self.losses, self.surge, self.highest = [], 0.0, {}
+        self.begin_anew()
+        self.losses = []
         forget(self)
 
 
