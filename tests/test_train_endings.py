@@ -107,9 +107,14 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch
 
 
 def test_the_last_step_may_ruin_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard sees it at its last probe; unwatched, the weights are looked at before they are kept."""
+    ruin(6, monkeypatch)
+    job = job_of("sasrec", shop(), tmp_path, epochs=1)
+    with pytest.raises(Finding, match="the states of the guard's probe are not finite: training has diverged"):
+        train(replace(job, folder=tmp_path / "watched"))
     ruin(6, monkeypatch)
     with pytest.raises(Finding, match="the weights are not finite after step 6: training has diverged"):
-        train(job_of("sasrec", shop(), tmp_path, epochs=1))
+        train(replace(job, guard=replace(job.guard, watch=False)))
     assert not (tmp_path / "last").exists()
     assert not (tmp_path / "best").exists() or about(tmp_path / "best")["step"] == 0
 

@@ -362,7 +362,8 @@ def test_half_precision_stays_near(name: str) -> None:
     """The losses of one step; weights and moments stay in fp32. (Trajectories part: Adam amplifies rounding.)
 
     NextItNet takes its published width and has its gradient within a fifth: its first norm divides activations of 0.001
-    by their own deviation, and the gradient with them, and rounding decides which ReLU is open.
+    by their own deviation, and the gradient with them, and rounding decides which ReLU is open. IQL's weight exp(βA)
+    of a loss has the rounding of A times β.
     """
     delicate = isinstance(METHODS[name].sections["backbone"], NextItNetSettings)
     rough, width = ({"grad_norm": 0.2}, {"n_factors": 64}) if delicate else ({}, {})
@@ -372,6 +373,8 @@ def test_half_precision_stays_near(name: str) -> None:
         networks = Networks(job)
         means.append(training.take_step(job, networks, Progress()))
         assert all(p.dtype == torch.float32 and bool(torch.isfinite(p).all()) for p in networks.modules.parameters())
+    if name == "iql-awr":
+        rough = {"exp(βA) L_CE": 0.03, "grad_norm": 0.05}
     exact, near = means
     assert exact.keys() == near.keys()
     for symbol in exact:
