@@ -224,7 +224,7 @@ def _tables(
     by_method = dict(runs_by_method(runs))
     trained = {method: by_method[method] for method in order if method not in baselines}
     if beside := compared.get("beside_best"):
-        summary = f"How much better {escape(beside['method'])} is than each of the others"
+        summary = f"How much better {escape(beside['method'])} is than the others that share a seed with it"
         tables.append(f"<details><summary>{summary}</summary>{best_table(beside)}</details>")
     tables += [seeds_table(trained, [main[-2], main[-1], *rewards]), q_table(trained)]
     remarks = [(m, remark_of(of)) for m, of in by_method.items()]
